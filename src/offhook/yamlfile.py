@@ -11,7 +11,7 @@ stays text; YAML is 1.2, so `on` and `yes` are text too and `+15551234567` is an
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -23,11 +23,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from offhook.errors import UserError
+from offhook.text.spelling import meant_key
 
 Loc: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys and indices from the top of the file, as pydantic reports them."""
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
+T = TypeVar("T")
 
 _TAG: Final = "tag:yaml.org,2002:"
 _CONSTRUCTED: Final = frozenset(_TAG + name for name in ("int", "float", "bool", "null"))
@@ -64,11 +66,13 @@ class Place:
 class Finding:
     """A finding about a file: an `error` forbids its use, a `remark` does not.
 
+    A `mistake` is probably one, such as the name of a voice that looks misspelt: `offhook check`
+    counts it as an error, and a server starts all the same, for only the vendor knows all names.
     `text` says what is the matter and why, `fix` what to change. `place` is None for settings
     that did not come from a file.
     """
 
-    level: Literal["error", "remark"]
+    level: Literal["error", "mistake", "remark"]
     text: str
     fix: str
     place: Place | None = None
@@ -88,6 +92,37 @@ class InvalidFileError(UserError):
             lines = "".join(f"\n  {error} {error.fix}" for error in errors)
             super().__init__(code, f"{len(errors)} mistakes:{lines}", "Correct these lines.")
         self.findings = tuple(findings)
+
+
+class Collected:
+    """Errors of checks that do not depend on each other, which are reported together."""
+
+    def __init__(self) -> None:
+        self.code = ""
+        """Code of the first error; empty if there is none."""
+        self.findings: list[Finding] = []
+
+    def add(self, code: str, findings: Iterable[Finding]) -> None:
+        """Add the findings of a check, of which one at least is an error, if there are any."""
+        found = list(findings)
+        if found:
+            self.code = self.code or code
+            self.findings += found
+
+    def attempt(self, check: Callable[[], T]) -> T | None:
+        """Return what `check` returns; None if it raises a UserError, which is added."""
+        try:
+            return check()
+        except InvalidFileError as bad:
+            self.add(bad.code, bad.findings)
+        except UserError as error:
+            self.add(error.code, [Finding("error", error.what, error.fix)])
+        return None
+
+    def raise_errors(self, remarks: Iterable[Finding] = ()) -> None:
+        """Raise InvalidFileError with every finding and `remarks`, if there is an error."""
+        if self.code:
+            raise InvalidFileError(self.code, [*self.findings, *remarks])
 
 
 class Document:
@@ -274,14 +309,43 @@ def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
     value = document.value
     for step in loc:
         value = value[step]
+    made, details = _made(model, value)
+    if made is None:
+        raise InvalidFileError("E-YAML-03", _findings(model, document, loc, details))
+    return made
+
+
+def validate_rest(model: type[Model], document: Document, found: Collected) -> Model | None:
+    """Return what remains of `document` without the keys at its top that have a mistake.
+
+    The mistakes are added to `found`, so that the rest can be checked too; None if it cannot.
+    """
+    value = document.value
+    made, details = _made(model, value)
+    found.add("E-YAML-03", _findings(model, document, (), details))
+    while made is None and isinstance(value, dict):
+        wrong = {detail["loc"][0] for detail in details if detail["loc"]}
+        rest = {key: inner for key, inner in value.items() if key not in wrong}
+        if len(rest) == len(value):
+            break
+        value = rest
+        made, details = _made(model, value)
+    return made
+
+
+def _made(model: type[Model], value: Any) -> tuple[Model | None, list[ErrorDetails]]:
+    """Return a value as a `model`, or the errors for which it is none."""
     try:
-        return model.model_validate({} if value is None else value)
+        return model.model_validate({} if value is None else value), []
     except pydantic.ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+        return None, error.errors(include_url=False, include_input=False)
+
+
+def _findings(
+    model: type[pydantic.BaseModel], document: Document, loc: Loc, details: list[ErrorDetails]
+) -> list[Finding]:
     details.sort(key=lambda detail: document.place((*loc, *detail["loc"])))
-    raise InvalidFileError(
-        "E-YAML-03", [_finding(model, document, loc, detail) for detail in details]
-    )
+    return [_finding(model, document, loc, detail) for detail in details]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -307,7 +371,7 @@ def _finding(
     place = document.place((*base, *loc), key=loc[-1:] == ("[key]",))
     context = detail.get("ctx", {})
     if detail["type"] == "extra_forbidden":
-        fix = did_you_mean(str(loc[-1]), _keys(model, loc[:-1]))
+        fix = _fix_of_key(str(loc[-1]), model, loc[:-1])
         place = document.place((*base, *loc), key=True)
         return Finding("error", f'"{loc[-1]}" is not known here.', fix, place)
     if detail["type"] == "missing":
@@ -321,6 +385,40 @@ def _finding(
     message = detail["msg"].removeprefix("Value error, ")
     text = f"{name} is wrong: {message[:1].lower()}{message[1:]}."
     return Finding("error", text, "Correct this value.", place)
+
+
+def _fix_of_key(key: str, model: type[pydantic.BaseModel], loc: Loc) -> str:
+    """Return the fix for an unknown key: one that is known there, or the place where it is known.
+
+    A key of another place is told if it has one place alone, and nothing here is more alike.
+    """
+    here = _keys(model, loc)
+    close = meant_key(key, here)
+    if close is None:
+        places = _homes(model)
+        elsewhere = key if key in places else None
+        if elsewhere is None and nearest(key, here) is None:
+            elsewhere = meant_key(key, places)
+        if elsewhere is not None and places[elsewhere] != loc:
+            under = ".".join(map(str, places[elsewhere])) or "the top of the file"
+            return f'Did you mean "{elsewhere}", under "{under}"?'
+    return f'Did you mean "{close}"?' if close is not None else did_you_mean(key, here)
+
+
+def _homes(model: type[pydantic.BaseModel]) -> Mapping[str, Loc]:
+    """Return the place of each key of a model that has one place alone."""
+    places: dict[str, set[Loc]] = {}
+
+    def look(kind: Any, loc: Loc) -> None:
+        for member in _members(kind):
+            if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
+                for name, field in member.model_fields.items():
+                    places.setdefault(field.alias or name, set()).add(loc)
+                    if len(loc) < DEPTH_MAX:
+                        look(field.annotation, (*loc, field.alias or name))
+
+    look(model, ())
+    return {name: min(locs) for name, locs in places.items() if len(locs) == 1}
 
 
 def _keys(model: type[pydantic.BaseModel], loc: Loc) -> set[str]:

@@ -1,13 +1,15 @@
 """`offhook check`, as a user runs it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from offhook import config
 from offhook.cli import app
-from offhook.errors import UserError
+from offhook.deepgram import model_names
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -137,5 +139,156 @@ def test_a_broken_file_is_told_like_any_error() -> None:
 
 
 def test_a_file_that_is_not_there_is_a_problem() -> None:
-    with pytest.raises(UserError, match="E-YAML-01"):
-        check("nowhere.yaml")
+    code, output = check("nowhere.yaml")
+    assert code == 1
+    assert output.startswith("error nowhere.yaml cannot be read: No such file or directory.\n")
+    assert output.endswith("E-YAML-01: not usable (1 error, 0 remarks)\n")
+
+
+# --- A newcomer's mistakes ---
+
+
+def test_all_mistakes_of_all_files_are_told_in_one_round() -> None:
+    Path("offhook.yaml").write_text(
+        "server: {prt: 5000}\nport: 5000\ntwilio: {auth_token: x}\n"
+        'lines: {default: a.yaml, "+15550100100": gone.yaml}\n'
+    )
+    Path("a.yaml").write_text(
+        """settings:
+  listen: {provider: {type: deepgram, version: v1, model: nova-33}}
+  think:
+    - provider: {type: openai, model: gpt-4o-mnii}
+      promt: Be brief, {{callr}}.
+    - {provider: {type: open_ai, model: gpt-5}, prompt: "{{callr}}"}
+  speak:
+    - provider: {type: deepgram, version: v2, model: flux-kitt-en}
+    - provider: {type: deepgram, model: aura-2-thalya-en}
+  greetng: Hello.
+limts: {max_minutes: 3}
+recording: true
+fallback: {dial: "+19005550100"}
+tools: [hangup, tools.py, gone.py, bad.py]
+keypad: {actions: {"0": {transfer: desk}}}
+"""
+    )
+    Path("tools.py").write_text(TOOLS.replace("hang_up(why)", "look_up(why: str)"))
+    Path("bad.py").write_text("from offhook.tools import tool\n@tool\ndef f(x): ...\n")
+    code, output = check()
+    assert code == 1
+    told = [line for line in output.splitlines() if " error " in line]
+    assert [re.sub(r"( error \S+ ?\S*).*", r"\1", line) for line in told] == [
+        'a.yaml:2:59 error "nova-33" is',
+        'a.yaml:4:24 error think.provider.type "openai"',
+        'a.yaml:4:39 error "gpt-4o-mnii" is',
+        'a.yaml:5:7 error "promt" is',
+        "a.yaml:6:58 error No variable",
+        'a.yaml:8:54 error "flux-kitt-en" is',
+        'a.yaml:9:41 error "aura-2-thalya-en" is',
+        'a.yaml:10:3 error "greetng" is',
+        'a.yaml:11:1 error "limts" is',
+        "a.yaml:12:12 error recording is",
+        "a.yaml:13:18 error This would",
+        "a.yaml:14:9 error No built-in",
+        "a.yaml:14:27 error There is",
+        "a.yaml:15:36 error Key 0",
+        "bad.py:2:1 error f has",
+        'offhook.yaml:1:10 error "prt" is',
+        'offhook.yaml:2:1 error "port" is',
+        'offhook.yaml:3:10 error "auth_token" is',
+        "offhook.yaml:4:42 error There is",
+    ]
+    assert '→ Did you mean "port", under "server"?' in output
+    assert output.splitlines()[-1].startswith("E-CFG-04: not usable (19 errors, ")
+
+
+def test_a_misspelling_alone_fails_the_check_and_not_the_server() -> None:
+    Path("a.yaml").write_text(
+        "settings: {speak: [{provider: {type: deepgram, version: v2, model: flux-kitt-en}}]}\n"
+    )
+    Path("offhook.yaml").write_text("lines: {default: a.yaml}\n")
+    code, output = check()
+    assert code == 1
+    (line,) = [line for line in output.splitlines() if " error " in line]
+    assert line == (
+        'a.yaml:1:68 error "flux-kitt-en" is not among the names that Deepgram had on'
+        f" {model_names.AS_OF}."
+    )
+    assert '→ Did you mean "flux-kit-en"?' in output
+    assert "offhook.yaml: probably misspelt (1 error, " in output
+    (row,) = [one for one in json.loads(check("--json")[1])["findings"] if one["level"] == "error"]
+    assert row["fix"] == 'Did you mean "flux-kit-en"?'
+    loaded = config.load(None, {})
+    assert loaded.lines["default"].settings.message().count(b"flux-kitt-en") == 1
+
+
+FLAT = """prompt: You answer the telephone of a shop.
+greetng: Hello
+voice: thalia
+temperature: 0.5
+tools: tools.py
+"""
+MEANT = (
+    "settings: {think: {provider: {type: open_ai, model: gpt-4o-mini, temperature: 0.5},"
+    " prompt: …}, greeting: …,"
+    " speak: {provider: {type: deepgram, version: v1, model: aura-2-thalia-en}}}"
+)
+
+
+@pytest.mark.parametrize("named", ["agent.yaml", None])
+def test_a_flat_agent_file_is_understood(named: str | None) -> None:
+    Path("tools.py").write_text(TOOLS.replace("why", "why: str").replace("hang_up", "f"))
+    Path("agent.yaml").write_text(FLAT)
+    Path("offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    code, output = check(*([named] if named else []))
+    assert code == 1
+    errors = [line for line in output.splitlines() if " error " in line]
+    assert errors[0] == (
+        "agent.yaml:1:1 error settings is missing; at the top of the file is what is part of it:"
+        ' "prompt", "greetng", "voice", "temperature".'
+    )
+    assert f"  → Write: {MEANT}\n" in output
+    assert "agent.yaml:5:8 error tools is a list.\n  → Write tools: [tools.py]\n" in output
+    assert len(errors) == 3  # thalia is not the whole name of the voice
+
+    # What the error shows can be used.
+    Path("agent.yaml").write_text(f"{MEANT}\ntools: [tools.py]\n".replace("…", "Hello."))
+    code, output = check("agent.yaml")
+    assert code == 0
+
+
+def test_settings_beside_what_is_part_of_them() -> None:
+    Path("a.yaml").write_text("settings: {language: en}\nprompt: x\nvoice: kit\n")
+    code, output = check("a.yaml")
+    assert code == 1
+    assert 'a.yaml:2:1 error "prompt" stands at the top of the file' in output
+    assert 'a.yaml:3:1 error "voice" stands at the top of the file' in output
+    assert "a.yaml:1:12 remark agent.language is deprecated" in output
+
+
+def test_a_settings_message_in_place_of_an_agent_file() -> None:
+    Path("a.json").write_text('{"type": "Settings", "agent": {"greetng": "Hi"}}')
+    Path("offhook.yaml").write_text("lines: {default: a.json}\n")
+    code, output = check()
+    assert code == 1
+    assert "a.json:1:1 error This is a Settings message" in output
+    assert 'a.json:1:32 error "greetng" is not a field known here.' in output
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("lines: a.yaml", "1:8 error lines gives each called number its agent file."),
+        ("lines: [a.yaml]", "1:8 error lines gives each called number its agent file."),
+        ("agent: a.yaml", '1:1 error "agent" is not known here: which agent answers'),
+        ("lines: {}\nprompt: x", '2:1 error "prompt" is not known here: it is part of an agent'),
+        ("lines: {}\npublic_url: x", '2:1 error "public_url" is not known here.'),
+        ("lnes: {}", '1:1 error "lnes" is not known here.\n  → Did you mean "lines"?'),
+        ("- a", "1:1 error This must be a mapping."),
+    ],
+)
+def test_offhook_yaml_as_newcomers_write_it(text: str, told: str) -> None:
+    Path("a.yaml").write_text("settings: {greeting: Hi}\n")
+    Path("offhook.yaml").write_text(f"{text}\n")
+    code, output = check()
+    assert code == 1
+    assert output.startswith(f"offhook.yaml:{told}")

@@ -81,7 +81,7 @@ def test_the_environment_goes_before_dotenv(
     environ: dict[str, str], dotenv: str, found: dict[str, str]
 ) -> None:
     Path(".env").write_text(dotenv)
-    assert app_reading._environment(environ) == found
+    assert app_reading.environment(environ) == found
 
 
 @pytest.mark.parametrize(

@@ -650,9 +650,9 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             ),
         ),
         (
-            f"{AGENT}voices: {{}}",
+            f"{AGENT}zebra: {{}}",
             (
-                'agent.yaml:2:1 "voices" is not known here. Known here: announcement, barge_in,'
+                'agent.yaml:2:1 "zebra" is not known here. Known here: announcement, barge_in,'
                 " busy, fallback, keypad, limits, lookup, name, outbound, phrases, recording,"
                 " settings, texts, tier, timezone, tools, transfer, variables."
             ),

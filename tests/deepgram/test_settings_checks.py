@@ -229,7 +229,6 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
         (f"{LISTEN}      model: nova-3", "5:14", "uses Nova", "flux-general-en"),
         (f"{FLUX}      keyterms: [Hello, Deepgram]", "7:17", '("Hello")', "names"),
         (f"{FLUX}      keyterms: [{'x,' * 101}]", "7:17", "more than 100", "100"),
-        (f"{FLUX}      keytrms: []", "7:7", '"keytrms" is not', 'mean "keyterms"'),
         (f"{FLUX}      zzz: 1", "7:7", '"zzz" is not', "sent as is"),
         (THINK, "2:3", "think has no fallback", "two providers"),
         (VOICE, "2:3", "speak has no fallback", "two providers"),
@@ -244,11 +243,14 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
         (FUNCTION, "5:9", "has none of that name", "endpoint"),
         (f"{THINK}    functions:\n      - name: f", "5:9", "no parameters", "Add"),
         (
-            "settings:\n  think:\n    - provider: {type: open_ia, model: m}",
+            "settings:\n  think:\n    - provider: {type: mistral, model: m}",
             "3:24",
             "not a provider known here",
-            'mean "open_ai"',
+            "open_ai",
         ),
+        (f"{LISTEN}      model: nova-4", "5:14", '"nova-4" is not among', "sent as is"),
+        (f"{THINK[:-2].replace('gpt-4o-mini', 'gpt-6')}}}", "3:38", '"gpt-6" is not', "as is"),
+        (f"{VOICE.replace('kit', 'zoe')}", "6:14", '"flux-zoe-en" is not among', "as is"),
         (
             (
                 "settings:\n  think:\n    - {provider: {type: nvidia, model: m}, prompt: p}\n"
@@ -301,6 +303,79 @@ def test_remarks(text: str, place: str, what: str, fix: str) -> None:
     assert fix in finding.fix
 
 
+# --- Mistakes: what is probably misspelt ---
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "what", "fix"),
+    [
+        (f"{FLUX}      keytrms: []", "7:7", '"keytrms" is not', 'mean "keyterms"?'),
+        (f"{FLUX}      eotThreshold: 0.7", "7:7", "eotThreshold", 'mean "eot_threshold"?'),
+        (f"{THINK}    promt: x", "4:5", '"promt" is not', 'mean "prompt"?'),
+        ("settings:\n  greetng: x", "2:3", '"greetng" is not', 'mean "greeting"?'),
+        # Where Deepgram does not look for it: what it means there, and where it belongs.
+        ("settings:\n  promt: x", "2:3", '"promt"', 'mean "prompt", under "agent.think"?'),
+        ("settings:\n  agent: {}\n  promt: x", "3:3", '"promt"', '"prompt", under "agent.think"?'),
+        (f"{THINK}    greetng: x", "4:5", '"greetng"', 'mean "greeting", under "agent"?'),
+        (f"{THINK}    greeting: x", "4:5", '"greeting"', 'mean "greeting", under "agent"?'),
+        (THINK.replace("open_ai", "openai"), "3:22", '"openai" is not', 'mean "open_ai"?'),
+        (THINK.replace("open_ai", "open_ia"), "3:22", '"open_ia" is not', 'mean "open_ai"?'),
+        (THINK.replace("open_ai", "OpenAI"), "3:22", '"OpenAI" is not', 'mean "open_ai"?'),
+        (
+            "settings: {think: {provider: {type: claude, model: claude-sonnet-5}}}",
+            "1:37",
+            '"claude" is not',
+            'mean "anthropic"?',
+        ),
+        (
+            SPEAK.replace("deepgram", "deepgran") + "      model: aura-2-thalia-en",
+            "4:13",
+            '"deepgran" is not',
+            'mean "deepgram"?',
+        ),
+        (f"{SPEAK}      model: aura-2-thalya-en", "5:14", "thalya", 'mean "aura-2-thalia-en"?'),
+        (VOICE.replace("kit", "kitt"), "6:14", "flux-kitt-en", 'mean "flux-kit-en"?'),
+        (f"{LISTEN}      model: nova-33", "5:14", "nova-33", 'mean "nova-3"?'),
+        (FLUX.replace("general", "genral"), "6:14", "genral", 'mean "flux-general-en"?'),
+        (THINK.replace("mini", "mnii"), "3:38", "gpt-4o-mnii", 'mean "gpt-4o-mini"?'),
+        (VOICE.replace("kit", "general"), "6:14", "it is no voice", "flux-kit-en"),
+        (FLUX.replace("general", "kit"), "6:14", "is a voice", "flux-general-en"),
+        (
+            THINK.replace("gpt-4o-mini", "claude-haiku-4-5"),
+            "3:38",
+            "not of the provider open_ai",
+            '"type": "anthropic"',
+        ),
+    ],
+)
+def test_mistakes(text: str, place: str, what: str, fix: str) -> None:
+    assert findings(text, "error") == []
+    (finding,) = findings(text, "mistake")
+    assert str(finding.place) == f"a.yaml:{place}"
+    assert what in finding.text
+    assert fix in finding.fix
+
+
+def test_a_key_that_stands_there_too_is_not_what_was_meant() -> None:
+    text = f"{THINK}    prompt: x\n    prompts: y\n"
+    assert findings(text, "mistake") == []
+    assert any('"prompts" is not' in finding.text for finding in findings(text, "remark"))
+
+
+def test_what_is_misspelt_is_checked_as_what_was_meant() -> None:
+    text = (
+        "settings:\n  speak: {provider: {type: deepgran, model: flux-kitt-en}}\n"
+        "  think: {provider: {type: openai, model: gpt-4o-mnii, temperature: 3}}"
+    )
+    assert [str(one.place) for one in findings(text, "mistake")] == [
+        "a.yaml:3:28", "a.yaml:3:43", "a.yaml:2:28", "a.yaml:2:45",
+    ]  # fmt: skip
+    assert [one.text for one in findings(text, "error")] == [
+        "think.provider.temperature is outside 0 to 2, which Deepgram refuses.",
+        'The voice "flux-kit-en" is Flux, which is version v2.',
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -319,12 +394,16 @@ def test_remarks(text: str, place: str, what: str, fix: str) -> None:
             f" prompt: {'x' * (PROMPT_LIMIT + 1)}, context_length: max}}]}}"
         ),
         (
-            "settings: {think: [{provider: {type: nvidia, model: m}, prompt:"
+            "settings: {think: [{provider: {type: nvidia, model: nemotron-3-nano-30B-A3B}, prompt:"
             f" {'x' * PROMPT_LIMIT}}}]}}"
         ),
         (
-            "settings: {think: [{provider: {type: open_ai, model: m}, functions: [{name: f,"
+            "settings: {think: [{provider: {type: open_ai, model: gpt-5.5}, functions: [{name: f,"
             " parameters: {}, defer_until_eot: true, endpoint: {url: u, method: post}}]}]}"
+        ),
+        (
+            "settings: {think: [{provider: {type: open_ai, model: my-own}, endpoint: {url: u}}],"
+            " speak: [{provider: {type: deepgram, version: v2, model: flux-maria-es}}]}"
         ),
         (
             "settings: {speak: [{provider: {type: cartesia, model_id: m, voice: {mode: id, id: x},"

@@ -1,5 +1,6 @@
 """Command `offhook check`: check a configuration before any call."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,14 +23,12 @@ def check(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check configuration and agent settings. Exit code 1 if there is an error."""
-    from offhook.yamlfile import InvalidFileError
+    """Check configuration and agent settings. Exit code 1 if there is an error.
 
-    try:
-        what, findings = _read(file)
-    except InvalidFileError as bad:
-        what, findings = bad.code, bad.findings
-    errors = sum(finding.level == "error" for finding in findings)
+    A name that is probably misspelt is an error here; a server starts all the same, and warns.
+    """
+    what, findings = _read(file)
+    errors = sum(finding.level != "remark" for finding in findings)
     if as_json:
         rows = [_row(finding) for finding in findings]
         remarks = len(findings) - errors
@@ -40,35 +39,42 @@ def check(
         raise typer.Exit(1)
 
 
-def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
-    """Return what was checked, and the remarks about it.
-
-    Raises InvalidFileError if there are errors.
-    """
+def _read(file: Path | None) -> "tuple[str, list[Finding]]":
+    """Return what was checked, or the code of the first error, and everything that was found."""
     import os
 
     from offhook import config, yamlfile
+    from offhook.config import newcomers
     from offhook.deepgram import settings
 
     if file is None and not config.FILE.exists():
-        return "The built-in settings", settings.tutorial()[1]
+        return "The built-in settings", list(settings.tutorial()[1])
     path = file or config.FILE
-    document = yamlfile.read(path)
-    keys = set(document.value) if isinstance(document.value, dict) else set()
-    if "settings" in keys:
-        return str(path), config.read_agent(path)[1]
-    if path.suffix == ".json" or keys & {"type", "agent", "audio", "listen", "think", "speak"}:
-        remarks = settings.accept(document.value, lambda loc, key: document.place(loc, key=key))[1]
-        return str(path), remarks
-    loaded = config.load(path, os.environ)
-    loaded.require_rest_of_agents()
-    return str(path), loaded.remarks
+    found = yamlfile.Collected()
+    remarks: tuple[Finding, ...] = ()
+    document = found.attempt(functools.partial(yamlfile.read, path))
+    kind = "nothing" if document is None else newcomers.kind_of(document)
+    if document is not None and kind == "settings":
+
+        def locate(loc: yamlfile.Loc, key: bool) -> yamlfile.Place:
+            return document.place(loc, key=key)
+
+        accepted = found.attempt(functools.partial(settings.accept, document.value, locate))
+        remarks = accepted[1] if accepted is not None else ()
+    elif kind == "agent":
+        read = found.attempt(functools.partial(config.read_agent, path))
+        remarks = read[1] if read is not None else ()
+    elif kind == "app":
+        examined = config.examine(path, os.environ)
+        found, remarks = examined.found, examined.remarks
+        found.add("E-DIAL-02", examined.by_rest)
+    return found.code or str(path), [*found.findings, *remarks]
 
 
 def _row(finding: "Finding") -> dict[str, str | int | None]:
     place = finding.place
     return {
-        "level": finding.level,
+        "level": _level(finding),
         "file": str(place.path) if place else None,
         "line": place.line if place else None,
         "column": place.column if place else None,
@@ -77,18 +83,26 @@ def _row(finding: "Finding") -> dict[str, str | int | None]:
     }
 
 
-def _show(what: str, findings: "tuple[Finding, ...]", errors: int) -> None:
+def _level(finding: "Finding") -> str:
+    """Return the level of a finding in this command, for which a mistake is an error."""
+    return "remark" if finding.level == "remark" else "error"
+
+
+def _show(what: str, findings: "list[Finding]", errors: int) -> None:
     from offhook.observability.console_output import inert
 
     for finding in sorted(findings, key=lambda finding: (finding.place is not None, finding.place)):
         where = typer.style(f"{finding.place} ", bold=True) if finding.place else ""
-        is_error = finding.level == "error"
-        level = typer.style(finding.level, fg="red" if is_error else "yellow", bold=is_error)
+        is_error = finding.level != "remark"
+        level = typer.style(_level(finding), fg="red" if is_error else "yellow", bold=is_error)
         _print(f"{where}{level} {inert(finding.text)}")
         _print(f"  → {inert(finding.fix)}")
     remarks = len(findings) - errors
     counts = f"{_count(errors, 'error')}, {_count(remarks, 'remark')}"
-    verdict = "not usable" if errors else "good"
+    verdict = "good"
+    if errors:
+        is_usable = all(finding.level != "error" for finding in findings)
+        verdict = "probably misspelt" if is_usable else "not usable"
     _print(typer.style(f"{what}: {verdict} ({counts})", fg="red" if errors else "green"))
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Voicemail,
     )
     from offhook.config.agents import read_agent
-    from offhook.config.reading import Config, load
+    from offhook.config.reading import Config, examine, load
 
 __all__ = [
     "DEFAULT",
@@ -70,6 +70,7 @@ __all__ = [
     "TwilioSettings",
     "Voicemail",
     "WebhookSettings",
+    "examine",
     "load",
     "load_app",
     "read_agent",

@@ -1,5 +1,6 @@
 """Reading of agent files, and checks of what they name: tools, variables, destinations, lines."""
 
+import functools
 import os.path
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from offhook import variables, yamlfile
+from offhook.config import newcomers
 from offhook.config.agent_file import Agent, Placing
 from offhook.config.app_config import DEFAULT, DOTENV, DiallingSettings
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
 from offhook.tools.files import ToolFiles
-from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
+from offhook.yamlfile import Collected, Document, Finding, InvalidFileError, Loc, Place
 
 if TYPE_CHECKING:  # its metadata takes its time
     from offhook.policy.dial_policy import DialRules
@@ -36,25 +38,50 @@ class AgentRead(NamedTuple):
 
 def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
     """Return the agent of a file, with the remarks about its settings. Raises as `load` does."""
-    read = _read_agent(path)
+    found = Collected()
+    read = _read_agent(path, found)
+    found.raise_errors(read.remarks if read is not None else ())
+    assert read is not None  # what prevents it is an error
     return read.agent, read.remarks
 
 
-def _read_agent(path: Path) -> AgentRead:
+def _read_agent(path: Path, found: Collected) -> AgentRead | None:
+    """Return the agent of a file, with every mistake in it added to `found`.
+
+    Where there are mistakes, it is what the file would be without them; None if that is nothing.
+    Raises UserError for a file that is no YAML.
+    """
     document = yamlfile.read(path)
-    agent = yamlfile.validate(Agent, document)
+    found.add("E-YAML-03", newcomers.understood(document))
+    own = document.value
+    agent = yamlfile.validate_rest(Agent, document, found)
 
     def locate(loc: yamlfile.Loc, key: bool) -> Place:
         return document.place(("settings", *loc), key=key)
 
-    tools = _tools(agent, document)
-    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
-    agent = _with_agent_paths(agent, document)
-    agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
-    agent._tool_files = tools
-    agent._lookup_function = _lookup_function(agent, document)
-    _check_variables(agent, document)
-    _check_keypad(agent, document)
+    if agent is None:
+        if isinstance(own, dict) and "settings" in own:
+            found.attempt(functools.partial(settings.accept, own["settings"], locate, None))
+        return None
+    wrong = frozenset(own.keys() - agent.model_fields_set if isinstance(own, dict) else ())
+    tools = _tools(agent, document, found, wrong)
+    latest = None if tools is None or "tools" in wrong else tools.latest()
+    accepted = found.attempt(functools.partial(settings.accept, agent.settings, locate, latest))
+    remarks = accepted[1] if accepted is not None else ()
+    agent = _with_agent_paths(agent, document, found)
+    agent = agent.model_copy(
+        update={
+            "settings": accepted[0] if accepted is not None else settings.tutorial()[0],
+            "name": agent.name or path.stem,
+        }
+    )
+    if tools is not None:
+        agent._tool_files = tools
+    agent._lookup_function = found.attempt(functools.partial(_lookup_function, agent, document))
+    if "variables" not in wrong:
+        found.add("E-VAR-01", _variable_findings(agent, document))
+    if "transfer" not in wrong:
+        found.add("E-CFG-01", _keypad_findings(agent, document))
     return AgentRead(agent, document, remarks + _lookup_remarks(agent, document))
 
 
@@ -63,20 +90,21 @@ def _no_file(path: Path, document: Document, *loc: str | int) -> Finding:
     return Finding("error", f"There is no file {path}.", fix, document.place(loc))
 
 
-def _with_agent_paths(agent: Agent, document: Document) -> Agent:
+def _with_agent_paths(agent: Agent, document: Document, found: Collected) -> Agent:
     """Return the agent, knowing the files of those that it may transfer to (`Config.agents`)."""
     if agent.transfer is None:
         return agent
-    found = {}
+    known = {}
     for name, destination in agent.transfer.destinations.items():
         if destination.agent is not None:
             path = path_from(document, destination.agent)
             if not path.is_file():
                 where = ("transfer", "destinations", name, "agent")
-                raise InvalidFileError("E-CFG-01", [_no_file(path, document, *where)])
+                found.add("E-CFG-01", [_no_file(path, document, *where)])
+                continue
             destination = destination.model_copy(update={"agent": path})
-        found[name] = destination
-    transfer = agent.transfer.model_copy(update={"destinations": found})
+        known[name] = destination
+    transfer = agent.transfer.model_copy(update={"destinations": known})
     return agent.model_copy(update={"transfer": transfer})
 
 
@@ -85,35 +113,43 @@ def path_from(document: Document, name: str | Path) -> Path:
     return Path(os.path.normpath(document.path.parent / name))
 
 
-def _tools(agent: Agent, document: Document) -> ToolFiles:
+def _tools(
+    agent: Agent, document: Document, found: Collected, wrong: frozenset[object]
+) -> ToolFiles | None:
+    """Return the tools that a file names; None if there is a mistake, which is added to `found`.
+
+    `wrong` are the keys at the top of the file of which the agent has nothing.
+    """
     paths = []
     names: list[str] = []
-    errors = []
+    before = len(found.findings)
     for index, tool in enumerate(agent.tools):
         if tool in builtin.NAMES:
             fault = _unfit(tool, agent, names)
-            if fault is not None:
-                errors.append(Finding("error", *fault, document.place(("tools", index))))
-            names.append(tool)
+            if fault is None:
+                names.append(tool)
+            elif wrong.isdisjoint(("transfer", "texts")):
+                error = Finding("error", *fault, document.place(("tools", index)))
+                found.add("E-TOOL-02", [error])
         elif re.fullmatch(r"[\w-]+", tool):
             there = f"There are: {', '.join(builtin.NAMES)}."
             fix = yamlfile.did_you_mean(tool, builtin.NAMES, there)
             text = f'No built-in tool is called "{tool}", and a file\'s name ends in .py.'
-            errors.append(Finding("error", text, fix, document.place(("tools", index))))
+            found.add("E-TOOL-02", [Finding("error", text, fix, document.place(("tools", index)))])
         else:
             path = document.path.parent / tool
-            if not path.is_file():
-                raise InvalidFileError("E-CFG-01", [_no_file(path, document, "tools", index)])
-            paths.append(path)
-    if errors:
-        raise InvalidFileError("E-TOOL-02", errors)
+            if path.is_file():
+                paths.append(path)
+            else:
+                found.add("E-CFG-01", [_no_file(path, document, "tools", index)])
     transfer = agent.transfer.destinations if agent.transfer is not None else {}
     texts = agent.texts.destinations if agent.texts is not None else {}
     named = builtin.Destinations(
         {name: each.describe for name, each in transfer.items()},
         {name: each.describe for name, each in texts.items()},
     )
-    return ToolFiles(paths, builtin.offered(names, named))
+    made = found.attempt(functools.partial(ToolFiles, paths, builtin.offered(names, named)))
+    return made if len(found.findings) == before else None
 
 
 def _unfit(tool: str, agent: Agent, before: Sequence[str]) -> tuple[str, str] | None:
@@ -148,9 +184,8 @@ def _lookup_remarks(agent: Agent, document: Document) -> tuple[Finding, ...]:
     return (Finding("remark", text, "Use https.", document.place(("lookup", "url"))),)
 
 
-def _check_variables(agent: Agent, document: Document) -> None:
+def _variable_findings(agent: Agent, document: Document) -> Iterator[Finding]:
     known = {*agent.variables, *variables.BUILT_IN}
-    findings = []
     for loc, text in agent.templates():
         for name, written in variables.places(text):
             if name in known:
@@ -158,15 +193,12 @@ def _check_variables(agent: Agent, document: Document) -> None:
             default = f"Give it a default: variables: {{{name}: …}}."
             fix = yamlfile.did_you_mean(name, known, default)
             where = document.place_within(loc, written)
-            findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
-    if findings:
-        raise InvalidFileError("E-VAR-01", findings)
+            yield Finding("error", f'No variable is called "{name}".', fix, where)
 
 
-def _check_keypad(agent: Agent, document: Document) -> None:
-    """Raise InvalidFileError E-CFG-01 for every key that transfers to an unknown destination."""
+def _keypad_findings(agent: Agent, document: Document) -> Iterator[Finding]:
+    """Return an error for every key that transfers to an unknown destination."""
     known = agent.transfer.destinations if agent.transfer is not None else {}
-    findings = []
     for key, action in agent.keypad.actions.items():
         name = action.transfer
         if name is None or name in known:
@@ -176,18 +208,14 @@ def _check_keypad(agent: Agent, document: Document) -> None:
         steps = (int(key), key) if key.isdigit() else (key,)
         where = document.place(("keypad", "actions", *steps, "transfer"))
         text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
-        findings.append(Finding("error", text, fix, where))
-    if findings:
-        raise InvalidFileError("E-CFG-01", findings)
+        yield Finding("error", text, fix, where)
 
 
 def read_lines(
-    files: Mapping[str, str], placers: Sequence[Path], document: Document
+    files: Mapping[str, str], placers: Sequence[Path], document: Document, found: Collected
 ) -> tuple[dict[str, Agent], dict[Path, AgentRead], tuple[Finding, ...]]:
-    """Return every agent, each file read once; the findings of all of them together."""
+    """Return every agent, each file read once, and the remarks; the errors are added to `found`."""
     agents: dict[Path, AgentRead] = {}
-    errors: list[Finding] = []
-    code = "E-CFG-01"
     paths = {name: path_from(document, name) for name in set(files.values())}
     waiting = {paths[name]: document.place(("lines", of)) for of, name in files.items()}
     for index, name in enumerate(placers):
@@ -199,24 +227,23 @@ def read_lines(
         tried.add(path)
         if not path.is_file():
             fix = "Correct the path: it starts at the folder of this file."
-            errors.append(Finding("error", f"There is no agent file {path}.", fix, where))
+            missing = Finding("error", f"There is no agent file {path}.", fix, where)
+            found.add("E-CFG-01", [missing])
             continue
-        try:
-            read = agents[path] = _read_agent(path)
-        except InvalidFileError as bad:
-            errors += bad.findings
-            code = bad.code
+        read = found.attempt(functools.partial(_read_agent, path, found))
+        if read is None:
             continue
+        agents[path] = read
         for label, named in read.other_agents():
             if named not in tried:
                 loc = ("transfer", "destinations", label, "agent")
                 waiting[named] = read.document.place(loc)
     remarks = tuple(remark for read in agents.values() for remark in read.remarks)
-    errors += _same_names(agents)
-    if errors:
-        raise InvalidFileError(code, [*errors, *remarks])
-    lines = {line: agents[paths[name]].agent for line, name in files.items()}
-    if not files:
+    found.add("E-CFG-01", _same_names(agents))
+    lines = {
+        line: agents[paths[name]].agent for line, name in files.items() if paths[name] in agents
+    }
+    if not files and not found.code:
         tutorial, about = settings.tutorial()
         lines, remarks = {DEFAULT: Agent(name="seed", settings=tutorial)}, remarks + about
     return lines, agents, remarks
@@ -247,7 +274,7 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
         known.setdefault(name, path)
 
 
-def dialling_rules(dialling: DiallingSettings, lines: Mapping[str, Agent]) -> "DialRules":
+def dialling_rules(dialling: DiallingSettings, lines: Collection[str]) -> "DialRules":
     """Return the rules of dial_policy: those of `dialling`, with defaults from the lines."""
     from offhook.policy import dial_policy
 
@@ -276,10 +303,10 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
             yield ("texts", "destinations", name, "to"), text.to
 
 
-def check_dialled(
-    agents: Mapping[Path, AgentRead], dialling: DiallingSettings, lines: Mapping[str, Agent]
-) -> None:
-    """Raise InvalidFileError E-DIAL-01 for every destination that no call may dial."""
+def dialled_findings(
+    agents: Mapping[Path, AgentRead], dialling: DiallingSettings, lines: Collection[str]
+) -> Iterator[Finding]:
+    """Return an error for every destination that no call may dial."""
     dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
     if not dialled:
         return
@@ -294,15 +321,12 @@ def check_dialled(
             "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it."
         ),
     }
-    errors = []
     for read, loc, to in dialled:
         refused = refusal(rules, to)
         if refused is not None:
             text = f"This would never be dialled: {refused.words}."
             fix = fixes.get(refused, "Give another number.")
-            errors.append(Finding("error", text, fix, read.document.place(loc)))
-    if errors:
-        raise InvalidFileError("E-DIAL-01", errors)
+            yield Finding("error", text, fix, read.document.place(loc))
 
 
 def by_rest(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:

@@ -34,6 +34,15 @@ HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
 """Pattern of an API token: 16 to 256 printable ASCII characters, which fit into a header."""
 
 
+def _lines(value: Any) -> Any:
+    if isinstance(value, str | list):
+        raise yamlfile.refuse(
+            "lines gives each called number its agent file.",
+            'Write lines: {default: FILE}, or {"+1…": FILE}.',
+        )
+    return or_empty(value)
+
+
 def _line(value: Any) -> Any:
     return value if value == DEFAULT else phone_number(value)
 
@@ -522,7 +531,7 @@ class AppConfigFile(Part):
     dialling: DiallingSettings = DiallingSettings()
     inbound: InboundSettings = InboundSettings()
     lines: Annotated[
-        dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(or_empty)
+        dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_lines)
     ] = Field(default={})
     """Called number, or `default`, to the path of an agent file, relative to offhook.yaml."""
 

@@ -5,7 +5,7 @@ This is all of the configuration that a process needs which carries no calls.
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -34,7 +34,7 @@ from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import Part
 from offhook.errors import UserError
 from offhook.text import urls
-from offhook.yamlfile import Document, Finding, InvalidFileError
+from offhook.yamlfile import Collected, Document, Finding
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
@@ -49,6 +49,20 @@ _SECRETS: Final = {
     ("twilio", "api_secret"): "TWILIO_API_SECRET",
     ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
 }
+
+_BY_LINE: Final = (
+    "which agent answers is said by number",
+    "Write lines: {default: agents/shop.yaml}",
+)
+_IN_AGENT_FILE: Final = (
+    "it is part of an agent file",
+    "Move it into an agent file, and write lines: {default: agents/shop.yaml}",
+)
+_OF_AGENTS: Final = {
+    **dict.fromkeys(("agent", "agents", "number", "numbers", "phone_number"), _BY_LINE),
+    **dict.fromkeys(("settings", "prompt", "greeting", "voice", "tools"), _IN_AGENT_FILE),
+}
+"""Keys that people write into offhook.yaml for what stands elsewhere: where, and what to write."""
 
 _SIGNING: Final = "TWILIO_SIGNING_SECRETS"
 
@@ -148,8 +162,13 @@ class AppRead(NamedTuple):
     config: AppConfig
     file: AppConfigFile
     document: Document
-    environ: Mapping[str, str]
-    """The process's environment over that of .env, without empty values."""
+
+
+class FileRead(NamedTuple):
+    """An offhook.yaml that was read, as far as it has no mistakes."""
+
+    file: AppConfigFile
+    document: Document
 
 
 def load_app(
@@ -167,40 +186,71 @@ def load_app(
 
 def read_app(path: Path | None, environ: Mapping[str, str], overrides: Overrides) -> AppRead:
     """Return the same as `load_app`, with what it was made of. Raises as `load_app` does."""
+    found = Collected()
+    read = read_file(path, found)
+    found.raise_errors()
+    return AppRead(app_config(read, environment(environ), overrides), *read)
+
+
+def read_file(path: Path | None, found: Collected) -> FileRead:
+    """Return offhook.yaml, without the parts that have a mistake, which is added to `found`.
+
+    Raises UserError E-YAML-01 or InvalidFileError E-YAML-02 for a file that is no YAML.
+    """
     if path is None and FILE.exists():
         path = FILE
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
-    _refuse_secrets(document)
-    file = yamlfile.validate(AppConfigFile, document)
-    env = _environment(environ)
-    config = AppConfig(
-        server=_server(file.server, document.path.parent, overrides, env),
+    found.add("E-CFG-04", _without_secrets(document))
+    found.add("E-YAML-03", _without_agents(document))
+    file = yamlfile.validate_rest(AppConfigFile, document, found)
+    return FileRead(file or AppConfigFile(), document)
+
+
+def app_config(read: FileRead, env: Mapping[str, str], overrides: Overrides) -> AppConfig:
+    """Return what the environment and the command line make of a file. Raises UserError."""
+    file, folder = read.file, read.document.path.parent
+    return AppConfig(
+        server=_server(file.server, folder, overrides, env),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
-        records=_records(file.records, document.path.parent, env),
+        records=_records(file.records, folder, env),
         outbound=file.outbound,
         dialling=file.dialling,
         inbound=file.inbound,
     )
-    return AppRead(config, file, document, env)
 
 
-def _refuse_secrets(document: Document) -> None:
+def _without_secrets(document: Document) -> list[Finding]:
+    """Take secrets out of the file's values. Return an error for each."""
+    findings = []
     for path, variable in _SECRETS.items():
         section = document.value
         for part in path[:-1]:
             section = section.get(part) if isinstance(section, dict) else None
         if isinstance(section, dict) and path[-1] in section:
+            del section[path[-1]]
             text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
             fix = f"Remove it, and set {variable} in .env."
-            raise InvalidFileError(
-                "E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))]
-            )
+            findings.append(Finding("error", text, fix, document.place(path, key=True)))
+    return findings
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the process's environment over that of .env; empty values count as not set."""
+def _without_agents(document: Document) -> Iterator[Finding]:
+    """Take out of the file's values what belongs elsewhere. Yield an error for each."""
+    value = document.value
+    for key in _OF_AGENTS.keys() & value.keys() if isinstance(value, dict) else ():
+        del value[key]
+        where, fix = _OF_AGENTS[key]
+        text = f'"{key}" is not known here: {where}.'
+        yield Finding("error", text, fix, document.place((key,), key=True))
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the process's environment over that of .env; empty values count as not set.
+
+    Raises UserError E-CFG-03.
+    """
     try:
         own = dotenv.dotenv_values(DOTENV, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:

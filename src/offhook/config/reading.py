@@ -1,26 +1,35 @@
 """Reading of the whole configuration, with its agents, into one frozen Config."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import SecretStr
 
 from offhook.config.agent_file import Agent
 from offhook.config.agents import (
     by_rest,
-    check_dialled,
+    dialled_findings,
     dialling_rules,
     hours_remarks,
     path_from,
     read_lines,
 )
 from offhook.config.app_config import DEFAULT, DOTENV
-from offhook.config.app_reading import NOTHING, AppConfig, Overrides, read_app
+from offhook.config.app_reading import (
+    NOTHING,
+    AppConfig,
+    FileRead,
+    Overrides,
+    app_config,
+    environment,
+    read_file,
+)
 from offhook.errors import UserError
 from offhook.text import urls
-from offhook.yamlfile import Finding, InvalidFileError
+from offhook.yamlfile import Collected, Finding, InvalidFileError
 
 if TYPE_CHECKING:  # its metadata takes its time
     from offhook.policy.dial_policy import DialRules
@@ -119,6 +128,20 @@ class Config(AppConfig):
         return self.lookup_secrets
 
 
+class Examined(NamedTuple):
+    """A configuration, and everything that there is to say about it."""
+
+    config: Config | None
+    """The configuration; None if there is an error."""
+
+    found: Collected
+    """Every error, in offhook.yaml, in the agent files and in what is around them."""
+
+    remarks: tuple[Finding, ...]
+    by_rest: tuple[Finding, ...]
+    """As Config.by_rest, if there are no credentials for the REST API."""
+
+
 def load(
     path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
 ) -> Config:
@@ -127,26 +150,49 @@ def load(
     Raises UserError: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
     InvalidFileError with every finding; E-CFG-01 to 04 for what is around them.
     """
-    app, file, document, env = read_app(path, environ, overrides)
-    lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
-    check_dialled(agents, file.dialling, lines)
+    read = examine(path, environ, overrides=overrides)
+    read.found.raise_errors(read.remarks)
+    assert read.config is not None  # what prevents it is an error
+    return read.config
+
+
+def examine(
+    path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
+) -> Examined:
+    """Read everything that `load` reads. A mistake in one part leaves the others to be read.
+
+    Raises UserError E-YAML-01 or E-YAML-02 for an offhook.yaml that is no YAML.
+    """
+    found = Collected()
+    file, document = read_file(path, found)
+    env = found.attempt(functools.partial(environment, environ)) or {}
+    read = FileRead(file, document)
+    app = found.attempt(functools.partial(app_config, read, env, overrides))
+    lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document, found)
+    found.add("E-DIAL-01", dialled_findings(agents, file.dialling, file.lines))
     placers = tuple(path_from(document, path) for path in file.outbound.agents)
+    rest = tuple(by_rest(agents))
+    if app is None or found.code:
+        missing = rest if app is not None and app.twilio.rest_account is None else ()
+        return Examined(None, found, remarks, missing)
     given = dict(environ)
 
     def read_again() -> Config:
         """Read the same files with the same environment; a `partial` would show its secrets."""
         return load(path, given, overrides=overrides)
 
-    return Config(
+    config = Config(
         **vars(app),
         lines=lines,
         placers=tuple(agents[path].agent for path in placers),
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=(*remarks, *hours_remarks(agents, placers)),
-        by_rest=tuple(by_rest(agents)),
+        by_rest=rest,
         read_again=read_again,
     )
+    missing = rest if app.twilio.rest_account is None else ()
+    return Examined(config, found, config.remarks, missing)
 
 
 def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:

@@ -185,13 +185,13 @@ def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
 def accept(
     pasted: Any,
     locate: settings_checks.Locate = settings_checks.nowhere,
-    tools: Collection[str] = (),
+    tools: Collection[str] | None = (),
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """Return Settings from what the user pasted, with the remarks about them.
 
     That is a whole Settings message, its `agent` block alone, or the UUID of a stored agent;
     `locate` tells where a part of it was written; `tools` are the functions that we run for it, by
-    name. Raises InvalidFileError E-SET-01 if there is an error.
+    name, None if that is not known. Raises InvalidFileError E-SET-01 if there is an error.
     """
     findings = settings_checks.check(pasted, locate, tools)
     if any(finding.level == "error" for finding in findings):

@@ -4,8 +4,9 @@ Source: deepgram.md, by section: §2.1 root, §2.2 audio, §2.3 agent, §2.4 lis
 §2.5 think, §2.6 speak, §2.8 context, §4.1 functions, §5.3 usual mistakes.
 
 An `error` is what ends or cripples a session: Deepgram refuses the message, or ignores the very
-thing that was configured. Everything else is a `remark`, above all a name that is not known here:
-Deepgram adds fields, models, voices and providers faster than this file can follow.
+thing that was configured. A `mistake` is a name that is not known here and looks like one that is:
+probably a misspelling. Everything else is a `remark`, above all any other name that is not known
+here: Deepgram adds fields, models, voices and providers faster than this file can follow.
 """
 
 import re
@@ -14,9 +15,11 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from offhook.deepgram import settings_fields
+from offhook.deepgram import model_names, settings_fields
+from offhook.deepgram.model_names import AS_IS, NameCheck
 from offhook.net.addresses import is_outside
-from offhook.yamlfile import Finding, Loc, Place, did_you_mean
+from offhook.text.spelling import meant_key
+from offhook.yamlfile import Finding, Loc, Place
 
 Locate: TypeAlias = Callable[[Loc, bool], Place | None]
 """Function that returns the place of a value in the settings by its location, or of its key."""
@@ -77,10 +80,12 @@ def whole(pasted: Any) -> dict[str, Any]:
     return {"agent": pasted}
 
 
-def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) -> list[Finding]:
+def check(
+    pasted: Any, locate: Locate = nowhere, tools: Collection[str] | None = ()
+) -> list[Finding]:
     """Return all findings about pasted settings, in the order of the message.
 
-    `tools` are the names of the functions that we run for this agent.
+    `tools` are the names of the functions that we run for this agent; None: they are not known.
     """
     message = whole(pasted)
     if message is pasted:
@@ -128,13 +133,16 @@ def _endpoint_urls(block: Any) -> Iterator[str]:
 
 
 class _Check:
-    def __init__(self, locate: Locate, tools: Collection[str]) -> None:
+    def __init__(self, locate: Locate, tools: Collection[str] | None) -> None:
         self._locate = locate
         self._tools = tools
         self._findings: list[Finding] = []
 
     def _error(self, loc: Loc, text: str, fix: str, *, key: bool = False) -> None:
         self._findings.append(Finding("error", text, fix, self._locate(loc, key)))
+
+    def _mistake(self, loc: Loc, text: str, fix: str, *, key: bool = False) -> None:
+        self._findings.append(Finding("mistake", text, fix, self._locate(loc, key)))
 
     def _remark(self, loc: Loc, text: str, fix: str, *, key: bool = False) -> None:
         self._findings.append(Finding("remark", text, fix, self._locate(loc, key)))
@@ -247,7 +255,7 @@ class _Check:
         loc: Loc = ("agent", "listen", "provider")
         self._fields(loc, provider, settings_fields.LISTEN_PROVIDER)
         self._type(loc, provider, {"deepgram"})
-        model = str(provider.get("model", ""))
+        model = self._named((*loc, "model"), model_names.listener(provider.get("model", "")))
         flux = provider.get("version") == "v2"
         if model.startswith("flux") and not flux:
             text = f'The model "{model}" is Flux, which is version v2; v1 does not know it.'
@@ -341,6 +349,8 @@ class _Check:
         if kind in _TEMPERATURE:
             self._range((*loc, "temperature"), provider, *_TEMPERATURE[kind])
         model = str(provider.get("model", ""))
+        if kind in model_names.THINKERS and not own_endpoint:
+            model = self._named((*loc, "model"), model_names.thinker(model, kind))
         if kind == "open_ai" and model.startswith("gpt-5") and "temperature" in provider:
             text = f'The model "{model}" has no temperature.'
             self._remark((*loc, "temperature"), text, "Remove it.", key=True)
@@ -372,6 +382,8 @@ class _Check:
                 self._remark(here, text, fix)
             given, known = function.get("endpoint"), settings_fields.FUNCTION_ENDPOINT
             called_by_deepgram = self._endpoint((*here, "endpoint"), given, known)
+            if self._tools is None:
+                continue
             ours = isinstance(name, str) and name in self._tools
             if called_by_deepgram and ours:
                 text = (
@@ -430,7 +442,7 @@ class _Check:
             self._remark((*loc, "language_code"), text, 'Write "language".', key=True)
 
     def _voice(self, loc: Loc, provider: dict[str, Any]) -> None:
-        model = str(provider.get("model", ""))
+        model = self._named((*loc, "model"), model_names.voice(provider.get("model", "")))
         flux = provider.get("version", "v1") == "v2"
         if model.startswith("flux") and not flux:
             text = f'The voice "{model}" is Flux, which is version v2.'
@@ -494,8 +506,20 @@ class _Check:
                 why, fix = _NOT_A_FIELD[name]
                 self._error(here, f'"{name}" {why}.', fix, key=True)
             elif name not in but and not (loc == () and name in settings_fields.AGENT):
-                fix = did_you_mean(str(name), known, "Check its spelling; it is sent as is.")
-                self._remark(here, f'"{name}" is not a field known here.', fix, key=True)
+                self._unknown_field(here, known, mapping)
+
+    def _unknown_field(self, loc: Loc, known: Collection[str], given: Mapping[Any, Any]) -> None:
+        """Report a field that is not known at `loc`. What is `given` there too is not meant."""
+        name = str(loc[-1])
+        text = f'"{name}" is not a field known here.'
+        homes = settings_fields.HOMES.keys() - given.keys() | {name} & settings_fields.HOMES.keys()
+        if (meant := meant_key(name, set(known) - given.keys())) is not None:
+            self._mistake(loc, text, f'Did you mean "{meant}"?', key=True)
+        elif (elsewhere := meant_key(name, homes)) is not None:
+            fix = f'Did you mean "{elsewhere}", under "{settings_fields.HOMES[elsewhere]}"?'
+            self._mistake(loc, text, fix, key=True)
+        else:
+            self._remark(loc, text, AS_IS, key=True)
 
     def _not_in_provider(self, loc: Loc, block: dict[str, Any]) -> None:
         for name in sorted(_IN_PROVIDER.intersection(block)):
@@ -508,8 +532,20 @@ class _Check:
             self._error(loc, f"{loc[1]}.provider has no type.", f'Add "type": "{min(known)}".')
         elif isinstance(kind, str) and kind not in known:
             text = f'{loc[1]}.provider.type "{kind}" is not a provider known here.'
-            self._remark((*loc, "type"), text, did_you_mean(kind, known))
+            meant = model_names.PROVIDERS.get(kind.lower()) or meant_key(kind, known)
+            if meant is not None and meant in known:
+                self._mistake((*loc, "type"), text, f'Did you mean "{meant}"?')
+                return meant
+            fix = f"Known here: {', '.join(sorted(known))}. It is sent as is."
+            self._remark((*loc, "type"), text, fix)
         return str(kind)
+
+    def _named(self, loc: Loc, check: NameCheck) -> str:
+        """Report what was found about a name. Return the name that was probably meant."""
+        if check.finding is not None:
+            level, text, fix = check.finding
+            self._findings.append(Finding(level, text, fix, self._locate(loc, False)))
+        return check.meant
 
     def _endpoint(self, loc: Loc, endpoint: Any, known: settings_fields.Fields) -> bool:
         """Return whether there is an endpoint."""

@@ -104,6 +104,22 @@ SPEAK_PROVIDER: Final[Fields] = {
     "credentials": "a mapping",
 }
 
+_PLACES: Final[tuple[tuple[str, Fields], ...]] = (
+    ("agent", AGENT),
+    ("agent.listen.provider", LISTEN_PROVIDER),
+    ("agent.think", THINK),
+    ("agent.think.provider", THINK_PROVIDER),
+    ("agent.think.functions", FUNCTION),
+    ("agent.speak.provider", SPEAK_PROVIDER),
+)
+HOMES: Final[Mapping[str, str]] = {
+    name: place
+    for place, fields in _PLACES
+    for name in fields
+    if [name in others for _, others in _PLACES].count(True) == 1
+}
+"""The only place of each field that has one place alone."""
+
 
 def fits(value: Any, kind: Kind) -> bool:
     """Return whether a value is of that kind."""

@@ -130,6 +130,9 @@ def _banner(config: Config, sock: socket.socket, capture: Path | None) -> Iterat
     yield "", f"  TwiML Bin        offhook twiml --public-url {public}"
     if server.unsigned:
         yield "warning", "  unsigned: requests from this machine alone are answered"
+    for finding in config.remarks:
+        if finding.level == "mistake":
+            yield "warning", f"  {finding} {finding.fix}"
     yield "", f"  records          {records.folder}"
     if records.webhook.url is not None:
         yield "", f"  after-call hook  {urls.origin(records.webhook.url)}"

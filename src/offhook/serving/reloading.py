@@ -51,6 +51,9 @@ class AgentReloader:
             self._inbound.rules = config.inbound.rules
         report = ReloadReport.of(self._started, config)
         _log.info("agents were read again: %s", ", ".join(report.agents))
+        for finding in config.remarks:
+            if finding.level == "mistake":
+                _log.warning("%s %s", finding, finding.fix)
         if report.restart:
             _log.warning("only a restart applies: %s", ", ".join(report.restart))
         return report
