@@ -314,6 +314,11 @@ def second_greetings(outcome: Outcome) -> int:
     return max(0, said.count(GREETING) - 1)
 
 
+def misses(outcome: Outcome) -> bool:
+    """Return True if a call with a lost agent is anything but resumed, greeted once, and told."""
+    return bool(problems_of(outcome) or second_greetings(outcome) or lost_lines(outcome))
+
+
 def roll_overs(outcome: Outcome) -> int:
     """Return how often a spare leg took over from the agent's."""
     return sum(isinstance(one, AgentRolledOver) for one in outcome.events)

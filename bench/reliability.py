@@ -69,7 +69,7 @@ class Row:
 
 async def lost_agents(short: bool, database: str) -> Figure:
     """Row 1: every retryable close and Error in every phase."""
-    outcomes = await it.place_all(list(it.lost_agents(20 if short else 500)), JOBS, it.problems_of)
+    outcomes = await it.place_all(list(it.lost_agents(20 if short else 500)), JOBS, it.misses)
     wrong = [(one, problems) for one in outcomes if (problems := it.problems_of(one))]
     for one, problems in wrong:
         print(f"  WRONG {one.case}: {'; '.join(problems)}")

@@ -37,7 +37,7 @@ async def test_the_agents_rows_hold_in_their_short_form() -> None:
         return outcome.fallback_s is None
 
     async with asyncio.TaskGroup() as group:
-        resumed = group.create_task(place_all(lost, 4, agent_faults.problems_of))
+        resumed = group.create_task(place_all(lost, 4, agent_faults.misses))
         refused = group.create_task(place_all(hopeless, 2, slow))
         exchanged = group.create_task(place_all(rolled, 1, agent_faults.noticed))
         flood = group.create_task(place_all(list(agent_faults.misbehaving(short=True))[:1], 1))
