@@ -121,9 +121,11 @@ class RestNumber(_Resource, frozen=True, kw_only=True):
 
     sid: str
     phone_number: str
+    friendly_name: str | None = None
     voice_url: str | None = None
     voice_method: str | None = None
     status_callback: str | None = None
+    status_callback_method: str | None = None
     voice_application_sid: str | None = None
     trunk_sid: str | None = None
 
@@ -262,19 +264,30 @@ class TwilioRest:
                 )
         return found
 
+    async def fetch_number(self, sid: str) -> RestNumber:
+        """Return a number of the account by its SID."""
+        path = f"{self._account}/IncomingPhoneNumbers/{quote(sid, safe='')}.json"
+        return _read(await self._get(path), RestNumber)
+
     async def update_number(
         self,
         sid: str,
         *,
         voice_url: str | None = None,
-        voice_method: Literal["GET", "POST"] | None = None,
+        voice_method: str | None = None,
         status_callback: str | None = None,
+        status_callback_method: str | None = None,
+        voice_application_sid: str | None = None,
+        trunk_sid: str | None = None,
     ) -> RestNumber:
-        """Change the URLs of a number; None leaves a value as it is, "" empties it."""
+        """Change where a number's calls go; None leaves a value as it is, "" empties it."""
         form = {
             "VoiceUrl": voice_url,
             "VoiceMethod": voice_method,
             "StatusCallback": status_callback,
+            "StatusCallbackMethod": status_callback_method,
+            "VoiceApplicationSid": voice_application_sid,
+            "TrunkSid": trunk_sid,
         }
         path = f"/IncomingPhoneNumbers/{quote(sid, safe='')}"
         return await self._post(path, form, RestNumber, repeatable=True)

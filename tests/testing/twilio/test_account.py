@@ -381,6 +381,27 @@ async def test_numbers_are_listed_found_and_changed(monkeypatch: pytest.MonkeyPa
     assert refused.value.status == 404
 
 
+async def test_a_number_is_fetched_and_an_app_excludes_a_trunk() -> None:
+    application, trunk = "AP" + "1" * 32, "TK" + "2" * 32
+    number = AccountNumber(DESK, settings={"TrunkSid": trunk, "VoiceUrl": "https://old.example/"})
+    async with rig(numbers=[number]) as it:
+        before = await it.rest.fetch_number(number.sid)
+        in_app = await it.rest.update_number(number.sid, voice_application_sid=application)
+        in_trunk = await it.rest.update_number(number.sid, trunk_sid=trunk)
+        in_none = await it.rest.update_number(number.sid, trunk_sid="")
+        with pytest.raises(TwilioRefusedError):
+            await it.rest.fetch_number("PN" + "0" * 32)
+    assert (before.trunk_sid, before.voice_url, before.voice_method, before.friendly_name) == (
+        trunk,
+        "https://old.example/",
+        "POST",
+        DESK,
+    )
+    assert [
+        (number.voice_application_sid, number.trunk_sid) for number in (in_app, in_trunk, in_none)
+    ] == [(application, None), ("", trunk), ("", None)]
+
+
 async def test_calls_are_listed_by_who_called_whom() -> None:
     async with rig({BOB: SimulatedPerson(), CAROL: SimulatedPerson("busy")}) as it:
         calls = [await it.ring(to, "<Hangup/>") for to in (BOB, CAROL, BOB)]

@@ -21,7 +21,6 @@ from offhook.testing.simulator.twilio.account.parameters import (
     RequestRefusedError,
 )
 from offhook.testing.simulator.twilio.account.resources import VERSION, AccountNumber
-from offhook.testing.simulator.twilio.calls import dates
 from offhook.testing.simulator.twilio.calls.ledger import EndRequest, Redirected, RestAnswer, Texted
 from offhook.testing.simulator.twilio.calls.leg import Leg
 from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
@@ -143,8 +142,7 @@ class SimulatedAccount:
                 for number in self.numbers:
                     if number.sid == sid:
                         if method == "POST":
-                            number.settings |= Given(form, UPDATE_NUMBER).items()
-                            number.changed = dates.now()
+                            number.update(Given(form, UPDATE_NUMBER).items())
                         return 200, number.json(account_sid)
         raise RequestRefusedError(404, NOT_FOUND, f"The requested resource {path} was not found")
 

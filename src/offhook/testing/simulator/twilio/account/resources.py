@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -93,6 +94,17 @@ class AccountNumber:
     changed: datetime = field(default_factory=dates.now)
     settings: dict[str, str] = field(default_factory=dict)
 
+    def update(self, settings: Mapping[str, str]) -> None:
+        """Change settings. A TwiML app and a SIP trunk exclude each other (twilio.md §5.7)."""
+        self.settings |= settings
+        for name, other in (
+            ("VoiceApplicationSid", "TrunkSid"),
+            ("TrunkSid", "VoiceApplicationSid"),
+        ):
+            if settings.get(name):
+                self.settings.pop(other, None)
+        self.changed = dates.now()
+
     def json(self, account_sid: str) -> dict[str, Any]:
         """Return the IncomingPhoneNumber resource."""
         set_ = {
@@ -127,4 +139,4 @@ class AccountNumber:
             return self.settings.get(name) == "true"
         by_kind = {"method": "POST", "url": ""}.get(parameter.kind)
         empty = "" if parameter.sid == "AP" else by_kind
-        return self.settings.get(name, usual.get(name, empty))
+        return self.settings.get(name) or usual.get(name, empty)
