@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test busy-test lint types bench soak fuzz pages lock clean-clone
+.PHONY: help setup run test busy-test lint types bench soak fuzz pages docs pictures lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -15,6 +15,8 @@ help:
 	@echo "make soak         the table of docs/reliability.md in its long form; 5,000 calls held; what else takes hours"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
+	@echo "make docs         the documentation as a site, in site/"
+	@echo "make pictures     draw the pictures of the documentation"
 	@echo "make lock         resolve the dependencies anew into requirements/; write outbound/zones.txt"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
@@ -71,7 +73,14 @@ fuzz: setup
 	$(BIN)/python -m bench.fuzz --seconds 60
 
 pages: setup
-	$(BIN)/python scripts/write_pages.py
+	$(BIN)/python -m scripts.write_pages
+
+docs: setup
+	$(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html"
+
+pictures: setup
+	$(BIN)/python -m scripts.draw_pictures
 
 # Addresses stay out of the file: no committed file names a package registry's host. The time zones
 # of numbers are written anew, from the package that has them at the version that is locked.

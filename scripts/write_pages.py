@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Write the pages that are made from the code; tests/test_pages.py holds both equal.
 
+docs/cli.md from the commands of Typer; docs/rest.md from the OpenAPI document of the API;
 docs/events.md from events/types.py; docs/design/call-tables.md from call/phases.py and
-call/handlers.py; the table in docs/operating.md and docs/grafana-dashboard.json from
+call/handlers.py; the table in docs/metrics.md and docs/grafana-dashboard.json from
 observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from scripts.pages import cli, rest
+
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram
 from offhook.calls.operations import OPERATIONS, Command, Metavar, Operation
@@ -22,7 +25,7 @@ from offhook.observability.metrics.catalogue import SECTIONS, Metric
 from offhook.tools import Call
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
-OPERATING: Final = DOCS / "operating.md"
+METRICS: Final = DOCS / "metrics.md"
 CONTROL: Final = DOCS / "control.md"
 OPERATIONS_TABLE: Final = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TABLE: Final = re.compile(r"(?<=<!-- metrics -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -39,15 +42,17 @@ UNITS: Final = {
 
 def pages() -> dict[Path, str]:
     """Every page that is made here, and what belongs in it."""
-    table = TABLE.sub(lambda _: metrics_table(), OPERATING.read_text(encoding="utf-8"))
+    table = TABLE.sub(lambda _: metrics_table(), METRICS.read_text(encoding="utf-8"))
     control = OPERATIONS_TABLE.sub(
         lambda _: operations_table(), CONTROL.read_text(encoding="utf-8")
     )
     return {
+        DOCS / "cli.md": cli.page((DOCS / "cli.md").read_text(encoding="utf-8")),
+        DOCS / "rest.md": rest.page(),
         CONTROL: control,
         DOCS / "events.md": events_page(),
         DOCS / "design" / "call-tables.md": call_page(),
-        OPERATING: table,
+        METRICS: table,
         DOCS / "grafana-dashboard.json": json.dumps(dashboard(), indent=1) + "\n",
     }
 
@@ -167,11 +172,16 @@ def _usage(operation: Operation, command: Command) -> str:
 # --- docs/events.md ---
 
 
+EVENTS_FOR: Final = """\
+For whoever reads the record, live events or the log with a program. Made from
+[types.py](../src/offhook/events/types.py) by `make pages`."""
+
+
 def events_page() -> str:
     edges = ", ".join(map(str, events.DELAY_EDGES_MS))
     parts = [
         "# Events",
-        "Made from [types.py](../src/offhook/events/types.py) by `make pages`.",
+        EVENTS_FOR,
         _paragraphs(inspect.getdoc(events)),
         "Every event comes in a `CallEvent`:",
         _fields(events.CallEvent),
@@ -218,7 +228,7 @@ def _unit(name: str, kind: Any) -> str:
     return "ms" if name == "ms" or name.endswith("_ms") else ""
 
 
-# --- docs/operating.md ---
+# --- docs/metrics.md ---
 
 
 def metrics_table() -> str:

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from offhook import config, yamlfile
 from offhook.call.ending import Slug
-from offhook.cli import app
 from offhook.testing.scenarios import validation
 from offhook.testing.scenarios.scenario import Loaded, Scenario
 from offhook.testing.scenarios.validation import Sight
@@ -171,23 +169,9 @@ def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
 CONFIGURATION = DOCS / "configuration.md"
 
 
-def test_every_command_has_its_section_and_every_option_its_row() -> None:
-    documented = {
-        title.removeprefix("offhook "): {
-            option for row in rows(text) for option in re.findall(r"`(--[a-z-]+)", row[0])
-        }
-        for title, text in sections(CONFIGURATION, 3).items()
-        if title.startswith("offhook ")
-    }
-    assert documented == {
-        name: {
-            option
-            for parameter in command.params
-            if parameter.param_type_name == "option"
-            for option in [*parameter.opts, *parameter.secondary_opts]
-        }
-        for name, command in commands(typer.main.get_command(app))
-    }
+def test_commands_are_on_a_page_of_their_own() -> None:
+    """`make pages` writes docs/cli.md; a note about a command stands there, under its table."""
+    assert [title for title in sections(CONFIGURATION, 3) if title.startswith("offhook ")] == []
 
 
 def commands(group: Any, base: str = "") -> Iterator[tuple[str, Any]]:

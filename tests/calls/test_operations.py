@@ -56,9 +56,9 @@ def test_functions_can_ask_for_it(operation: Operation) -> None:
 def test_it_is_in_the_documentation(operation: Operation) -> None:
     rows = re.findall(r"^\| (.*?) \|", (DOCS / "control.md").read_text("utf-8"), re.MULTILINE)
     assert operation.title in rows
-    configuration = (DOCS / "configuration.md").read_text("utf-8")
+    page = (DOCS / "cli.md").read_text("utf-8")
     for command in operation.commands:
-        assert f"### offhook calls {command.name}\n" in configuration
+        assert f"## offhook calls {command.name}\n" in page
 
 
 def test_no_two_have_the_same_name() -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts.pictures.terminal import SESSIONS, shape
 
 from offhook.recordings.wav import read_stereo
 from offhook.testing.simulator.speech import installed
@@ -57,6 +58,8 @@ def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: P
     assert re.search(r"added delay +\d+\.\d+ ms median", ended.stdout)
     assert re.search(r"frames +\d+ sent \(.+\), 0 lost", ended.stdout)
     assert "the caller hung up" in ended.stdout
+    recorded = (SESSIONS / "demo.txt").read_text("utf-8")
+    assert shape(ended.stdout) == shape(recorded), "python -m scripts.draw_pictures --record demo"
     sides(tmp_path)
 
 

@@ -44,8 +44,8 @@ def targets() -> Iterator[Any]:
 
 
 def alerts() -> list[str]:
-    page = (DOCS / "operating.md").read_text(encoding="utf-8")
-    table = page.partition("What to be woken for:")[2].partition("## Dashboard")[0]
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    table = page.partition("## What to be woken for")[2].partition("## Dashboard")[0]
     return [
         query.replace("\\|", "|") for query in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
     ]

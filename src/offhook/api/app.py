@@ -105,7 +105,8 @@ class Api:
         self._readers.close()
 
 
-def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
+def routes(operator: Operator) -> FastAPI:
+    """Return an application with the routes of the API alone, which its document describes."""
     app = FastAPI(
         title="Offhook",
         version=__version__,
@@ -123,6 +124,11 @@ def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
             responses=_EVERYWHERE,
             dependencies=[Depends(bearer)],
         )
+    return app
+
+
+def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
+    app = routes(operator)
     schema = documented(app.openapi())
     html = page.page(schema)
 

@@ -1,4 +1,4 @@
-"""Every metric. The scrape, the dashboard and docs/operating.md are made from this module.
+"""Every metric. The scrape, the dashboard and docs/metrics.md are made from this module.
 
 Times are in seconds, as is usual for Prometheus. No label is a CallSid, a number or another value
 without a bound on its variety.

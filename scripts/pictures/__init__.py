@@ -1,0 +1,1 @@
+"""Pictures of the documentation, made by `make pictures` into docs/pictures."""
