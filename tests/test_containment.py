@@ -197,6 +197,7 @@ WHERE: Final = {
     },
     "clock.py": {"call_later": (1, LOOP)},
     "deepgram/connection.py": {"add_done_callback": (1, LOOP)},
+    "doctor/probes.py": {"create_task": (1, GUARDED), "Thread": (1, GUARDED)},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},

@@ -36,6 +36,7 @@ ROOMS: Final = (
     "link",
     "api",
     "serving",
+    "doctor",
     "bench",
     "testing",
     "cli",

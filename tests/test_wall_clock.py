@@ -31,6 +31,7 @@ WALL = {
     "cli/calls/resend.py": "when a webhook that is sent again is due",
     "cli/dnc.py": "the date of an entry",
     "clock.py": "dates for people; and ages across boots of the machine, see MachineClocks",
+    "doctor/examination.py": "whether the wall clock is right",
     "journal/keeper.py": "the date of each line, beside its ms of the call; the age in /readyz",
     "journal/live.py": "whether a folder has changed, compared for being equal",
     "journal/writer.py": "the age of a folder that was left half made, by the dates of two files",

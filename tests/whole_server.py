@@ -192,14 +192,23 @@ class RawStream:
     def send(self, message: messages.FromTwilio) -> None:
         self.channel.send_text(messages.write(message))
 
-    def start(self, call_sid: str, token: str | None = None, account: str = ACCOUNT) -> None:
+    def start(
+        self,
+        call_sid: str,
+        token: str | None = None,
+        account: str = ACCOUNT,
+        media_format: messages.MediaFormat = messages.MediaFormat(),  # noqa: B008 - it is frozen
+    ) -> None:
         parameters = {"token": token} if token is not None else {}
         self.send(messages.Connected())
         self.send(
             messages.Start(
                 stream_sid=STREAM,
                 start=messages.StartDetails(
-                    account_sid=account, call_sid=call_sid, custom_parameters=parameters
+                    account_sid=account,
+                    call_sid=call_sid,
+                    custom_parameters=parameters,
+                    media_format=media_format,
                 ),
             )
         )

@@ -44,6 +44,7 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "caller_leg_stuck": "twilio",
         "caller_leg_garbage": "twilio",
         "caller_leg_oversized": "twilio",
+        "caller_leg_format": "twilio",
         "agent_busy": "agent",
         "agent_key_refused": "agent",
         "agent_unreachable": "agent",

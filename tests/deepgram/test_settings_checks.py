@@ -53,6 +53,42 @@ FUNCTION = f"{THINK}    functions:\n      - name: f\n        parameters: {{}}\n"
         ("settings:\n  tags: one\n  agent: {}", "2:9", "tags must be a list of texts", "Correct"),
         ("settings:\n  type: Settings\n  agent: {}\n  think: {}", "4:3", "beside", "under"),
         ("settings:\n  session_id: x\n  agent: {}", "2:3", "early access", "Remove"),
+        # What needs think_live, and what is another vendor's
+        (f"{FUNCTION}        initial_agent_filler: true", "7:9", "has no think_live", "Remove"),
+        (f"{FUNCTION}        agent_filler_max_count: 2", "7:9", "has no think_live", "Remove"),
+        (
+            f"{FUNCTION}        agent_filler_interval_ms: 999\n  think_live: {{}}",
+            "7:35",
+            "outside 1000 to 60000",
+            "Write",
+        ),
+        (
+            (
+                "settings:\n  think:\n    provider:\n"
+                "      {type: open_ai, model: gpt-4o, voice_prompt_opt_out: true}"
+            ),
+            "4:38",
+            "Deepgram's own",
+            "Remove",
+        ),
+        (
+            (
+                "settings:\n  speak:\n    endpoint: {url: 'wss://x.example/v?output_format=ulaw_8000'}\n"
+                "    provider: {type: eleven_labs, model_id: m}"
+            ),
+            "3:21",
+            "output_format, which",
+            "Remove output_format",
+        ),
+        (
+            (
+                "settings:\n  speak:\n    endpoint: {url: 'wss://x.example/v?a=1&model_id=m'}\n"
+                "    provider: {type: eleven_labs, model_id: m}"
+            ),
+            "3:21",
+            "model_id, which",
+            "Remove model_id",
+        ),
         # §2.2: audio
         (
             "settings:\n  audio:\n    input: {encoding: linear16, sample_rate: 8000}\n  agent: {}",
@@ -287,12 +323,24 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
         (
             (
                 "settings:\n  speak:\n    - provider:\n"
-                "        {type: deepgram, model: aura-2-thalia-en, language: en}"
+                "        {type: deepgram, model: aura-2-thalia-en, language: es}"
             ),
-            "4:51",
-            "not in Deepgram's schema",
+            "4:61",
+            "has its own",
             "Remove",
         ),
+        (f"{FLUX}      eot_threshold: 1.0", "7:22", "eot_timeout_ms still does", "Set"),
+        (
+            (
+                "settings:\n  think:\n    - provider: {type: deepgram, model: phonellm-mini-alpha,"
+                " reasoning_mode: low}"
+            ),
+            "3:63",
+            "says aloud",
+            "Remove",
+        ),
+        ("settings:\n  think_live: {provider: {promt: 1}}", "2:27", '"promt" is not', ""),
+        ("settings:\n  language: en", "2:3", "deprecated", "speak.provider.language"),
         ("settings:\n  settings: {flags: {}}\n  agent: {}", "2:3", '"settings" is not', ""),
     ],
 )
@@ -379,7 +427,7 @@ def test_what_is_misspelt_is_checked_as_what_was_meant() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"{FLUX}      eager_eot_threshold: 0.9\n      eot_threshold: 1.0\n      keyterms: [A]",
+        f"{FLUX}      eager_eot_threshold: 0.9\n      eot_threshold: 0.95\n      keyterms: [A]",
         (
             "settings: {listen: {provider: {type: deepgram, version: v2, model: flux-general-multi,"
             " language_hints: [en, es]}}}"
@@ -408,6 +456,19 @@ def test_what_is_misspelt_is_checked_as_what_was_meant() -> None:
         (
             "settings: {speak: [{provider: {type: cartesia, model_id: m, voice: {mode: id, id: x},"
             " speed: slow, volume: 2}}]}"
+        ),
+        "settings: {speak: [{provider: {type: deepgram, version: v2, model: flux-zofia-pl}}]}",
+        (
+            "settings: {speak: [{provider: {type: deepgram, version: v2, model: flux-ana-pt}},"
+            " {provider: {type: deepgram, model: aura-2-thalia-en, language: en-US}}]}"
+        ),
+        (
+            "settings: {speak: [{provider: {type: eleven_labs, model_id: m, language: en},"
+            " endpoint: {url: 'wss://api.elevenlabs.io/v1/text-to-speech/VOICE/multi-stream-input'}}]}"
+        ),
+        (
+            "settings: {think: [{provider: {type: deepgram, model: think-fast,"
+            " voice_prompt_opt_out: true}}]}"
         ),
     ],
 )

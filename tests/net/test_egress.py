@@ -30,6 +30,10 @@ SOURCES = Path(offhook.__file__).parent
 CONNECTS = {
     # What connects, and where its address comes from.
     "deepgram/connection.py": ["websocket.connect"],  # deepgram.url, or --deepgram-url
+    "doctor/agent_session.py": ["websocket.connect"],  # likewise
+    "doctor/examination.py": ["httpx2.AsyncClient"],  # egress.py's
+    "doctor/public_url.py": ["httpx2.AsyncClient"],  # likewise
+    "doctor/twilio.py": ["httpx2.AsyncClient"],  # likewise
     "net/egress.py": ["httpx2.AsyncClient"],  # else the address is checked
     "cli/api_client.py": ["httpx2.AsyncClient"],  # --url, or server.port on this machine
     "calls/lookup.py": ["httpx2.AsyncClient"],  # no client of its own: it is given egress.py's

@@ -65,6 +65,7 @@ from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
 from offhook.testing.simulator.twilio.calls import executing
 from offhook.testing.simulator.twilio.calls.leg import Leg
 from offhook.testing.simulator.twilio.verbs import Verb
+from offhook.twilio.messages import MediaFormat
 from offhook.twilio.signature import SharedKey, settings_of, sign, sign_with_key
 from offhook.webhooks import form_checks
 from offhook.webhooks.form_checks import BODY_MAX, FIELDS_MAX
@@ -541,6 +542,23 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
         await h.until_ended(4)
         assert h.endings(report.call_sid) == ["caller_hung_up"]
         assert h.endings(bad_sid) == ["caller_leg_lost"]
+
+
+@pytest.mark.parametrize("by_webhook", [True, False])
+async def test_a_stream_that_is_not_mulaw_ends_by_that_name(by_webhook: bool) -> None:
+    async with whole_server(fallback={"say": "One moment, please."}) as h:
+        call_sid, token = fresh_sid(), None
+        if by_webhook:
+            token = token_in((await h.post("/twilio/voice", CallSid=call_sid)).text)
+        stream = await h.stream()
+        stream.start(call_sid, token, media_format=MediaFormat("audio/l16", "16000", 1))
+        assert (await stream.end()).received == 1000
+        (ended,) = (each for each in h.events(call_sid) if isinstance(each, CallEnded))
+        assert (ended.slug, ended.fault) == ("caller_leg_format", "twilio")
+        assert ended.detail == "audio/l16, 16000 Hz, channels: 1"
+        if by_webhook:
+            form = {"CallSid": call_sid, "CallStatus": "in-progress"}
+            assert "One moment, please." in (await h.post("/twilio/after", **form)).text
 
 
 @pytest.mark.parametrize("fault", ["garbage", "unknown"])

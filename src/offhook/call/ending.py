@@ -39,6 +39,7 @@ class Slug(Enum):
     CALLER_LEG_STUCK = "caller_leg_stuck", "twilio", "Twilio's socket took nothing for 10 s"
     CALLER_LEG_GARBAGE = "caller_leg_garbage", "twilio", "Twilio's socket sent too much nonsense"
     CALLER_LEG_OVERSIZED = "caller_leg_oversized", "twilio", "Twilio's socket sent a huge message"
+    CALLER_LEG_FORMAT = "caller_leg_format", "twilio", "Twilio's stream is not mu-law of 8000 Hz"
 
     AGENT_BUSY = "agent_busy", "agent", "Deepgram has no room for another session"
     AGENT_KEY_REFUSED = "agent_key_refused", "agent", "Deepgram refused the key"

@@ -40,12 +40,22 @@ def _announce_stream(call: "Call", announced: inputs.CallAnnounced, now: float) 
     call.handoff.announce(announced, now)
 
 
-def _start_stream(call: "Call", _: twilio.Start, now: float) -> None:
-    call.handoff.start_stream(now)
+def _start_stream(call: "Call", start: twilio.Start, now: float) -> None:
+    if _can_be_heard(call, start, now):
+        call.handoff.start_stream(now)
 
 
-def _come_back(call: "Call", _: twilio.Start, now: float) -> None:
-    call.handoff.come_back(now)
+def _come_back(call: "Call", start: twilio.Start, now: float) -> None:
+    if _can_be_heard(call, start, now):
+        call.handoff.come_back(now)
+
+
+def _can_be_heard(call: "Call", start: twilio.Start, now: float) -> bool:
+    """Return whether a stream has the audio of a telephone, which both sides would else mishear."""
+    foreign = start.start.media_format.foreign
+    if foreign is not None:
+        call.end(Slug.CALLER_LEG_FORMAT, foreign, now)
+    return foreign is None
 
 
 def _take_over(call: "Call", died: inputs.ProcessDied, now: float) -> None:

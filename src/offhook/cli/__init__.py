@@ -15,6 +15,8 @@ class _Commands(LazyGroup):
         "demo": "offhook.cli.demo:demo",
         "serve": "offhook.cli.serve:serve",
         "check": "offhook.cli.check:check",
+        "doctor": "offhook.cli.doctor:doctor",
+        "explain": "offhook.cli.explain:explain",
         "reload": "offhook.cli.reload:reload",
         "call": "offhook.cli.call:call",
         "calls": "offhook.cli.calls:calls",

@@ -20,15 +20,38 @@ MAX_MESSAGE: Final = 1024 * 1024
 TOO_MANY_SESSIONS: Final = 429
 """Status of an upgrade beyond the sessions that the project may have open (deepgram.md §1.3)."""
 
-# Answers to the upgrade (deepgram.md §1.2, §1.3).
-_WORDS: Final = {
-    401: "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"
-    " right (an API key goes with token)? Put the right one into DEEPGRAM_API_KEY.",
-    402: "E-DG-02 Deepgram refused the key (402): the project is out of credit.",
-    403: "E-DG-02 Deepgram refused the key (403): it lacks the permission for voice agents.",
-    TOO_MANY_SESSIONS: "E-DG-03 Deepgram is at its limit of sessions for this project (429): the"
-    " caller gets the busy answer. Set deepgram.max_sessions to the limit, or have it raised.",
+_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
+    401: (
+        (
+            "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"
+            " right (an API key goes with token)?"
+        ),
+        "Put the right one into DEEPGRAM_API_KEY.",
+    ),
+    402: (
+        "E-DG-02 Deepgram refused the key (402): the project is out of credit.",
+        "Top up the project in Deepgram's console.",
+    ),
+    403: (
+        "E-DG-02 Deepgram refused the key (403): it lacks the permission for voice agents.",
+        "Make a key of the role Member in Deepgram's console, and put it into DEEPGRAM_API_KEY.",
+    ),
+    TOO_MANY_SESSIONS: (
+        (
+            "E-DG-03 Deepgram is at its limit of sessions for this project (429): the caller gets"
+            " the busy answer."
+        ),
+        "Set deepgram.max_sessions to the limit, or have it raised.",
+    ),
 }
+"""Answers to the upgrade (deepgram.md §1.2, §1.3): what each means, and what fixes it."""
+
+
+def refusal(status: int) -> tuple[str, str]:
+    """Return what the refusal of an upgrade means, with its code, and what fixes it."""
+    what = f"E-DG-05 Deepgram answered {status}."
+    fix = "Remove the path from deepgram.url; for 5xx see status.deepgram.com."
+    return _REFUSALS.get(status, (what, fix))
 
 
 class Dialler:
@@ -115,8 +138,7 @@ class Dialler:
             request_id = refused.headers.get("dg-request-id", "none")
             if refused.status == TOO_MANY_SESSIONS:
                 self._budget.on_refused()
-            words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
-            _log.error("%s (request id %s)", words, request_id)
+            _log.error("%s %s (request id %s)", *refusal(refused.status), request_id)
             return refused
         except websocket.UnreachableError as unreachable:
             _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", url, unreachable)

@@ -12,6 +12,7 @@ here: Deepgram adds fields, models, voices and providers faster than this file c
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -207,7 +208,7 @@ class _Check:
         flux = self._listen(agent.get("listen"))
         if "language" in agent:
             text = "agent.language is deprecated."
-            fix = "Remove it, and set listen.provider.language if it is not English."
+            fix = "Write listen.provider.language, and speak.provider.language where it has one."
             if flux:
                 text = "agent.language is deprecated, and with Flux it may end the session."
                 fix = "Remove it; the Flux model says the language."
@@ -215,6 +216,7 @@ class _Check:
         if "think_live" in agent:
             text = "think_live is by invitation; other projects are refused for it."
             self._remark(("agent", "think_live"), text, "Remove it unless invited.", key=True)
+            self._think_live(agent["think_live"])
         if agent.get("greeting") == "":
             text = "agent.greeting is empty; whether Deepgram takes that is not documented."
             self._remark(("agent", "greeting"), text, "Remove it: the caller then speaks first.")
@@ -222,9 +224,27 @@ class _Check:
             self._context(context)
         for loc, block in self._blocks("think", agent.get("think")):
             self._think(loc, block)
+            if "think_live" not in agent:
+                self._no_fillers((*loc, "functions"), block.get("functions"))
         for loc, block in self._blocks("speak", agent.get("speak")):
             self._speak(loc, block)
         self._inherited(agent.get("think"))
+
+    def _think_live(self, think_live: Any) -> None:
+        loc: Loc = ("agent", "think_live")
+        if isinstance(think_live, dict):
+            self._fields(loc, think_live, settings_fields.THINK_LIVE)
+            if isinstance(provider := think_live.get("provider"), dict):
+                self._fields((*loc, "provider"), provider, settings_fields.THINK_LIVE_PROVIDER)
+
+    def _no_fillers(self, loc: Loc, functions: Any) -> None:
+        """Check that no function has fields that close a session without think_live (§4.1)."""
+        for index, function in enumerate(functions if isinstance(functions, list) else ()):
+            for name in settings_fields.FILLERS:
+                if isinstance(function, dict) and name in function:
+                    text = f"{name} of a function ends a session that has no think_live."
+                    fix = "Remove it, or add think_live if Deepgram has invited you."
+                    self._error((*loc, index, name), text, fix, key=True)
 
     def _context(self, context: dict[str, Any]) -> None:
         loc: Loc = ("agent", "context")
@@ -290,7 +310,13 @@ class _Check:
             text = "listen.provider.language_hints works with flux-general-multi only."
             fix = 'Remove it, or write "model": "flux-general-multi".'
             self._error((*loc, "language_hints"), text, fix, key=True)
-        self._range((*loc, "eot_threshold"), provider, 0.5, 1.0)
+        if (
+            self._range((*loc, "eot_threshold"), provider, 0.5, 1.0)
+            and provider["eot_threshold"] == 1
+        ):
+            text = "eot_threshold 1 ends no turn by itself; eot_timeout_ms still does, after 5 s."
+            fix = "Set eot_timeout_ms to the pause that a turn may have."
+            self._remark((*loc, "eot_threshold"), text, fix)
         self._range((*loc, "eot_timeout_ms"), provider, 500, 60_000)
         if self._range((*loc, "eager_eot_threshold"), provider, 0.3, 0.9):
             usual = provider.get("eot_threshold", 0.7)
@@ -351,6 +377,12 @@ class _Check:
         model = str(provider.get("model", ""))
         if kind in model_names.THINKERS and not own_endpoint:
             model = self._named((*loc, "model"), model_names.thinker(model, kind))
+        if "voice_prompt_opt_out" in provider and kind != "deepgram":
+            text = "voice_prompt_opt_out is for models of Deepgram's own."
+            self._error((*loc, "voice_prompt_opt_out"), text, "Remove it.", key=True)
+        if kind == "deepgram" and "phonellm" in model.lower() and "reasoning_mode" in provider:
+            text = f'The model "{model}" says aloud what it reasons.'
+            self._remark((*loc, "reasoning_mode"), text, "Remove it.", key=True)
         if kind == "open_ai" and model.startswith("gpt-5") and "temperature" in provider:
             text = f'The model "{model}" has no temperature.'
             self._remark((*loc, "temperature"), text, "Remove it.", key=True)
@@ -366,6 +398,7 @@ class _Check:
                 self._error(here, "A function is not a mapping.", "Give it name and parameters.")
                 continue
             self._fields(here, function, settings_fields.FUNCTION)
+            self._range((*here, "agent_filler_interval_ms"), function, 1000, 60_000)
             if "function" in function:
                 continue
             name = function.get("name")
@@ -437,9 +470,23 @@ class _Check:
             self._voice(loc, provider)
         elif kind == "cartesia":
             self._range((*loc, "volume"), provider, 0.5, 2.0)
-        elif "language_code" in provider:
+        elif kind == "eleven_labs":
+            self._eleven_labs((*loc[:-1], "endpoint", "url"), block.get("endpoint"))
+        if "language_code" in provider:
             text = "speak.provider.language_code is deprecated."
             self._remark((*loc, "language_code"), text, 'Write "language".', key=True)
+
+    def _eleven_labs(self, loc: Loc, endpoint: Any) -> None:
+        """Check that the URL leaves to Deepgram what Deepgram adds to it (§2.6)."""
+        url = endpoint.get("url") if isinstance(endpoint, dict) else None
+        try:
+            query = parse_qs(urlsplit(url).query) if isinstance(url, str) else {}
+        except ValueError:  # it is no URL at all
+            return
+        for name in ("output_format", "model_id"):
+            if name in query:
+                text = f"The URL of ElevenLabs has {name}, which Deepgram adds itself."
+                self._error(loc, text, f"Remove {name} from it; model_id goes under provider.")
 
     def _voice(self, loc: Loc, provider: dict[str, Any]) -> None:
         model = self._named((*loc, "model"), model_names.voice(provider.get("model", "")))
@@ -465,9 +512,11 @@ class _Check:
             text = "speak.provider.expressivity is for Flux voices only."
             self._error((*loc, "expressivity"), text, "Remove it, or take a Flux voice.", key=True)
         self._range((*loc, "expressivity"), provider, -2, 2)
-        if "language" in provider:
-            text = "speak.provider.language is not in Deepgram's schema: the voice has a language."
-            self._remark((*loc, "language"), text, "Remove it.", key=True)
+        language = provider.get("language")
+        named = model.split("-")
+        if isinstance(language, str) and language.partition("-")[0] not in named:
+            text = f'speak.provider.language is "{language}", and the voice "{model}" has its own.'
+            self._remark((*loc, "language"), text, "Remove it, or take a voice of that language.")
 
     # --- What several sections share ---
 

@@ -47,6 +47,16 @@ HISTORY: Final[Fields] = {
     "content": "text",
     "function_calls": "a list",
 }
+THINK_LIVE: Final[Fields] = {"provider": "a mapping"}
+THINK_LIVE_PROVIDER: Final[Fields] = {
+    "type": "text",
+    "version": "text",
+    "agent_backchannel_sensitivity": "anything",
+    "presence_check_max_count": "a whole number",
+    "presence_check_interval_ms": "a whole number",
+    "frustration_max_count": "a whole number",
+    "restricted_terms": "a list of texts",
+}
 LISTEN: Final[Fields] = {"provider": "a mapping"}
 LISTEN_PROVIDER: Final[Fields] = {
     "type": "text",
@@ -77,6 +87,7 @@ THINK_PROVIDER: Final[Fields] = {
     "model": "text",
     "temperature": "a number",
     "reasoning_mode": "text",
+    "voice_prompt_opt_out": "true or false",
     "credentials": "a mapping",
 }
 ENDPOINT: Final[Fields] = {"url": "text", "headers": "a mapping"}
@@ -86,7 +97,12 @@ FUNCTION: Final[Fields] = {
     "parameters": "a mapping",
     "endpoint": "a mapping",
     "defer_until_eot": "true or false",
+    "initial_agent_filler": "true or false",
+    "agent_filler_max_count": "a whole number",
+    "agent_filler_interval_ms": "a whole number",
 }
+FILLERS: Final = tuple(name for name in FUNCTION if "filler" in name)
+"""Fields of a function that only sessions with `think_live` take (§4.1)."""
 FUNCTION_ENDPOINT: Final[Fields] = {**ENDPOINT, "method": "text"}
 SPEAK: Final[Fields] = {"provider": "a mapping", "endpoint": "a mapping"}
 SPEAK_PROVIDER: Final[Fields] = {

@@ -102,9 +102,8 @@ class Listener:
         self._make = make
         self._tls = tls
         files = file_limit()
-        self.places: Final = max(8, min(CONNECTIONS_MAX, files // 4))
-        spare = files - self.places - FILES_ELSEWHERE
-        self.streams_max: Final = max(1, spare // files_of_stream)
+        self.places: Final = places_of(files)
+        self.streams_max: Final = streams_of(files, files_of_stream)
         self._by_state: dict[ConnectionState, OrderedDict[Connection, None]] = {
             state: OrderedDict() for state in ConnectionState
         }
@@ -343,6 +342,16 @@ class Listener:
     def _go_on(self) -> None:
         self._resume = None
         self._loop.add_reader(self._sock, self._accept)
+
+
+def places_of(files: int) -> int:
+    """Return how many connections that are not streams fit a process that may open `files`."""
+    return max(8, min(CONNECTIONS_MAX, files // 4))
+
+
+def streams_of(files: int, files_of_stream: int) -> int:
+    """Return how many streams fit a process that may open `files`."""
+    return max(1, (files - places_of(files) - FILES_ELSEWHERE) // files_of_stream)
 
 
 def file_limit() -> int:

@@ -47,11 +47,20 @@ class Connected(_FromTwilio, frozen=True, tag="connected"):
 
 
 class MediaFormat(_Details, frozen=True):
-    """The audio format of a stream: always mu-law, 8000 Hz, one channel."""
+    """The audio format of a stream: mu-law, 8000 Hz, one channel, unless TwiML asks for another."""
 
     encoding: str = "audio/x-mulaw"
     sample_rate: Counter = 8000
     channels: Counter = 1
+
+    @property
+    def foreign(self) -> str | None:
+        """The name of a format that nothing here transcodes (twilio.md §1.3); None: it is ours."""
+        named = (self.encoding, str(self.sample_rate), str(self.channels))
+        if named == ("audio/x-mulaw", "8000", "1"):
+            return None
+        encoding, rate, channels = (each[:40] for each in named)
+        return f"{encoding}, {rate} Hz, channels: {channels}"
 
 
 class StartDetails(_Details, frozen=True):

@@ -95,7 +95,7 @@ class RestCall(_Resource, frozen=True, kw_only=True):
     @property
     def created_s(self) -> float | None:
         """The time of creation by Twilio's wall clock, in seconds since 1970."""
-        return _seconds(self.date_created)
+        return date_s(self.date_created)
 
     @property
     def duration_s(self) -> int | None:
@@ -130,6 +130,21 @@ class RestNumber(_Resource, frozen=True, kw_only=True):
     trunk_sid: str | None = None
 
 
+class RestAccountState(_Resource, frozen=True, kw_only=True):
+    """An account as Twilio reports it: `active`, `suspended` or `closed`; `Trial` or `Full`."""
+
+    sid: str
+    status: str
+    type: str = ""
+
+
+class DialingCountry(_Resource, frozen=True, kw_only=True):
+    """What an account may call in a country, by the account's geographic permissions."""
+
+    iso_code: str
+    low_risk_numbers_enabled: bool
+
+
 _T = TypeVar("_T", RestCall, RestMessage, RestNumber)
 
 
@@ -151,10 +166,16 @@ class TwilioRest:
     (429), up to half a minute in all.
     """
 
-    def __init__(self, account: RestAccount, http: httpx2.AsyncClient) -> None:
+    def __init__(
+        self, account: RestAccount, http: httpx2.AsyncClient, *, attempts: int = ATTEMPTS
+    ) -> None:
+        self.account: Final = account
         self._http = http
+        self._attempts = attempts
         self._auth = httpx2.BasicAuth(account.user, account.password)
         self._origin = account.origin
+        # Twilio serves the permissions at another host; an origin of one's own serves both.
+        self._voice_origin = account.origin.replace("://api.", "://voice.", 1)
         self._account = f"/{VERSION}/Accounts/{account.sid}"
         self._free = asyncio.Semaphore(AT_ONCE)
         self.date_s: float | None = None
@@ -292,23 +313,35 @@ class TwilioRest:
         path = f"/IncomingPhoneNumbers/{quote(sid, safe='')}"
         return await self._post(path, form, RestNumber, repeatable=True)
 
+    # --- the account ---
+
+    async def fetch_account(self) -> RestAccountState:
+        """Return the account. Of API keys only a main one may read it (twilio.md §5.1)."""
+        return _read(await self._get(f"{self._account}.json"), RestAccountState)
+
+    async def fetch_country(self, iso_code: str) -> DialingCountry:
+        """Return whether the account may call a country, by its ISO code (twilio.md §5.8)."""
+        path = f"/v1/DialingPermissions/Countries/{quote(iso_code, safe='')}"
+        return _read(await self._get(path, self._voice_origin), DialingCountry)
+
     # --- requests ---
 
     async def _post(self, path: str, form: _Form, kind: type[_T], *, repeatable: bool) -> _T:
         given = {name: _whole(value) for name, value in form.items() if value is not None}
-        url = f"{self._account}{path}.json"
+        url = f"{self._origin}{self._account}{path}.json"
         return _read(await self._request("POST", url, given, repeatable=repeatable), kind)
 
-    async def _get(self, path: str) -> bytes:
-        return await self._request("GET", path, None, repeatable=True)
+    async def _get(self, path: str, origin: str | None = None) -> bytes:
+        url = f"{origin or self._origin}{path}"
+        return await self._request("GET", url, None, repeatable=True)
 
     async def _request(
-        self, method: str, path: str, form: dict[str, Any] | None, *, repeatable: bool
+        self, method: str, url: str, form: dict[str, Any] | None, *, repeatable: bool
     ) -> bytes:
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, self._attempts):
             retry_after = 0.0
             try:
-                return await self._once(method, path, form)
+                return await self._once(method, url, form)
             except TwilioUnreachableError as unreachable:
                 if unreachable.sent and not repeatable:
                     raise
@@ -322,9 +355,9 @@ class TwilioRest:
             pause = retry_after + jitter_s(attempt)
             _log.info("Twilio gave no success (%s); again in %.1f s", what, pause)
             await asyncio.sleep(pause)
-        return await self._once(method, path, form)
+        return await self._once(method, url, form)
 
-    async def _once(self, method: str, path: str, form: dict[str, Any] | None) -> bytes:
+    async def _once(self, method: str, url: str, form: dict[str, Any] | None) -> bytes:
         """Make a request, once. Raises as the class says."""
         async with self._free:
             try:
@@ -332,7 +365,7 @@ class TwilioRest:
                     asyncio.timeout(ANSWER_S),
                     self._http.stream(
                         method,
-                        f"{self._origin}{path}",
+                        url,
                         data=form,
                         auth=self._auth,
                         # A compressed body could be far longer than BODY_MAX.
@@ -356,12 +389,12 @@ class TwilioRest:
                 _log.error("a fault in a request to Twilio: %s", type(error).__name__)
                 raise TwilioUnreachableError(type(error).__name__, sent=True) from None
         if response.is_success:
-            self.date_s = _seconds(response.headers.get("date"))
+            self.date_s = date_s(response.headers.get("date"))
             return body
         raise refusals.read(response.status_code, body, response.headers.get("retry-after"))
 
 
-def _seconds(date: str | None) -> float | None:
+def date_s(date: str | None) -> float | None:
     """Return a date in the format of mail and HTTP in seconds since 1970; None: it is invalid."""
     try:
         return parsedate_to_datetime(date or "").timestamp()

@@ -12,6 +12,7 @@ from offhook.events.types import StreamTrouble
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.twilio import stream_errors
 from offhook.twilio.call_status import FINAL
+from offhook.webhooks import process_proof
 from offhook.webhooks.auth import Form
 
 _log: Final = logging.getLogger("offhook.webhooks")
@@ -26,9 +27,15 @@ TROUBLES_MAX: Final = 1000
 
 
 class StatusCallbacks:
-    """Callbacks of Twilio's, passed on to the calls and to the outbound calls."""
+    """Callbacks of Twilio's, passed on to the calls and to the outbound calls.
 
-    def __init__(self, calls: CallHandling, placing: OutboundCalls | None) -> None:
+    `process_id` names the journal of this process; empty without one.
+    """
+
+    def __init__(
+        self, calls: CallHandling, placing: OutboundCalls | None, process_id: str = ""
+    ) -> None:
+        self._process_id = process_id
         self._registry = calls.registry
         self._transfers = calls.transfers
         self._placing = placing
@@ -63,7 +70,10 @@ class StatusCallbacks:
         return _taken()
 
     async def stream_status(self, form: Form, origin: str) -> Response:
-        """Log or record an error of a media stream (twilio.md §1.9)."""
+        """Log or record an error of a media stream (twilio.md §1.9); or prove who answers."""
+        if form.get("StreamEvent") == process_proof.EVENT:
+            told = process_proof.proof(self._process_id, form["CallSid"])
+            return Response(status_code=204, headers={process_proof.HEADER: told})
         if form.get("StreamEvent") != "stream-error":
             return _taken()
         code, words = stream_errors.explain(form.get("StreamError", ""))

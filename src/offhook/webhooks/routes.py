@@ -91,7 +91,9 @@ class Webhooks:
         self._has_hinted = False
         self._auth = TwilioAuth(config, metrics)
         self._flow = CallFlow(calls, metrics, placing)
-        self._callbacks = StatusCallbacks(calls, placing)
+        self._callbacks = StatusCallbacks(
+            calls, placing, journal.process_id if journal is not None else ""
+        )
 
     def app(self) -> ASGIApp:
         """Return the HTTP side of the port. The public host has /twilio/… and nothing else."""

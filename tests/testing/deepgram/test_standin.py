@@ -744,6 +744,11 @@ DEEPGRAM_VOICE = {"type": "deepgram", "model": "aura-2-thalia-en"}
         ("agent.speak", {"provider": {**DEEPGRAM_VOICE, "version": "v2"}}, "INVALID_SETTINGS"),
         ("agent.speak", [{"provider": {"type": "deepgram", "model": "flux-kit-en"}}],
          "INVALID_SETTINGS"),
+        ("agent.speak", {"provider": {"type": "eleven_labs", "model_id": "m"},
+                         "endpoint": {"url": "wss://x.example/v?model_id=m"}}, "INVALID_SETTINGS"),
+        ("agent.think", {"provider": {"type": "deepgram", "model": "think-fast"},
+                         "functions": [{"name": "f", "initial_agent_filler": True}]},
+         "INVALID_SETTINGS"),
         ("audio.input.encoding", "linear16", "INVALID_SETTINGS"),
         ("audio.output.sample_rate", 24000, "INVALID_SETTINGS"),
         ("audio.output.container", "wav", "INVALID_SETTINGS"),
@@ -767,6 +772,14 @@ def test_settings_that_deepgram_refuses(path: str, value: Any, code: str) -> Non
         ("agent", "0d9f3a52-8a5c-4c39-9f0f-2d3a5f1f9c11"),
         ("agent.greeting", None),
         ("agent.something_new", 1),
+        (
+            "agent.think",
+            {"provider": {"type": "deepgram", "model": "think-fast", "voice_prompt_opt_out": True}},
+        ),
+        (
+            "agent.speak",
+            {"provider": {"type": "deepgram", "version": "v2", "model": "flux-zofia-pl"}},
+        ),
         ("agent.speak", [{"provider": {**DEEPGRAM_VOICE, "speed": 1.2}}]),
     ],
 )

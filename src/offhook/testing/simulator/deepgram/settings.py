@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from offhook.deepgram import settings_checks
+from offhook.deepgram import settings_checks, settings_fields
 from offhook.deepgram.messages import UNREADABLE, Error, History
 from offhook.text import urls
 
@@ -152,6 +152,7 @@ class StandInSettings:
             raise unparsable(error) from None
         _refuse_misplaced(self.message)
         _refuse_context(self.message["agent"])
+        _refuse_fillers(self.message["agent"])
         _refuse_audio(settings.audio)
         if isinstance(settings.agent, str):
             if not _UUID.fullmatch(settings.agent):
@@ -230,7 +231,8 @@ class StandInSettings:
         errors = [
             text
             for block in _entries(speak)
-            if block["provider"]["type"] == "deepgram" and "model" in block["provider"]
+            if block["provider"]["type"] == "eleven_labs"
+            or (block["provider"]["type"] == "deepgram" and "model" in block["provider"])
             for text in _errors("speak", block)
         ]
         for text in errors:
@@ -323,6 +325,17 @@ def _refuse_context(agent: Any) -> None:
                     "UNPARSABLE_CLIENT_MESSAGE",
                     f"Error parsing client message. Check the {at}.function_calls field.",
                 )
+
+
+def _refuse_fillers(agent: Any) -> None:
+    """Raise SessionError for a function with a field that needs think_live (§4.1)."""
+    if not isinstance(agent, dict) or "think_live" in agent:
+        return
+    for think in _entries(agent.get("think")):
+        for function in think.get("functions") or ():
+            for name in settings_fields.FILLERS:
+                if name in function:
+                    raise SessionError("INVALID_SETTINGS", f"{name} requires agent.think_live.")
 
 
 def _refuse_audio(audio: _Audio) -> None:

@@ -85,6 +85,10 @@ class SimulatedAccount:
     numbers: Sequence[AccountNumber] = ()
     verified: frozenset[str] = frozenset()
     refused: Mapping[str, int] = field(default_factory=dict)
+    status: str = "active"
+    type: str = "Full"
+    countries: frozenset[str] | None = None
+    """ISO codes of the countries that the account may call; None for all."""
     calls_at_once: int | None = None
     calls_per_second: float | None = None
     faults: deque[RestFault] = field(default_factory=deque)
@@ -114,8 +118,18 @@ class SimulatedAccount:
         self, method: str, path: str, query: str, body: str, authorization: str | None
     ) -> tuple[int, Any]:
         account_sid = self.network.account_sid
-        if not self._is_known(authorization):
+        user = self._known_user(authorization)
+        if user is None:
             raise RequestRefusedError(401, UNAUTHORIZED, "Authenticate")
+        if method == "GET" and path == f"/{VERSION}/Accounts/{account_sid}.json":
+            # Of API keys only a main one may; ours is a standard one (twilio.md §5.1).
+            if user != account_sid:
+                raise RequestRefusedError(401, UNAUTHORIZED, "Authenticate")
+            return 200, resources.account(account_sid, self.status, self.type)
+        country = re.fullmatch(r"/v1/DialingPermissions/Countries/([A-Z]{2})", path)
+        if method == "GET" and country is not None:
+            is_allowed = self.countries is None or country[1] in self.countries
+            return 200, resources.country(country[1], is_allowed)
         found = re.fullmatch(rf"/{VERSION}/Accounts/(AC\w+)/(\w+)(?:/(\w+))?\.json", path)
         if found is None or found[1] != account_sid:
             raise RequestRefusedError(
@@ -146,16 +160,17 @@ class SimulatedAccount:
                         return 200, number.json(account_sid)
         raise RequestRefusedError(404, NOT_FOUND, f"The requested resource {path} was not found")
 
-    def _is_known(self, authorization: str | None) -> bool:
+    def _known_user(self, authorization: str | None) -> str | None:
+        """Return the account or the key that makes a request; None for wrong credentials."""
         scheme, _, encoded = (authorization or "").partition(" ")
         try:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
-            return False
+            return None
         known = {self.network.account_sid: self.auth_token}
         if self.api_key is not None and self.api_secret is not None:
             known[self.api_key] = self.api_secret
-        return scheme.lower() == "basic" and known.get(user) == password
+        return user if scheme.lower() == "basic" and known.get(user) == password else None
 
     # --- calls ---
 

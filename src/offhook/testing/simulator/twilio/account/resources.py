@@ -84,6 +84,37 @@ def message(account_sid: str, given: Given) -> dict[str, Any]:
     }
 
 
+def account(sid: str, status: str, type_: str) -> dict[str, Any]:
+    """Return the Account resource."""
+    made = dates.rfc2822(dates.now())
+    uri = f"/{VERSION}/Accounts/{sid}"
+    kinds = ("Calls", "Conferences", "IncomingPhoneNumbers", "Messages", "Recordings")
+    return {
+        "sid": sid,
+        "friendly_name": "Simulated",
+        "status": status,
+        "type": type_,
+        "owner_account_sid": sid,
+        "date_created": made,
+        "date_updated": made,
+        "uri": f"{uri}.json",
+        "subresource_uris": {kind.lower(): f"{uri}/{kind}.json" for kind in kinds},
+    }
+
+
+def country(iso_code: str, is_allowed: bool) -> dict[str, Any]:
+    """Return the DialingPermissions Country resource (twilio.md §5.8)."""
+    return {
+        "iso_code": iso_code,
+        "name": iso_code,
+        "continent": None,
+        "country_codes": [],
+        "low_risk_numbers_enabled": is_allowed,
+        "high_risk_special_numbers_enabled": False,
+        "high_risk_tollfraud_numbers_enabled": False,
+    }
+
+
 @dataclass(slots=True)
 class AccountNumber:
     """Number of the account, with its settings by the names of their parameters."""

@@ -1,0 +1,1 @@
+"""Checks of a whole set-up: accounts, numbers, the public URL, this machine."""

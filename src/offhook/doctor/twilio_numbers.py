@@ -1,0 +1,98 @@
+"""Checks of the account's numbers: do their calls come here, and by the right method."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from offhook.config import AppConfig
+from offhook.doctor.check import Check, bad, good, remark
+from offhook.twilio.rest import RestNumber
+
+NAME: Final = "Twilio numbers"
+
+VOICE: Final = "/twilio/voice"
+STATUS: Final = "/twilio/status"
+
+SHOWN_MAX: Final = 5
+"""Numbers that are told of one by one when none of them calls this server."""
+
+_BUY: Final = "Buy one in the Twilio Console: Phone Numbers, Buy a number."
+_STUDIO: Final = re.compile(r"https://webhooks\.twilio\.com/v1/Accounts/AC\w+/Flows/FW\w+")
+_BIN: Final = re.compile(r"https://handler\.twilio\.com/twiml/EH\w+")
+_DEMO: Final = re.compile(r"https://demo\.twilio\.com/.*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The addresses of this server, and whether streams of a TwiML Bin are taken."""
+
+    origin: str
+    takes_bins: bool
+
+
+def check_numbers(
+    config: AppConfig, lines: Iterable[str], numbers: Sequence[RestNumber]
+) -> list[Check]:
+    """Return how each number is that `lines` names; without one, all numbers of the account."""
+    if not numbers:
+        return [bad(NAME, "the account has no number", _BUY)]
+    origin = config.server.public_url
+    if origin is None:
+        reason = f"the account has {len(numbers)}; without a public URL they cannot be compared"
+        return [remark(NAME, reason, "Name it: offhook doctor --public-url https://YOUR-HOST")]
+    here = _Here(origin, config.twilio.bin)
+    by_number = {number.phone_number: number for number in numbers}
+    named = [line for line in lines if line.startswith("+")]
+    if named:
+        return [_line(line, by_number.get(line), here) for line in named]
+    checks = [_check(number, here) for number in numbers]
+    ours = [check for check in checks if check.status != "bad"]
+    if ours:
+        return ours
+    if len(checks) == 1:
+        return checks
+    fix = f"Point one at it: offhook numbers set {numbers[0].phone_number}"
+    none = bad(NAME, f"none of the {len(numbers)} numbers calls {origin}{VOICE}", fix)
+    return [none, *checks[:SHOWN_MAX]]
+
+
+def _line(line: str, number: RestNumber | None, here: _Here) -> Check:
+    if number is not None:
+        return _check(number, here)
+    reason = "lines names it, and the account has no such number"
+    return bad(line, reason, "Correct lines in offhook.yaml: offhook numbers list")
+
+
+def _check(number: RestNumber, here: _Here) -> Check:
+    """Return where a number's calls go (twilio.md §5.7)."""
+    name, url = number.phone_number, number.voice_url or ""
+    fix = f"offhook numbers set {name}"
+    if number.trunk_sid:
+        return bad(name, "its calls go to a SIP trunk, and its webhook is ignored", fix)
+    if number.voice_application_sid:
+        return bad(name, "its calls go to a TwiML app, and its webhook is ignored", fix)
+    if not url:
+        return bad(name, "it has no webhook: every call fails at once", fix)
+    if _STUDIO.fullmatch(url):
+        return bad(name, "its calls go to a Studio flow", f"{fix} --force")
+    if _DEMO.fullmatch(url):
+        return bad(name, "its calls go to Twilio's demonstration", fix)
+    if _BIN.fullmatch(url):
+        if not here.takes_bins:
+            return bad(name, "a TwiML Bin answers it, and twilio.bin is off", fix)
+        reason = "a TwiML Bin answers it, which cannot be read from here"
+        return remark(name, reason, f"Compare it: offhook twiml --public-url {here.origin}")
+    if url.partition("?")[0].partition("#")[0] != here.origin + VOICE:
+        return bad(name, f"its calls go to {_shown(url)}, not to {here.origin}{VOICE}", fix)
+    if number.voice_method not in (None, "POST"):
+        return bad(name, f"its webhook is asked by {number.voice_method}, not by POST", fix)
+    if (number.status_callback or "").partition("#")[0] != here.origin + STATUS:
+        reason = "its calls come here; their last status does not, and neither do their costs"
+        return remark(name, reason, fix)
+    return good(name, "its calls come here, by POST")
+
+
+def _shown(url: str) -> str:
+    """Return a URL without what may be a secret, cut where it is long."""
+    return url.partition("?")[0].partition("#")[0][:100]
