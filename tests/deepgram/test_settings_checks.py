@@ -339,7 +339,7 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
             "says aloud",
             "Remove",
         ),
-        ("settings:\n  think_live: {provider: {promt: 1}}", "2:27", '"promt" is not', ""),
+        ("settings:\n  think_live: {provider: {zzz: 1}}", "2:27", '"zzz" is not', ""),
         ("settings:\n  language: en", "2:3", "deprecated", "speak.provider.language"),
         ("settings:\n  settings: {flags: {}}\n  agent: {}", "2:3", '"settings" is not', ""),
     ],
