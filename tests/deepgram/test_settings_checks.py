@@ -335,7 +335,7 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
                 "settings:\n  think:\n    - provider: {type: deepgram, model: phonellm-mini-alpha,"
                 " reasoning_mode: low}"
             ),
-            "3:63",
+            "3:62",
             "says aloud",
             "Remove",
         ),

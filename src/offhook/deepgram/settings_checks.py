@@ -208,7 +208,7 @@ class _Check:
         flux = self._listen(agent.get("listen"))
         if "language" in agent:
             text = "agent.language is deprecated."
-            fix = "Write listen.provider.language, and speak.provider.language where it has one."
+            fix = "Remove it, and set listen.provider.language and speak.provider.language."
             if flux:
                 text = "agent.language is deprecated, and with Flux it may end the session."
                 fix = "Remove it; the Flux model says the language."
