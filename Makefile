@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test busy-test lint types bench soak fuzz pages docs pictures lock clean-clone
+.PHONY: help setup run test busy-test lint types bench soak fuzz pages docs pictures licences lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -17,6 +17,7 @@ help:
 	@echo "make pages        write the pages that are made from the code"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make pictures     draw the pictures of the documentation"
+	@echo "make licences     write the tables of docs/licences.md from what is installed here"
 	@echo "make lock         resolve the dependencies anew into requirements/; write outbound/zones.txt"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
@@ -82,11 +83,14 @@ docs: setup
 pictures: setup
 	$(BIN)/python -m scripts.draw_pictures
 
+licences: setup
+	$(BIN)/python scripts/licences.py
+
 # Addresses stay out of the file: no committed file names a package registry's host. The time zones
 # of numbers are written anew, from the package that has them at the version that is locked.
 lock: $(UV)
 	$(UV) lock --quiet
-	$(UV) export --quiet --extra local --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+	$(UV) export --quiet --extra local --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
 	$(UV) run --quiet --no-project --isolated --python $(PYTHON) \
 	    --with "$$(sed -n 's/^phonenumberslite==\([^ ;]*\).*/phonenumbers==\1/p' requirements/dev.txt)" \

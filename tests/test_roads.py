@@ -22,8 +22,13 @@ SOURCE: Final = Path(offhook.__file__).parent
 SIMULATED: Final = ("testing", "bench")
 """Folders of the simulated Twilio and of benchmarks, from which nobody is rung."""
 
-BUILDERS: Final = {"number", "sip", "client", "queue", "sim", "conference", "application"}
-"""What the vendor's builder of `<Dial>` can ring or join, by the names of its methods."""
+TWIML: Final = "twilio/twiml.py"
+
+TAGS: Final = {
+    *("Dial", "Number", "Sip", "Client", "Queue", "Sim", "Conference", "Application"),
+    "WhatsApp",
+}
+"""`<Dial>`, and what it can ring or join (twilio.md §2.6)."""
 
 REST: Final = {"create_call", "create_participant"}
 
@@ -37,11 +42,11 @@ MAKERS: Final = {
 
 ROADS: Final = {
     # --- what a <Dial> is made in ---
-    ("twilio/twiml.py", "dial", "Dial"): "the number or SIP address of a <Dial>",
-    ("twilio/twiml.py", "dial", "number"): "the same",
-    ("twilio/twiml.py", "dial", "sip"): "the same",
-    ("twilio/twiml.py", "wait_in", "Dial"): "a conference",
-    ("twilio/twiml.py", "wait_in", "conference"): "the same",
+    (TWIML, "dial", "Dial"): "the number or SIP address of a <Dial>",
+    (TWIML, "dial", "Number"): "the same",
+    (TWIML, "dial", "Sip"): "the same",
+    (TWIML, "wait_in", "Dial"): "a conference",
+    (TWIML, "wait_in", "Conference"): "the same",
     ("calls/responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
     ("calls/responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
     # --- who hands it to Twilio ---
@@ -84,19 +89,16 @@ def roads() -> Iterator[tuple[str, str, str]]:
 
 
 def _dials(node: ast.AST, file: str) -> str | None:
-    if not isinstance(node, ast.Call):
+    if isinstance(node, ast.Constant) and file == TWIML:
+        return str(node.value) if node.value in TAGS else None
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return None
     called = node.func
-    builder = file == "twilio/twiml.py"
-    if isinstance(called, ast.Name):
-        return called.id if builder and called.id == "Dial" else None
-    if not isinstance(called, ast.Attribute):
-        return None
     if called.attr in REST:
         return called.attr
     if isinstance(called.value, ast.Name) and (called.value.id, called.attr) in MAKERS:
         return f"{called.value.id}.{called.attr}"
-    return called.attr if builder and called.attr in BUILDERS else None
+    return None
 
 
 def test_every_road_to_a_dial_is_known() -> None:
@@ -111,6 +113,9 @@ def test_no_dial_is_written_by_hand() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert "<Dial>" not in node.value.replace("`<Dial>`", ""), path
                 assert "<Number" not in node.value, path
+            if path != SOURCE / TWIML:
+                named = getattr(node, "attr", getattr(node, "name", None))
+                assert named not in ("Element", "SubElement"), f"{path} builds XML"
 
 
 def test_whatever_makes_a_dial_is_a_maker() -> None:
@@ -118,7 +123,7 @@ def test_whatever_makes_a_dial_is_a_maker() -> None:
     builders = {
         (Path(file).stem, function)
         for file, function, _ in ROADS
-        if file in ("twilio/twiml.py", "calls/responses.py")
+        if file in (TWIML, "calls/responses.py")
     }
     assert builders == set(MAKERS)
     for path in sorted(SOURCE.rglob("*.py")):

@@ -1,8 +1,11 @@
 """offhook db upgrade, and databases of another version."""
 
 import json
+import sys
 from pathlib import Path
+from unittest import mock
 
+import pytest
 from sqlalchemy import text
 from tests.cli.calls.conftest import offhook
 
@@ -39,6 +42,19 @@ def test_a_database_of_another_version_is_not_read(tmp_path: Path) -> None:
         assert ended.returncode == 1
         assert ended.stderr.startswith(code)
     engine.dispose()
+
+
+@pytest.mark.parametrize("words", [("db", "upgrade"), ("calls",)])
+def test_a_postgresql_without_its_driver_is_said_with_the_command(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    with mock.patch.dict(sys.modules, psycopg=None):
+        ended = offhook(tmp_path, *words, OFFHOOK_DATABASE_URL="postgresql://me:canary@h/x")
+        assert offhook(tmp_path, "db", "upgrade").returncode == 0, "SQLite needs none"
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("E-REC-08")
+    assert "pip install 'offhook[postgres]'" in ended.stderr
+    assert "canary" not in ended.stderr
 
 
 def test_a_database_that_cannot_be_reached_is_said_without_its_password(tmp_path: Path) -> None:

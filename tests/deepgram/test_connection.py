@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-import certifi
 import pytest
 from tests.net.test_websocket import Front, Recorder, accepting, serving
 from tests.waiting import settled
@@ -328,7 +327,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 async def test_a_certificate_of_an_authority_that_is_known_is_taken_for_its_own_host_alone(
     certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certifi, "where", lambda: str(certificate[0]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     far = Recorder()
     async with serving_tls(certificate, accepting(far)) as port:
         async with asyncio.TaskGroup() as group:

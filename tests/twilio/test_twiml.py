@@ -1,6 +1,8 @@
 """The documents that Twilio gets, as it parses them."""
 
 import ast
+import inspect
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,6 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twilio.twiml import TwiML
+from twilio.twiml.voice_response import VoiceResponse
 
 from offhook.calls import responses
 from offhook.config import Agent, Announcement, Busy, Fallback, Voicemail
@@ -294,6 +298,90 @@ XML_TEXT = st.text(
 @given(XML_TEXT)
 def test_what_is_said_is_what_was_configured(text: str) -> None:
     assert verbs(responses.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
+
+
+# --- Twilio's own builder as the oracle ----------------------------------------------------------
+
+
+def by_twilios_builder(document: str) -> str:
+    """The same document made by Twilio's builder, which knows verbs, their nouns and attributes."""
+    made = VoiceResponse()
+    _build(made, parsed(document))
+    text: str = made.to_xml()
+    return text
+
+
+def _build(made: TwiML, element: ElementTree.Element) -> None:
+    for child in element:
+        method = getattr(made, _snake(child.tag))
+        given = {_snake(name): value for name, value in child.attrib.items()}
+        unknown = given.keys() - inspect.signature(method).parameters.keys()
+        assert not unknown, f"<{child.tag}> has no {unknown}"
+        _build(method(*filter(None, [child.text]), **given), child)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
+
+
+SPEECH = twiml.Speech(HOSTILE, "en-GB", "Polly.Amy")
+
+DOCUMENTS = {
+    "connect": [
+        twiml.connect(
+            stream_url=STREAM,
+            after_url=after,
+            stream_status_url=status,
+            token=token,
+            announcement=speech,
+            apology=speech,
+            keys=keys,
+        )
+        for after, status, token, speech, keys in product(
+            (None, AFTER), (None, STATUS), (None, '"/>'), (None, SPEECH), ("", "ww1#")
+        )
+    ],
+    "dial": [
+        twiml.dial(where, after, say=speech, timeout_s=7, caller_id=caller_id)
+        for where, after, speech, caller_id in product(
+            ("+15005550006", "sip:a@b?x=1&y=2"),
+            (None, AFTER),
+            (None, SPEECH),
+            (None, "+15005550001"),
+        )
+    ],
+    "record": [
+        twiml.record(*prompts, max_seconds=90, after_url=AFTER)
+        for prompts in ((), (None,), (SPEECH, twiml.Speech("After the tone.")))
+    ],
+    "wait_in": [twiml.wait_in("Conference & co", AFTER)],
+    "whisper": [twiml.whisper(twiml.Speech, about, AFTER) for about in ("", HOSTILE, "x" * 5000)],
+    "hang_up": [twiml.hang_up(), twiml.hang_up(SPEECH), twiml.hang_up(twiml.Speech(""))],
+    "reject": [twiml.reject(), twiml.reject("busy")],
+    "nothing": [twiml.nothing()],
+}
+"""Documents of each function that makes one, with everything that it may be given."""
+
+
+def test_every_document_is_the_one_that_twilios_builder_makes() -> None:
+    makers = {
+        name
+        for name, function in inspect.getmembers(twiml, inspect.isfunction)
+        if function.__module__ == twiml.__name__ and not name.startswith("_")
+    }
+    assert DOCUMENTS.keys() == makers - {"retried"}
+    documents = [*every_document(), *(each for made in DOCUMENTS.values() for each in made)]
+    for document in documents:
+        oracle = by_twilios_builder(document)
+        assert ElementTree.canonicalize(document) == ElementTree.canonicalize(oracle)
+
+
+def test_the_oracle_refuses_what_twilios_builder_does_not_know() -> None:
+    begin = '<?xml version="1.0" encoding="UTF-8"?><Response>'
+    with pytest.raises(AssertionError, match="answer_on_brige"):
+        by_twilios_builder(f'{begin}<Dial answerOnBrige="true"/></Response>')
+    with pytest.raises(AttributeError, match="stream"):
+        by_twilios_builder(f"{begin}<Stream/></Response>")
 
 
 def asked(summary: str) -> twiml.Speech:

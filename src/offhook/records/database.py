@@ -82,7 +82,10 @@ def url_of(text: str) -> URL:
 
 
 def open_engine(url: URL) -> Engine:
-    """Return an engine whose connections any thread may use. Nothing is connected yet."""
+    """Return an engine whose connections any thread may use. Nothing is connected yet.
+
+    Raises UserError E-REC-01 when the file cannot be made, E-REC-08 without PostgreSQL's driver.
+    """
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
@@ -91,7 +94,14 @@ def open_engine(url: URL) -> Engine:
         return engine
     options = f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **_VANISHED}
-    return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
+    try:
+        return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
+    except ImportError as error:  # also of a psycopg that finds no libpq
+        raise UserError(
+            "E-REC-08",
+            f"The database is a PostgreSQL, and its driver cannot be loaded: {error}.",
+            "Install it: pip install 'offhook[postgres]'",
+        ) from None
 
 
 def _make_private(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The TwiML documents of Offhook's answers, made by the vendor's builder, which escapes.
+"""The TwiML documents of Offhook's answers. ElementTree writes them, which escapes every text.
 
 Source: twilio.md §2. Every document ends the call or hands it on; none leaves it silent.
 """
@@ -6,9 +6,8 @@ Source: twilio.md §2. Every document ends the call or hands it on; none leaves 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
+from xml.etree.ElementTree import Element, SubElement, tostring
 from xml.sax.saxutils import escape
-
-from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
 from offhook.text.clean import for_xml
 
@@ -55,22 +54,18 @@ def connect(
     Twilio says `apology` if `after_url` does not answer.
     Without the URLs and the token it is the content of a TwiML Bin.
     """
-    document = VoiceResponse()
-    if announcement is not None:
-        _say(document, announcement)
+    document = Element("Response")
+    _say(document, announcement)
     if keys:
-        document.play(digits=keys)
-    verb = Connect(action=retried(after_url), method="POST") if after_url else Connect()
-    if stream_status_url is None:
-        stream = verb.stream(url=stream_url)
-    else:
-        stream = verb.stream(url=stream_url, status_callback=retried(stream_status_url))
+        _add(document, "Play", digits=keys)
+    verb = _add(document, "Connect", **_post_to(after_url))
+    status = retried(stream_status_url) if stream_status_url else None
+    stream = _add(verb, "Stream", url=stream_url, statusCallback=status)
     if token is not None:
-        stream.parameter(name="token", value=token)
-    document.append(verb)
+        _add(stream, "Parameter", name="token", value=token)
     if apology is not None:
         _say(document, apology)
-        document.hangup()
+        _add(document, "Hangup")
     return _text(document)
 
 
@@ -87,50 +82,52 @@ def dial(
     The destination is a number in E.164 or a SIP address. `caller_id` None shows the caller's.
     Without `after_url` the call ends after the dial, whatever its outcome.
     """
-    document = VoiceResponse()
+    document = Element("Response")
     _say(document, say)
-    # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
-    verb = Dial(
-        action=retried(after_url) if after_url is not None else None,
-        method="POST" if after_url is not None else None,
-        timeout=timeout_s,
-        answer_on_bridge=True,
-        caller_id=caller_id,
+    verb = _add(
+        document,
+        "Dial",
+        **_post_to(after_url),
+        # Without it a caller on the line hears nothing while it rings (twilio.md §2.6).
+        answerOnBridge="true",
+        callerId=caller_id,
+        timeout=str(timeout_s),
     )
-    if destination.startswith(("sip:", "sips:")):
-        verb.sip(destination)
-    else:
-        verb.number(destination)
-    document.append(verb)
+    is_sip = destination.startswith(("sip:", "sips:"))
+    _add(verb, "Sip" if is_sip else "Number", destination)
     if after_url is None:
-        document.hangup()
+        _add(document, "Hangup")
     return _text(document)
 
 
 def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
     """Return TwiML that speaks, records the caller after a tone, and ends the call."""
-    document = VoiceResponse()
+    document = Element("Response")
     for prompt in prompts:
         _say(document, prompt)
-    document.record(
-        action=retried(after_url),
-        method="POST",
-        max_length=max_seconds,
-        play_beep=True,
+    _add(
+        document,
+        "Record",
+        **_post_to(after_url),
+        maxLength=str(max_seconds),
+        playBeep="true",
         trim="do-not-trim",
     )
-    document.hangup()
+    _add(document, "Hangup")
     return _text(document)
 
 
 def wait_in(conference: str, after_url: str) -> str:
     """Return TwiML that puts a leg into a conference of two, which ends with either."""
-    document = VoiceResponse()
-    dial = Dial(action=retried(after_url), method="POST")
-    dial.conference(
-        conference, beep=False, start_conference_on_enter=True, end_conference_on_exit=True
+    document = Element("Response")
+    _add(
+        _add(document, "Dial", **_post_to(after_url)),
+        "Conference",
+        conference,
+        beep="false",
+        endConferenceOnExit="true",
+        startConferenceOnEnter="true",
     )
-    document.append(dial)
     return _text(document)
 
 
@@ -161,42 +158,53 @@ def _cut(text: str, room: int) -> str:
 
 
 def _whisper(speech: Speech, answer_url: str) -> str:
-    document = VoiceResponse()
-    gather = Gather(action=retried(answer_url), method="POST", num_digits=1, timeout=8)
+    document = Element("Response")
+    gather = _add(document, "Gather", **_post_to(answer_url), numDigits="1", timeout="8")
     for _ in range(2):
         _say(gather, speech)
-        gather.pause(length=2)
-    document.append(gather)
-    document.redirect(retried(answer_url), method="POST")
+        _add(gather, "Pause", length="2")
+    _add(document, "Redirect", retried(answer_url), method="POST")
     return _text(document)
 
 
 def hang_up(say: Speech | None = None) -> str:
     """Return TwiML that ends the call, after `say`, if it is given."""
-    document = VoiceResponse()
+    document = Element("Response")
     _say(document, say)
-    document.hangup()
+    _add(document, "Hangup")
     return _text(document)
 
 
 def reject(reason: Literal["rejected", "busy"] = "rejected") -> str:
     """Return TwiML that declines: the caller hears that the number is out of service, or busy."""
-    document = VoiceResponse()
-    document.reject(reason=reason)
+    document = Element("Response")
+    _add(document, "Reject", reason=reason)
     return _text(document)
 
 
 def nothing() -> str:
     """Return an empty document, for a call that is over."""
-    return _text(VoiceResponse())
+    return _text(Element("Response"))
 
 
-def _say(document: VoiceResponse | Gather, speech: Speech | None) -> None:
+def _say(parent: Element, speech: Speech | None) -> None:
     if speech is not None:
         text = for_xml(speech.text)
-        document.say(text, language=speech.language, voice=speech.voice)
+        _add(parent, "Say", text, language=speech.language, voice=speech.voice)
 
 
-def _text(document: VoiceResponse) -> str:
-    text: str = document.to_xml()
-    return text
+def _post_to(url: str | None) -> dict[str, str]:
+    """Return the attributes of a verb after which Twilio asks `url` how to go on."""
+    return {} if url is None else {"action": retried(url), "method": "POST"}
+
+
+def _add(parent: Element, tag: str, text: str | None = None, **attributes: str | None) -> Element:
+    """Return a new last child of `parent`; an attribute that is None is left out."""
+    given = {name: value for name, value in attributes.items() if value is not None}
+    child = SubElement(parent, tag, given)
+    child.text = text
+    return child
+
+
+def _text(document: Element) -> str:
+    return '<?xml version="1.0" encoding="UTF-8"?>' + tostring(document, encoding="unicode")
