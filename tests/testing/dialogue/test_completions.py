@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,20 +18,25 @@ from offhook.testing.simulator.dialogue.completions import (
 )
 
 
-class Response:
-    """The body of an answer, in these pieces."""
+def response(pieces: Iterable[bytes], content_type: str = "text/event-stream") -> httpx2.Response:
+    """An answer whose body comes in these pieces."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
-
-    async def aiter_bytes(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
+    async def content() -> AsyncIterator[bytes]:
+        for piece in pieces:
             yield piece
+
+    headers = {"Content-Type": content_type}
+    request = httpx2.Request("POST", "http://127.0.0.1/")
+    return httpx2.Response(200, headers=headers, content=content(), request=request)
 
 
 def read(*pieces: bytes) -> tuple[str, list[ToolCall]]:
     said: list[str] = []
-    made = asyncio.run(_read(Response(list(pieces)), said.append, lambda: None))  # type: ignore[arg-type]
+
+    async def reading() -> list[ToolCall]:
+        return await _read(response(pieces), said.append, lambda: None)
+
+    made = asyncio.run(reading())
     return "".join(said), made
 
 
@@ -54,9 +60,33 @@ def test_functions_are_put_together() -> None:
     ]
 
 
-@pytest.mark.parametrize("end", [b"data: [DONE]", b"data:[DONE]\r\n\r\n", event(finish="length")])
+@pytest.mark.parametrize(
+    "end", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", event(finish="length")]
+)
 def test_any_end_will_do(end: bytes) -> None:
     assert read(event({"content": "Hi"}), b": comment\r\nid: 7\n", end) == ("Hi", [])
+
+
+def test_what_is_not_utf_8_is_replaced() -> None:
+    """As the standard of server-sent events has it."""
+    broken = event({"content": "Gr?n"}).replace(b"?", b"\xfc")
+    assert read(broken, b"data: [DONE]\n\n") == ("Gr\ufffdn", [])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "content_type", "words"),
+    [
+        ([GOOD], "application/json", "no events"),
+        ([b"data: " + b"x" * 300_000], "text/event-stream", "too long"),
+        ([event({"unknown": "x" * 200_000})] * 30, "text/event-stream", "too much"),
+    ],
+    ids=["no events", "one that is too long", "too many"],
+)
+async def test_no_stream_of_events_and_too_much_of_one_fail(
+    pieces: list[bytes], content_type: str, words: str
+) -> None:
+    with pytest.raises(CompletionError, match=words):
+        await _read(response(pieces, content_type), lambda _: None, lambda: None)
 
 
 PIECES = st.one_of(

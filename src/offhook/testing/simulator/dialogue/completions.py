@@ -1,7 +1,7 @@
 """Client for a streamed chat completion in OpenAI's protocol: Ollama, vLLM, llama.cpp.
 
-The request is `POST .../chat/completions` with `stream: true`; the answer is a stream of events,
-each a line `data: {...}`, the last `data: [DONE]`. Anything else ends in a CompletionError.
+The request is `POST .../chat/completions` with `stream: true`; the answer is a stream of
+server-sent events, each a chunk as JSON, the last `[DONE]`. Anything else is a CompletionError.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ SLOW_S: Final = 3.0
 TEXT_MAX: Final = 8000
 """Characters that one answer may have; the rest is discarded."""
 
-_LINE_MAX: Final = 256 * 1024
+_EVENT_MAX: Final = 256 * 1024
 _STREAM_MAX: Final = 4 * 1024 * 1024
 _CALLS_MAX: Final = 16
 _ARGUMENTS_MAX: Final = 64 * 1024
@@ -160,7 +160,7 @@ async def _read(
     length = 0
     finished = False
     async for data in _events(response):
-        if data == b"[DONE]":
+        if data == "[DONE]":
             finished = True
             break
         try:
@@ -204,18 +204,14 @@ def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
         raise CompletionError("it gave a function too many arguments")
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Yield the data of each event; skip comments and other fields."""
-    rest = b""
+async def _events(response: httpx2.Response) -> AsyncIterator[str]:
+    """Yield the data of each event."""
     total = 0
-    async for piece in response.aiter_bytes():
-        total += len(piece)
-        rest += piece
-        if total > _STREAM_MAX or len(rest) > _LINE_MAX:
-            raise CompletionError("it sent too much")
-        *lines, rest = rest.split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
-    if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+    try:
+        async for event in httpx2.EventSource(response, _EVENT_MAX):
+            total += len(event.data)
+            if total > _STREAM_MAX:
+                raise CompletionError("it sent too much")
+            yield event.data
+    except httpx2.SSEError:
+        raise CompletionError("it sent no events, or one that is too long") from None
