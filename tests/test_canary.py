@@ -23,7 +23,7 @@ from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 
 API_TOKEN = "canary-of-the-api-0123456789abcdef"
-WEBHOOK_SECRET = "canary-of-the-webhook-0123456789abcdef"
+WEBHOOK_SECRET = "whsec_canaryofthewebhook0123456789abcd"
 SECRET = (API_TOKEN, WEBHOOK_SECRET, TOKEN, *(v for v in SECRETS.values() if len(v) >= 8))
 NUMBER, CARD, EMAIL = "12025550142", "4111 1111 1111 1111", "ada@example.com"
 PRIVATE = (NUMBER, CARD, EMAIL, "opening hours", "How can I help")

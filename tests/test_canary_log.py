@@ -61,7 +61,8 @@ SECRETS = {
     "TWILIO_API_KEY": "SK" + "ab01" * 8,
     "TWILIO_API_SECRET": "canary-rest-0123456789abcdef",
     "OFFHOOK_API_TOKEN": "canary-api-0123456789abcdef",
-    "OFFHOOK_WEBHOOK_SECRET": "canary-hook-0123456789,canary-hook-abcdefghij",
+    "OFFHOOK_WEBHOOK_SECRET": "whsec_canaryhook0123456789abcdefghijkl,"
+    "whsec_canaryhookabcdefghijklmnopqrstuv",
     "TWILIO_SIGNING_SECRETS": "k1=canary-shared-0123456789,k2=canary-shared-abcdefghij",
     "CANARY_LOOKUP": "canary-lookup-0123456789",
 }

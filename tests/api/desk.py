@@ -105,7 +105,7 @@ async def desk(
         folder=folder,
         database=url or f"sqlite:///{folder}/offhook.db",
         webhook=WebhookSettings(url=webhook),
-        webhook_secrets=(SecretStr("a-secret-of-the-target"),),
+        webhook_secrets=(SecretStr("whsec_" + "ab12" * 10),),
     )
     server = {"api_token": SecretStr(TOKEN), "operator_listen": "127.0.0.1:0"}
     if hosts is not None:

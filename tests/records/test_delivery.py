@@ -1,7 +1,6 @@
 """After-call webhooks over real sockets: delivered once they can be, whatever the target does."""
 
-import hashlib
-import hmac
+import datetime
 import re
 import ssl
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from sqlalchemy import Engine, update
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from tests.records.test_jobs import job, keep, now_of
 from tests.records.test_store import WHOLE, began, ended, lines, rows
 from tests.target import (
@@ -30,12 +30,15 @@ from tests.target import (
 )
 from tests.waiting import wait_until
 
+from offhook.config import load_app
+from offhook.config.webhook_secret import signing_key
+from offhook.errors import UserError
 from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
 from offhook.records.call_record import record_as_json, show
 from offhook.records.delivery import WebhookDelivery
 
-SECRETS = ("the-first-secret-of-two", "the-second-secret-of-two")
+SECRETS = ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_" + "ab12" * 16)
 PAGE = Path(__file__).parents[2] / "docs" / "after-call.md"
 
 
@@ -61,13 +64,12 @@ def over(engine: Engine, sid: str = "CA1") -> Callable[[], bool]:
     return lambda: job(engine, sid)["due_ms"] is None
 
 
-def verification() -> Callable[..., Any]:
-    """The receiver's function as the page has it."""
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found is not None
+def of_the_page(function: str) -> Callable[..., Any]:
+    """A receiver's function as the page has it."""
     scope: dict[str, Any] = {}
-    exec(textwrap.dedent(found[1]), scope)
-    return scope["verified"]  # type: ignore[no-any-return]
+    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(textwrap.dedent(code), scope)
+    return scope[function]  # type: ignore[no-any-return]
 
 
 def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engine) -> None:
@@ -75,7 +77,7 @@ def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engin
     with target() as t, delivering(engine, t.url):
         wait_until(delivered(engine))
     [request] = t.received
-    assert request.json["id"] == "call.ended:CA1"
+    assert request.json["id"] == request.headers["webhook-id"] == "call_ended_CA1"
     assert request.json["type"] == "call.ended"
     with engine.connect() as connection:
         record = show(connection, "CA1")
@@ -83,21 +85,58 @@ def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engin
         assert request.json["call"] == record_as_json(record, "USD")
     assert request.headers["Offhook-Attempt"] == "1"
     assert request.headers["Content-Type"] == "application/json"
-    header = request.headers["Offhook-Signature"]
-    verified = verification()
+    headers, other = dict(request.headers), "whsec_" + "cd34" * 16
+    record_of, verified = of_the_page("record_of"), of_the_page("verified")
     at_s = now_of(engine) / 1000
     for secret in SECRETS:
-        assert verified(request.body, header, secret, at_s)
-    assert not verified(request.body, header, "another secret", at_s)
-    assert not verified(request.body + b" ", header, SECRETS[0], at_s)
-    assert not verified(request.body, header, SECRETS[0], at_s + 3600)
-    assert not verified(request.body, header.replace("v1=", "v0="), SECRETS[0], at_s)
+        assert verified(request.body, headers, secret, at_s)
+        assert record_of(request.body, headers, secret) == request.json["call"]
+    assert not verified(request.body, headers, SECRETS[0], at_s + 3600)
+    for body, sent, secret in (
+        (request.body, headers, other),
+        (request.body + b" ", headers, SECRETS[0]),
+        (request.body, headers | {"webhook-id": "call_ended_CA2"}, SECRETS[0]),
+        (request.body, headers | {"webhook-timestamp": str(int(at_s) - 9)}, SECRETS[0]),
+        (request.body, headers | {"webhook-signature": "v1,aGVsbG8="}, SECRETS[0]),
+    ):
+        assert not verified(body, sent, secret, at_s)
+        with pytest.raises(WebhookVerificationError):
+            record_of(body, sent, secret)
 
 
-def test_the_signature_is_of_the_time_and_the_body() -> None:
-    expected = hmac.new(b"secret", b'1700000000.{"a":1}', hashlib.sha256).hexdigest()
-    signed = delivery.sign(b'{"a":1}', 1_700_000_000, ("secret",))
-    assert signed == f"t=1700000000,v1={expected}"
+def test_the_signature_is_that_of_the_standards_own_library() -> None:
+    """With the example of the standard, and a body beyond ASCII."""
+    at = datetime.datetime.fromtimestamp(1_614_265_330, datetime.UTC)
+    for body in ('{"test": 2432232314}', '{"é": "🙂"}'):
+        keys = [signing_key(secret) for secret in SECRETS]
+        oracle = [
+            Webhook(secret).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", at, body) for secret in SECRETS
+        ]
+        made = delivery.signed("msg_p5jXN8AQM9LWM0D4loKWxJek", body.encode(), 1_614_265_330, keys)
+        assert made == {
+            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "webhook-timestamp": "1614265330",
+            "webhook-signature": " ".join(oracle),
+        }
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("4f0c" * 16, "begins with whsec_"),
+        ("whsec_not base64!", "not base64"),
+        ("whsec_" + "ab12" * 5, "24 to 64 bytes, and this one 15"),
+        ("whsec_" + "ab12" * 22, "24 to 64 bytes, and this one 66"),
+    ],
+    ids=["as before", "not base64", "too short", "too long"],
+)
+def test_a_secret_that_the_standard_does_not_know_is_refused(secret: str, words: str) -> None:
+    environ = {"OFFHOOK_WEBHOOK_SECRET": f"{SECRETS[0]},{secret}"}
+    with pytest.raises(UserError, match=words) as refused:
+        load_app(None, environ).require_webhook_secrets()
+    assert refused.value.code == "E-HOOK-01"
+    assert secret not in str(refused.value)
+    assert "openssl rand -base64 32" in refused.value.fix
 
 
 @pytest.mark.usefixtures("quick")
@@ -248,7 +287,7 @@ def test_what_a_stopping_server_had_begun_comes_again(
         make_due(engine)  # as when the claim has run out
         with delivering(engine, t.url):
             wait_until(delivered(engine))
-        assert ids(t.received) == {"call.ended:CA1"}
+        assert ids(t.received) == {"call_ended_CA1"}
         assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
     # The first server's thread has its answer now, and still tells the database.
     wait_until(lambda: all(one.name != "after CA1" for one in threading.enumerate()))
@@ -310,7 +349,7 @@ def test_no_thread_to_be_had_is_tried_again(
     monkeypatch.setattr(jobs, "LEASE_MS", 500)
     with target() as t, delivering(engine, t.url):
         wait_until(delivered(engine))
-    assert ids(t.received) == {"call.ended:CA1"}
+    assert ids(t.received) == {"call_ended_CA1"}
     assert "no thread for its webhook" in caplog.text
 
 
@@ -333,7 +372,7 @@ def test_a_clock_that_jumps_an_hour_loses_nothing(
 
     with target(jump, answer(200)) as t, delivering(engine, t.url):
         wait_until(delivered(engine))
-    assert ids(t.received) == {"call.ended:CA1"}
+    assert ids(t.received) == {"call_ended_CA1"}
     # Set ahead, it lets the claim of the first attempt run out while that is under way.
     assert len(t.received) >= 2
     assert job(engine)["last_error"] is None
@@ -381,7 +420,7 @@ from offhook.records import database, delivery
 from offhook.records.delivery import WebhookDelivery
 delivery.POLL_S = 0.02
 engine = database.open_engine(database.url_of(sys.argv[1]))
-with WebhookDelivery(engine, sys.argv[2], ("the-first-secret-of-two",), "USD"):
+with WebhookDelivery(engine, sys.argv[2], ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",), "USD"):
     time.sleep(600)
 """
 
@@ -412,7 +451,7 @@ def test_a_server_killed_in_mid_delivery_delivers_after_its_restart(
             wait_until(delivered(engine))
         first, second = t.received
     assert first.json == second.json
-    assert first.json["id"] == "call.ended:CA1"
+    assert first.json["id"] == "call_ended_CA1"
     assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
 
 

@@ -32,6 +32,7 @@ from offhook.config.app_config import (
 )
 from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import Part
+from offhook.config.webhook_secret import signing_key
 from offhook.errors import UserError
 from offhook.text import urls
 from offhook.yamlfile import Collected, Document, Finding
@@ -65,9 +66,6 @@ _OF_AGENTS: Final = {
 """Keys that people write into offhook.yaml for what stands elsewhere: where, and what to write."""
 
 _SIGNING: Final = "TWILIO_SIGNING_SECRETS"
-
-WEBHOOK_SECRET_MIN: Final = 16
-"""Characters of a webhook's secret, at least: a shorter one can be guessed from a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +139,24 @@ class AppConfig:
             )
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """Return the secrets that sign after-call webhooks. Raises UserError E-HOOK-01 for none."""
+        """Return the secrets that sign after-call webhooks.
+
+        Raises UserError E-HOOK-01 when there is none, or one that is not of Standard Webhooks.
+        """
         secrets = self.records.webhook_secrets
-        if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
+        try:
+            if not secrets:
+                raise ValueError("it is not set")
+            for secret in secrets:
+                signing_key(secret.get_secret_value())
+        except ValueError as error:
             raise UserError(
                 "E-HOOK-01",
-                "records.webhook.url is set, but there is no secret of 16 characters or more to"
-                f" sign with. Looked in: OFFHOOK_WEBHOOK_SECRET, {DOTENV}.",
-                "Set it there, and give the same to the target: openssl rand -hex 32",
-            )
+                "records.webhook.url is set, and OFFHOOK_WEBHOOK_SECRET cannot sign what is sent"
+                f" there: {error}. Looked in: the environment, {DOTENV}.",
+                "Set it there, and give the same to the target:"
+                ' echo "whsec_$(openssl rand -base64 32)"',
+            ) from None
         return secrets
 
 

@@ -1,15 +1,18 @@
 """After-call webhooks: each ended call's record is POSTed, signed, until the target accepts it.
 
+Requests are signed as Standard Webhooks 1.0 says (https://www.standardwebhooks.com).
+
 Deliveries run in threads of their own: a target, a name server or a database that hangs holds at
 most SLOTS threads, and never the event loop. The database has the list of deliveries (jobs.py).
 """
 
 import asyncio
-import hashlib
+import base64
 import hmac
 import logging
 import random
 import threading
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from offhook import __version__
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
+from offhook.config.webhook_secret import signing_key
 from offhook.net import egress, tls
 from offhook.records import jobs
 from offhook.records.call_record import record_as_json, show
@@ -46,7 +50,9 @@ LOOK_MS: Final = 10_000
 STOP_S: Final = 3.0
 """Seconds that a stopping server waits for deliveries that have begun; others are tried again."""
 
-SIGNATURE: Final = "Offhook-Signature"
+ID_HEADER: Final = "webhook-id"
+TIME_HEADER: Final = "webhook-timestamp"
+SIGNATURE_HEADER: Final = "webhook-signature"
 
 
 class DeliveryError(Exception):
@@ -60,14 +66,15 @@ class DeliveryError(Exception):
 class WebhookDelivery(ThreadOwner):
     """Delivery to `url` of the jobs that are due in the database of `engine`. A context manager.
 
-    Each of `secrets` signs each request, so that a target can check either while one is rotated.
+    Each of `secrets` (whsec_…) signs each request, so that a target can check either while one is
+    rotated.
     """
 
     def __init__(self, engine: Engine, url: str, secrets: tuple[str, ...], currency: str) -> None:
         self._engine = engine
         self._currency = currency
         self._url = url
-        self._secrets = secrets
+        self._keys = tuple(map(signing_key, secrets))
         self._tls = tls.verifying()
         self.delivered = 0
         self.failed = 0
@@ -139,7 +146,7 @@ class WebhookDelivery(ThreadOwner):
                 "Content-Type": "application/json",
                 "User-Agent": f"Offhook/{__version__}",
                 "Offhook-Attempt": str(job.attempt),
-                SIGNATURE: sign(body, now_ms // 1000, self._secrets),
+                **signed(message_id(job), body, now_ms // 1000, self._keys),
             }
             try:
                 asyncio.run(self._post(body, headers))
@@ -214,11 +221,16 @@ class WebhookDelivery(ThreadOwner):
             raise DeliveryError(f"HTTP {status}", gone=status == 410)
 
 
+def message_id(job: WebhookJob) -> str:
+    """Return the id of what is sent, the same in every attempt. Dots would part what is signed."""
+    return f"call_ended_{job.call_sid}"
+
+
 def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
-    """Return the JSON that is sent. `id` is the same in every attempt."""
+    """Return the JSON that is sent."""
     return msgspec.json.encode(
         {
-            "id": f"call.ended:{job.call_sid}",
+            "id": message_id(job),
             "type": "call.ended",
             "created": iso(job.made_ms),
             "call": record,
@@ -226,10 +238,12 @@ def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
     )
 
 
-def sign(body: bytes, at_s: int, secrets: tuple[str, ...]) -> str:
-    """Return the signature's header: the time in s since 1970, and a signature by each secret."""
-    parts = [f"t={at_s}"]
-    for secret in secrets:
-        signed = hmac.new(secret.encode(), b"%d." % at_s + body, hashlib.sha256)
-        parts.append(f"v1={signed.hexdigest()}")
-    return ",".join(parts)
+def signed(message: str, body: bytes, at_s: int, keys: Iterable[bytes]) -> dict[str, str]:
+    """Return the headers that sign a message: its id, the time in s, a signature by each key."""
+    content = f"{message}.{at_s}.".encode() + body
+    made = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
+    return {
+        ID_HEADER: message,
+        TIME_HEADER: str(at_s),
+        SIGNATURE_HEADER: " ".join(f"v1,{signature}" for signature in made),
+    }
