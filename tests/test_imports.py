@@ -1,15 +1,22 @@
 """What each command and process must not import: start-up is mostly imports, and so is memory."""
 
+import ast
+import importlib.metadata
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.requirements import Requirement
 from tests.test_rooms import within
 
+import offhook
 from offhook.records import database
+
+SOURCE: Final = Path(offhook.__file__).parent
 
 SERVER: Final = ("fastapi", "starlette", "uvicorn", "picows", "uvloop")
 DATABASE: Final = ("sqlalchemy", "alembic", "psycopg")
@@ -50,6 +57,17 @@ PROCESSES: Final = {
     ),
 }
 """Packages that must not be imported by the module with which a process begins."""
+
+
+UNDECLARED: Final = {
+    "pydantic_core": "pydantic, which pins it",
+    "numpy": "the extra [local]",
+    "pocketsphinx": "the extra [local]",
+    "soxr": "the extra [local]",
+    "espeakng_loader": "the extra [local]",
+    "trustme": "offhook bench --tls, which says that it is missing",
+}
+"""Modules that are imported without being declared, and what brings them."""
 
 
 def imported_by(code: str, folder: Path) -> set[str]:
@@ -115,3 +133,26 @@ def test_every_package_that_is_named_exists() -> None:
     named = {name for names in (*COMMANDS.values(), *PROCESSES.values()) for name in names}
     missing = [name for name in named if importlib.util.find_spec(name) is None]
     assert missing == []
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    """The tests' environment has more than a plain install, which would hide it."""
+    declared = {
+        re.sub(r"[-_.]+", "-", Requirement(text).name).lower()
+        for text in importlib.metadata.requires("offhook") or ()
+        if "extra ==" not in text
+    }
+    brought_by = importlib.metadata.packages_distributions()
+    undeclared = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
+                by = {re.sub(r"[-_.]+", "-", each).lower() for each in brought_by.get(name, ())}
+                if name != "offhook" and name not in UNDECLARED and not by & declared:
+                    undeclared[name] = path.relative_to(SOURCE).as_posix()
+    assert undeclared == {}
