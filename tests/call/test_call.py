@@ -1,5 +1,6 @@
 """The rules of a call, as conversations: what comes in (`>>`), and all that comes out (`<<`)."""
 
+import dataclasses
 import random
 
 import pytest
@@ -965,8 +966,9 @@ def present(call: Playbook, seconds: float) -> None:
 
 
 def asked(call: Playbook) -> Playbook:
-    """A caller who was silent for 30 s, and has just been asked."""
-    present(call.talking(), 29)
+    """A caller who was silent for 30 s, and has just been asked by an agent that may be silent."""
+    settings = dataclasses.replace(call.call._state.settings, answer_s=0)
+    present(call.under(settings).talking(), 29)
     return call >> Wait(1) << STILL_THERE >> Frame() << ...
 
 
@@ -1176,7 +1178,7 @@ def test_the_spend_limit_ends_a_call_with_a_farewell_that_cannot_be_talked_away(
 def test_the_spend_limit_lets_other_last_words_end_and_holds_for_who_comes_back(
     call: Playbook,
 ) -> None:
-    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 29)
+    present(call.under(CallSettings(spend_s=30, silence_s=0, answer_s=0)).talking(), 29)
     press = Requested(1, Leave(SendDigits("1"), "One moment."))
     (call >> press << inject("One moment.", "queue") >> Wait(1) >> Frame() << Forwarded())
     (call >> agent("One moment.") >> speech(20) << ... >> AUDIO_DONE >> mark("0:160") << ...)
@@ -1197,7 +1199,7 @@ def test_a_stream_that_comes_again_without_having_been_left_gives_no_new_amount(
 
 def test_nothing_is_spent_while_the_stream_is_left(call: Playbook) -> None:
     press = Requested(1, Leave(SendDigits("1")))
-    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 19)
+    present(call.under(CallSettings(spend_s=30, silence_s=0, answer_s=0)).talking(), 19)
     call >> press << ... >> Wait(10) << ... >> START << ...
     call >> WELCOME << ... >> APPLIED << ...
     present(call, 9)
@@ -1300,7 +1302,8 @@ def test_an_error_instead_of_settings_applied(call: Playbook, code: str, how: Sl
 
 
 def test_failing_to_think_is_survived(call: Playbook) -> None:
-    call.under(PATIENT).talking() >> deepgram.Error("FAILED_TO_THINK", "why")
+    call.under(CallSettings(silence_s=0, answer_s=0)).talking()
+    call >> deepgram.Error("FAILED_TO_THINK", "why")
     call << AgentWarned("FAILED_TO_THINK", "why", fatal=True)
     present(call, 60)
 

@@ -50,6 +50,7 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "agent_unreachable": "agent",
         "agent_settings_refused": "agent",
         "agent_lost": "agent",
+        "agent_silent": "agent",
         "agent_leg_stuck": "agent",
         "agent_leg_garbage": "agent",
         "server_full": "offhook",

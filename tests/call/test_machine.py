@@ -100,6 +100,7 @@ PLANS: Final = st.builds(
     CallSettings,
     max_s=st.sampled_from([5.0, 60.0, 1800.0]),
     silence_s=st.sampled_from([0.0, 4.0, 60.0]),
+    answer_s=st.sampled_from([0.0, 0.3, 8.0]),
     key_s=st.sampled_from([0.5, 2.0]),
     actions=st.dictionaries(
         st.sampled_from("01789*#"),

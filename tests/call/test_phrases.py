@@ -57,7 +57,7 @@ _GERMAN: Final[dict[str, Any]] = {
 GERMAN: Final = Phrases(**_GERMAN)
 """No words at all, so that none is in another language by chance."""
 
-SETTINGS: Final = CallSettings(phrases=GERMAN, silence_s=20, max_s=300)
+SETTINGS: Final = CallSettings(phrases=GERMAN, silence_s=20, answer_s=0, max_s=300)
 TALKING: Final[list[Given]] = [START, WELCOME, APPLIED]
 DESK: Final = Dial("desk", "+12025550123")
 INJECTION_REFUSED: Final = deepgram.InjectionRefused("")

@@ -42,6 +42,7 @@ transfer:
     desk: {{to: "{DESK}", timeout_seconds: 5}}
     ann: {{to: "{ANN}", timeout_seconds: 8, warm: true}}
     billing: {{agent: billing.yaml}}
+limits: {{answer_seconds: 0}}  # the stand-in has nothing to say to a function's result
 """
 BILLING = AGENT.split("tools:")[0].replace("Hello! How", "Hello again! How")
 GOODBYE = "Thank you for calling. Goodbye!"

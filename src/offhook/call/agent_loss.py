@@ -113,6 +113,15 @@ def failed(code: str, *, is_ready: bool) -> AgentLoss:
     return AgentLoss("error", code, retry.after_error(code), ending, code)
 
 
+def silent(limit_s: float, code: str, *, is_first: bool) -> AgentLoss:
+    """Return the loss of a leg that did not answer within `limit_s` seconds of the last notice.
+
+    `code` is the Error that it sent, if any. Another leg is dialled for the first one only.
+    """
+    again = Retry.ONCE if is_first else Retry.NEVER
+    return AgentLoss("silent", code, again, Slug.AGENT_SILENT, code or f"{limit_s:.3g} s")
+
+
 def closed(code: int | None, why: str, *, is_ready: bool) -> AgentLoss:
     """Return the loss of a leg whose socket is gone; `code` is None when it was cut off."""
     ending = Slug.AGENT_LOST if is_ready else Slug.AGENT_UNREACHABLE

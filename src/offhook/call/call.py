@@ -11,6 +11,7 @@ from typing import Final
 from offhook.call import inputs
 from offhook.call.agent_link import AgentLink
 from offhook.call.agent_loss import AgentLoss
+from offhook.call.answer_watch import AnswerWatch
 from offhook.call.broken_stream import BrokenStream
 from offhook.call.call_settings import CallSettings
 from offhook.call.call_state import CallPart, CallState, CallSteps
@@ -74,7 +75,9 @@ class Call:
             self._begin_talking,
             self._interrupt,
             self._lose_agent,
-            self._seek_agent,
+            self._go_on,
+            self._expect_answer,
+            self._end_functions,
         )
         state = self._state = CallState(settings, now, do, steps)
         history = self.history = ConversationHistory()
@@ -90,6 +93,7 @@ class Call:
             state, history, self.functions, self.pending, self.link, self.turns, spread
         )
         self.hold_sound = HoldSound(state, self.link, self.turns)
+        self.answers = AnswerWatch(state, self.functions, self.pending, self.link, self.turns)
         self.limits = Limits(state, self.turns, self.pending, now)
         self.keys = KeyInput(
             state,
@@ -150,6 +154,7 @@ class Call:
             self.pending,
             self.health,
             self.rollover,
+            self.answers,
         )
         self._lay_audio_path()
 
@@ -224,6 +229,7 @@ class Call:
         self.hear_caller(now)
         # Last words at the time limit are not cut. A caller who was considered silent goes on.
         if self._state.phase is Phase.TALKING:
+            self.answers.settle()
             self.turns.interrupt(cause, now)
 
     def take_over(self, died: inputs.ProcessDied, now: float) -> None:
@@ -244,6 +250,7 @@ class Call:
         self._state.step(Step.AGENT_READY)
         self.limits.listen(now)
         self.interruptions.begin_talking()
+        self.answers.begin_talking()
         self.recovery.finish(now)
         self.link.forward(now)
         # Speech from before the stream is handled like any other.
@@ -261,6 +268,7 @@ class Call:
         """Hang up on the agent and dial another one, which greets the caller."""
         self._state.step(Step.AGENT_SWITCHED)
         self.turns.cut(now, clear=False)
+        self.answers.meet()
         self.link.hang_up()
         self.link.greets = True
         self.pending.forget_changes()
@@ -275,12 +283,20 @@ class Call:
     def _lose_agent(self, loss: AgentLoss, now: float) -> None:
         if not self.link.has_leg:
             return  # Offhook has closed it.
+        self.answers.settle()
         self.recovery.lose(loss, now)
         if self.phase is Phase.CLOSING:
             self.farewell.lose_agent(now)
 
-    def _seek_agent(self, now: float) -> None:
+    def _go_on(self, now: float) -> None:
+        self.answers.expect_nothing()
         self.recovery.seek(now)
+
+    def _expect_answer(self, now: float) -> None:
+        self.answers.expect(now)
+
+    def _end_functions(self, now: float) -> None:
+        self.answers.end_functions(now)
 
     def _close(self, how: Slug, text: str, now: float) -> None:
         self.farewell.close(how, text, now)

@@ -16,6 +16,9 @@ class CallSettings:
     """Seconds for which the caller may talk until the spend limit of a call; None: no limit."""
     silence_s: float = 60.0
     """Seconds of caller silence: half until the question, half until the goodbye. 0: no limit."""
+    answer_s: float = 8.0
+    """Seconds that the agent may be silent when it owes an answer: it is asked to say something,
+    then given up after as many. 0: no limit."""
     phrases: Phrases = field(default_factory=Phrases)
     key_s: float = 2.0
     """Seconds to wait for the next key of an entry."""

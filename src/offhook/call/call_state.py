@@ -35,7 +35,9 @@ class CallSteps:
         begin_talking: Lets both sides hear each other.
         interrupt: Cuts the agent, as the caller speaks, for the cause that is given.
         lose_agent: Replaces the agent's leg, which is lost, or ends the call.
-        seek_agent: Dials an agent if its leg was lost during last words.
+        go_on: Goes on after last words: dials an agent if its leg was lost during them.
+        expect_answer: Notes that the agent was told something that it answers to.
+        end_functions: Notes that the agent has the results of all functions that it has called.
     """
 
     end: Callable[[Slug, str, float], None]
@@ -44,14 +46,16 @@ class CallSteps:
     begin_talking: Callable[[float], None]
     interrupt: Callable[[InterruptionCause, float], None]
     lose_agent: Callable[[AgentLoss, float], None]
-    seek_agent: Callable[[float], None]
+    go_on: Callable[[float], None]
+    expect_answer: Callable[[float], None]
+    end_functions: Callable[[float], None]
 
 
 def _nothing(*_: Any) -> None:
     """Do nothing: the call is over."""
 
 
-_NO_STEPS: Final = CallSteps(*[_nothing] * 7)
+_NO_STEPS: Final = CallSteps(*[_nothing] * 9)
 
 
 class CallState:

@@ -46,6 +46,7 @@ class Slug(Enum):
     AGENT_UNREACHABLE = "agent_unreachable", "agent", "Deepgram could not be reached"
     AGENT_SETTINGS_REFUSED = "agent_settings_refused", "agent", "Deepgram refused the Settings"
     AGENT_LOST = "agent_lost", "agent", "Deepgram's socket ended in mid-call"
+    AGENT_SILENT = "agent_silent", "agent", "Deepgram's agent did not answer"
     AGENT_LEG_STUCK = "agent_leg_stuck", "agent", "Deepgram's socket took nothing for 10 s"
     AGENT_LEG_GARBAGE = "agent_leg_garbage", "agent", "Deepgram's socket sent too much nonsense"
 

@@ -204,5 +204,5 @@ class Farewell:
         self._functions.resume()
         if words.request_id is not None:
             self._state.do(Reply(words.request_id, False, why))
-        self._state.steps.seek_agent(now)
+        self._state.steps.go_on(now)
         self._keys.tell(now)

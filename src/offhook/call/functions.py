@@ -257,6 +257,8 @@ class Functions:
             )
         after_ms = round((now - function.called_at) * 1000)
         self._state.note(FunctionAnswered(call_id, name, outcome, content, after_ms))
+        if not self._open and not self._is_held:
+            self._state.steps.end_functions(now)
         self._history.ran(
             deepgram.FinishedFunction(
                 id=call_id,

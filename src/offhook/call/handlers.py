@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from offhook.call import inputs, requests
+from offhook.call.answer_watch import TRIES_NEXT
 from offhook.call.commands import Reply
 from offhook.call.ending import Slug
 from offhook.call.pending_requests import Acknowledgement
@@ -108,6 +109,7 @@ def _give_up_agent(call: "Call", unreachable: inputs.AgentLegUnreachable, now: f
 
 def _fail_agent(call: "Call", error: deepgram.Error, now: float) -> None:
     call.link.fail(error, now)
+    call.answers.fail(error, now)
 
 
 def _settle_spare(call: "Call", welcomed: inputs.SpareWelcomed, now: float) -> None:
@@ -135,6 +137,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
         call.turns.announce(text.content)
         call.interruptions.begin_answer()
         call.farewell.announce(last)
+        call.answers.hear(last)
         call.pending.spoken(last)
         return
     # A reply can end without AgentAudioDone (deepgram.md §3.2); the next turn of the caller, or
@@ -144,6 +147,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
         call.interruptions.end_turn(now)
         call.turns.confirm(text.content, now)
         call.hear_caller(now)
+        call.answers.take_turn(text.content, now)
         call.farewell.look(now)
 
 
@@ -167,11 +171,13 @@ def _echo_mark(call: "Call", message: twilio.Mark, now: float) -> None:
 
 
 def _hear_speech(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
+    call.answers.begin_speech()
     call.turns.begin_speech(now)
     call.hear_caller(now)
 
 
 def _interrupt(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
+    call.answers.begin_speech()
     call.turns.begin_speech(now)
     call.interruptions.begin_speech(now)
 
@@ -197,6 +203,7 @@ def _press_key(call: "Call", message: twilio.Dtmf, now: float) -> None:
 
 
 def _call_functions(call: "Call", request: deepgram.FunctionCallRequest, now: float) -> None:
+    call.answers.call_functions(request)
     for function in request.functions:
         if not call.link.is_ready:
             break  # The agent is not ready, or its violations have ended the call.
@@ -207,6 +214,11 @@ def _call_functions(call: "Call", request: deepgram.FunctionCallRequest, now: fl
 
 def _cancel_functions(call: "Call", cancelled: deepgram.FunctionCallCancelled, _: float) -> None:
     call.functions.cancel(cancelled)
+    call.answers.cancel_functions()
+
+
+def _end_endpoint(call: "Call", _: deepgram.FunctionCallResponse, now: float) -> None:
+    call.answers.end_endpoint(now)
 
 
 def _begin_function(call: "Call", began: inputs.ToolBegan, _: float) -> None:
@@ -248,6 +260,7 @@ def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None
             call.keys.ask_secret(request_id, request, now)
         case requests.Mute():
             call.turns.mute(request.on, now)
+            call.answers.expect_nothing()
             what = call.phrases.muted if request.on else call.phrases.unmuted
             call.do(Reply(request_id, True, what))
 
@@ -267,6 +280,8 @@ def _take_warning(call: "Call", warning: deepgram.Warning, now: float) -> None:
     call.note(AgentWarned(warning.code, warning.description, fatal=False))
     if warning.code in _INJECTION_REFUSED:
         _refuse_injected(call, warning.code, warning.description, now)
+    elif warning.code in TRIES_NEXT:
+        call.answers.put_off(now)
     elif warning.code == APPROACHING:
         call.rollover.warn()
     elif warning.code == "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED":
@@ -280,6 +295,8 @@ def _refuse_injection(call: "Call", refused: deepgram.InjectionRefused, now: flo
 
 def _refuse_injected(call: "Call", code: str, why: str, now: float) -> None:
     refused = call.pending.refuse(why, while_agent_speaks=code == _DURING_AGENT_SPEECH)
+    if refused is not None:
+        call.answers.expect_nothing()
     if refused is not None and refused.request_id is None:
         if isinstance(refused.message, deepgram.InjectUserMessage):
             call.keys.tell_later(refused.message)
@@ -382,6 +399,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_press_key, (twilio.Dtmf,), (_S, _T, _B, _C)),
     (_call_functions, (deepgram.FunctionCallRequest,), (_W, _T, _B, _C, _A)),
     (_cancel_functions, (deepgram.FunctionCallCancelled,), _LIVE),
+    (_end_endpoint, (deepgram.FunctionCallResponse,), _LIVE),
     (_begin_function, (inputs.ToolBegan,), _LIVE),
     (_finish_function, (inputs.ToolFinished,), _LIVE),
     (_take_request, (inputs.Requested,), _LIVE),
@@ -438,7 +456,6 @@ _IGNORED: Final[tuple[tuple[str, tuple[type, ...], tuple[Phase, ...]], ...]] = (
             deepgram.AgentThinking,
             deepgram.AgentStartedSpeaking,
             deepgram.CustomFromThinkProvider,
-            deepgram.FunctionCallResponse,
             deepgram.History,
         ),
         _LIVE,

@@ -125,3 +125,5 @@ class Limits:
         self.active_at = now
         question = deepgram.InjectAgentMessage(message=self._state.phrases.still_there)
         self._pending.send(question, None, now)
+        # A session that hears nothing says nothing of a caller who asks in vain.
+        self._state.steps.expect_answer(now)

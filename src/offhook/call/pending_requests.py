@@ -64,6 +64,8 @@ class PendingRequests:
         request = PendingRequest(message, request_id, now)
         if isinstance(message, Injection):
             self._injections.append(request)
+            if isinstance(message, deepgram.InjectUserMessage):
+                self._state.steps.expect_answer(now)
         else:
             self._changes.append(request)
 

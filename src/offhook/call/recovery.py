@@ -175,6 +175,7 @@ class Recovery:
         if question:
             outage.push, outage.is_repeat = question, True
             return history[: -len(unanswered)]
+        owes |= outage.loss.why == "silent"
         if owes or unanswered or outage.was_cut:
             outage.push = self._state.phrases.go_on
         heard = (deepgram.History(role="assistant", content=text) for text in playing)

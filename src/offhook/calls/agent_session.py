@@ -66,6 +66,7 @@ def call_settings(agent: Agent, spend_s: float | None = None) -> CallSettings:
         spend_s=spend_s,
         max_s=agent.limits.max_minutes * 60,
         silence_s=agent.limits.silence_seconds,
+        answer_s=agent.limits.answer_seconds,
         phrases=agent.phrases,
         key_s=agent.keypad.timeout_seconds,
         actions={key: each.action for key, each in agent.keypad.actions.items()},

@@ -109,11 +109,13 @@ class Busy(Part):
 
 
 class LimitSettings(Part):
-    """Limits that end a call."""
+    """Limits of a call: of its length, and of either side's silence."""
 
     max_minutes: float = Field(default=30, gt=0, le=1440)
     silence_seconds: float = Field(default=60, ge=0)
     """Seconds of the caller's silence after which the agent asks, then says goodbye; 0 never."""
+    answer_seconds: float = Field(default=8, ge=0)
+    """Seconds that an answer may take before Deepgram's session counts as silent; 0 any."""
 
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ class AgentDisconnected:
 
 
 AgentLossCause: TypeAlias = Literal[
-    "closed", "error", "refused", "unreachable", "too_late", "stuck"
+    "closed", "error", "refused", "unreachable", "too_late", "stuck", "silent"
 ]
 
 
@@ -119,7 +119,8 @@ class AgentLost:
 
     `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty where
     there is none. `too_late`: the Settings were not applied in time; `stuck`: its socket took no
-    data for 10 s. A leg after which none is dialled ends the call: see CallEnded.
+    data for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`). A leg after
+    which none is dialled ends the call: see CallEnded.
     """
 
     why: AgentLossCause

@@ -42,7 +42,8 @@ class ScriptTurn(_Part):
     function_calls: list[ScriptFunctionCall] = []
     """Functions, requested in one message; the answer waits for every response."""
     say: list[str] = []
-    """Sentences of the answer, each played as its recorded clip, or as a hum of its length."""
+    """Sentences of the answer, each played as its recorded clip, or as a hum of its length. Without
+    any the agent is silent, as when its model hangs."""
     end: bool = False
     """True to close the socket once the answer has had time to play."""
     fault: (
