@@ -1,13 +1,16 @@
 """`offhook doctor` and `offhook explain`, as they are typed."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import offhook
 from offhook.cli import app
 from offhook.doctor import error_page
+from offhook.errors import UserError
 
 SET_UP = """
 deepgram: {url: "ws://127.0.0.1:1", max_sessions: 5}
@@ -53,6 +56,22 @@ def test_a_file_that_cannot_be_read_is_the_first_line_and_the_machine_is_looked_
     assert lines[0].startswith("bad     configuration: E-YAML-03 offhook.yaml:1:")
     assert lines[1].startswith("bad     configuration: E-YAML-03 offhook.yaml:2:")
     assert lines[-1].startswith("good    versions: ")
+
+
+def test_the_page_is_read_from_the_package_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"]["docs/errors.md"] == "offhook/errors.md"
+    package = tmp_path / "lib" / "offhook"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(offhook, "__file__", str(package / "__init__.py"))
+    with pytest.raises(UserError) as missing:
+        error_page.read()
+    assert missing.value.code == "E-EXP-01"
+    (package / "errors.md").write_text("### E-DG-02\n\n> It is installed.\n")
+    assert error_page.read().sections["E-DG-02"].title == "It is installed."
 
 
 @pytest.mark.parametrize("typed", ["E-DG-02", "e-dg-2", "dg-02", "DG2"])

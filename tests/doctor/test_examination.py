@@ -104,7 +104,7 @@ BROKEN: Final = {
         "numbers list",
     ),
     "a number in a Studio flow": Broken(
-        in_number(VoiceUrl=STUDIO), NUMBER, "Studio flow", f"offhook numbers set {NUMBER}"
+        in_number(VoiceUrl=STUDIO), NUMBER, "Studio flow", f"numbers set --number {NUMBER} --force"
     ),
     "a number in a SIP trunk": Broken(
         in_number(TrunkSid=f"TK{'3' * 32}"), NUMBER, "SIP trunk", "numbers set"

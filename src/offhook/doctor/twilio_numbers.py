@@ -52,7 +52,7 @@ def check_numbers(
         return ours
     if len(checks) == 1:
         return checks
-    fix = f"Point one at it: offhook numbers set {numbers[0].phone_number}"
+    fix = "Point one at it: offhook numbers set --number +…"
     none = bad(NAME, f"none of the {len(numbers)} numbers calls {origin}{VOICE}", fix)
     return [none, *checks[:SHOWN_MAX]]
 
@@ -67,29 +67,30 @@ def _line(line: str, number: RestNumber | None, here: _Here) -> Check:
 def _check(number: RestNumber, here: _Here) -> Check:
     """Return where a number's calls go (twilio.md §5.7)."""
     name, url = number.phone_number, number.voice_url or ""
-    fix = f"offhook numbers set {name}"
+    fix = f"offhook numbers set --number {name}"
+    forced = f"{fix} --force"  # something else answers it now
     if number.trunk_sid:
-        return bad(name, "its calls go to a SIP trunk, and its webhook is ignored", fix)
+        return bad(name, "its calls go to a SIP trunk, and its webhook is ignored", forced)
     if number.voice_application_sid:
-        return bad(name, "its calls go to a TwiML app, and its webhook is ignored", fix)
+        return bad(name, "its calls go to a TwiML app, and its webhook is ignored", forced)
     if not url:
         return bad(name, "it has no webhook: every call fails at once", fix)
     if _STUDIO.fullmatch(url):
-        return bad(name, "its calls go to a Studio flow", f"{fix} --force")
+        return bad(name, "its calls go to a Studio flow", forced)
     if _DEMO.fullmatch(url):
         return bad(name, "its calls go to Twilio's demonstration", fix)
     if _BIN.fullmatch(url):
         if not here.takes_bins:
-            return bad(name, "a TwiML Bin answers it, and twilio.bin is off", fix)
+            return bad(name, "a TwiML Bin answers it, and twilio.bin is off", forced)
         reason = "a TwiML Bin answers it, which cannot be read from here"
         return remark(name, reason, f"Compare it: offhook twiml --public-url {here.origin}")
     if url.partition("?")[0].partition("#")[0] != here.origin + VOICE:
-        return bad(name, f"its calls go to {_shown(url)}, not to {here.origin}{VOICE}", fix)
+        return bad(name, f"its calls go to {_shown(url)}, not to {here.origin}{VOICE}", forced)
     if number.voice_method not in (None, "POST"):
-        return bad(name, f"its webhook is asked by {number.voice_method}, not by POST", fix)
+        return bad(name, f"its webhook is asked by {number.voice_method}, not by POST", forced)
     if (number.status_callback or "").partition("#")[0] != here.origin + STATUS:
         reason = "its calls come here; their last status does not, and neither do their costs"
-        return remark(name, reason, fix)
+        return remark(name, reason, forced if number.status_callback else fix)
     return good(name, "its calls come here, by POST")
 
 
