@@ -112,7 +112,6 @@ async def set_up(folder: Path) -> AsyncIterator[SetUp]:
         origin = f"https://localhost:{port}"
         file = {
             "server": {
-                "port": port,
                 "public_url": origin,
                 "capacity": 5,
                 "tls_cert": "one/chain.pem",

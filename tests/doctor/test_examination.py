@@ -20,7 +20,10 @@ from tests.doctor.set_up import (
     webhooks,
 )
 
+from offhook.config import load_app
 from offhook.doctor.check import Check, Status
+from offhook.doctor.examination import as_it_runs
+from offhook.journal.keeper import EventJournal
 
 STUDIO: Final = f"https://webhooks.twilio.com/v1/Accounts/AC{'1' * 32}/Flows/FW{'2' * 32}"
 
@@ -200,6 +203,19 @@ async def test_a_good_set_up_is_good_and_each_broken_one_names_its_cause(tmp_pat
             assert case.env["TWILIO_AUTH_TOKEN"] not in repr(checks)
             assert "s3cret" not in repr(checks)
         assert missed == {}
+
+
+def test_port_and_public_url_of_the_process_that_runs_need_no_option(tmp_path: Path) -> None:
+    path = tmp_path / "offhook.yaml"
+    path.write_text("server: {port: 5000}")
+    app = load_app(path, {})
+    with EventJournal(app.records.journals, 16_000_000) as journal:
+        journal.announce("1", "", 5005, "https://voice.example.com")
+        known = as_it_runs(app).server
+        assert (known.port, known.public_url) == (5005, "https://voice.example.com")
+        path.write_text("server: {public_url: 'https://other.example'}")
+        assert as_it_runs(load_app(path, {})).server.public_url == "https://other.example"
+    assert as_it_runs(app).server.port == 5000, "nothing runs now"
 
 
 async def test_a_public_url_of_another_process_is_told_from_this_one(tmp_path: Path) -> None:

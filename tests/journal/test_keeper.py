@@ -166,10 +166,11 @@ def test_a_dead_thread_shows(tmp_path: Path) -> None:
 def test_it_tells_other_processes_of_itself(tmp_path: Path) -> None:
     with EventJournal(tmp_path, LIMIT) as journal:
         assert read_process_info(journal.folder) is None
-        journal.announce("1.2.3", "/run/control")
+        journal.announce("1.2.3", "/run/control", 5005, "https://voice.example.com")
         info = read_process_info(journal.folder)
         assert info is not None
         assert (info.pid, info.version, info.control) == (os.getpid(), "1.2.3", "/run/control")
+        assert (info.port, info.public_url) == (5005, "https://voice.example.com")
         (journal.folder / "process.json").write_text("{")
         assert read_process_info(journal.folder) is None
 

@@ -1,5 +1,6 @@
 """Examination of a whole set-up: which probes there are, and what each may take."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
 from typing import Final
@@ -13,6 +14,7 @@ from offhook.doctor import deepgram, machine, public_url, twilio
 from offhook.doctor.check import Check, remark
 from offhook.doctor.configuration import ReadSetUp
 from offhook.doctor.probes import Probe, in_thread, nothing, run_probes
+from offhook.link.process_files import live_processes
 from offhook.net import egress
 from offhook.net.listener import file_limit
 from offhook.twilio.rest import date_s
@@ -38,7 +40,7 @@ async def examine(
 
     `wall_s` is this machine's wall clock, in seconds since 1970.
     """
-    app = read.app
+    app = None if read.app is None else as_it_runs(read.app)
     trusted = [] if app is None else [app.twilio.rest_origin, public_url.local_origin(app)]
     if app is not None:
         trusted += [_http(app.deepgram.url)]
@@ -51,6 +53,23 @@ async def examine(
             probes.append(Probe(public_url.PUBLIC, PUBLIC_S, there.look))
         probes += _of_machine(app, read.config)
         return await run_probes(probes, told)
+
+
+def as_it_runs(app: AppConfig) -> AppConfig:
+    """Return a configuration with port and public URL of the process that runs with its records.
+
+    These may be of that process's command line, as those of `offhook dev` are. A public URL of the
+    configuration stays: a process with another one is a mistake.
+    """
+    running = next(iter(live_processes(app.records.journals).values()), None)
+    if running is None:
+        return app
+    server = app.server
+    known = {
+        "port": running.port or server.port,
+        "public_url": server.public_url or running.public_url or None,
+    }
+    return dataclasses.replace(app, server=server.model_copy(update=known))
 
 
 def agents_of(config: Config) -> list[Agent]:

@@ -73,7 +73,7 @@ class PublicUrlCheck:
         try:
             answer = await self._ask(where, origin)
         except _NoAnswerError as error:
-            fix = "Set server.port and server.host as the server was started, or restart it."
+            fix = "Set server.host as the server was started, or restart it."
             return bad(SERVER, f"it runs, and does not answer at {where}: {error}", fix)
         if answer.is_ours:
             return good(SERVER, f"this process answers at {where}")
@@ -81,7 +81,7 @@ class PublicUrlCheck:
             reason = "it refuses the signature (E-SEC-01): it has another token or public URL"
             return bad(SERVER, reason, "Restart it, so that it reads .env and offhook.yaml again.")
         reason = f"another program answers at {where} (HTTP {answer.status})"
-        return bad(SERVER, reason, "Set server.port as the server was started, or restart it.")
+        return bad(SERVER, reason, "Set server.host as the server was started, or restart it.")
 
     async def _public(self, *, runs: bool) -> Check:
         origin = self._config.server.public_url

@@ -34,12 +34,16 @@ class ProcessInfo(msgspec.Struct, frozen=True):
         version: Its version of Offhook.
         started_ms: Wall clock at its start, in ms since 1970.
         control: Path of its control socket; empty for none.
+        port: Port at which it answers Twilio; 0: not known.
+        public_url: Its public URL, perhaps of the command line; empty for none.
     """
 
     pid: int
     version: str
     started_ms: int
     control: str = ""
+    port: int = 0
+    public_url: str = ""
 
 
 class FileLock:

@@ -117,9 +117,14 @@ class EventJournal:
         with self._live_lock:
             return self._live_files.take_over()
 
-    def announce(self, version: str, control: str) -> None:
-        """Tell other processes where the control socket of this one is. Raises OSError."""
-        write_process_info(self.folder, ProcessInfo(os.getpid(), version, self.started_ms, control))
+    def announce(
+        self, version: str, control: str, port: int = 0, public_url: str | None = None
+    ) -> None:
+        """Tell other processes where this one answers them, and Twilio. Raises OSError."""
+        process = ProcessInfo(
+            os.getpid(), version, self.started_ms, control, port, public_url or ""
+        )
+        write_process_info(self.folder, process)
 
     @property
     def lost(self) -> int:

@@ -188,7 +188,8 @@ class Server:
             if self._operator is not None:
                 await link.connect(self._operator)
             else:
-                journal.announce(__version__, str(await link.listen()))
+                control = str(await link.listen())
+                journal.announce(__version__, control, self.port, self._config.server.public_url)
         except OSError as error:
             _log.error(
                 "E-LINK-05 operators cannot reach this process: %s. Calls go on.", error.strerror
