@@ -52,14 +52,24 @@ _QUOTES: Final = "Put a text that begins with {{ in quotes."
 
 @dataclass(frozen=True, order=True, slots=True)
 class Place:
-    """A point in a file. Lines and columns count from 1."""
+    """A point in a file. Lines and columns count from 1.
+
+    Line 0 is of a variable of the environment, whose name is in place of the path.
+    """
 
     path: Path
     line: int
     column: int
 
     def __str__(self) -> str:
+        if self.line == 0:
+            return f"{self.path}:"
         return f"{self.path}:{self.line}:{self.column}"
+
+
+def variable_place(name: str) -> Place:
+    """Return the place of what a variable of the environment has set."""
+    return Place(Path(name), 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,36 @@ class Document:
             if (*found, step) in self._values:
                 found = (*found, step)
         return self._keys.get(found, self._values[found]) if key else self._values[found]
+
+    def has(self, loc: Loc) -> bool:
+        """Return whether there is a value at `loc`."""
+        value = self.value
+        for step in loc:
+            if not isinstance(value, dict) or step not in value:
+                return False
+            value = value[step]
+        return True
+
+    def override(self, loc: Loc, value: Any, variable: str) -> None:
+        """Replace the value at `loc` by that of a variable of the environment, its new place.
+
+        What the file has in place of a heading stays: it is a mistake of its own.
+        """
+        place = variable_place(variable)
+        above = self.value = {} if self.value is None else self.value
+        for depth, step in enumerate(loc[:-1], 1):
+            if not isinstance(above, dict):
+                return
+            if above.get(step) is None:
+                above[step] = {}
+                self._values[loc[:depth]] = place
+            above = above[step]
+        if isinstance(above, dict):
+            above[loc[-1]] = value
+            for places in (self._values, self._keys):
+                for one in [one for one in places if one[: len(loc)] == loc]:
+                    del places[one]
+                places[loc] = place
 
     def place_within(self, loc: Iterable[str | int], part: str) -> Place:
         """Return where `part` of the text at `loc` is written, else where the text begins."""
@@ -302,7 +342,8 @@ def refuse(text: str, fix: str) -> PydanticCustomError:
 def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
     """Return the part of `document` at `loc` as a `model`.
 
-    Raises InvalidFileError E-YAML-03, naming every mistake.
+    Raises InvalidFileError, naming every mistake: E-YAML-03, or E-CFG-02 when all of them are of
+    the environment.
 
     Values are never quoted: one of them may be a secret.
     """
@@ -311,7 +352,8 @@ def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
         value = value[step]
     made, details = _made(model, value)
     if made is None:
-        raise InvalidFileError("E-YAML-03", _findings(model, document, loc, details))
+        findings = _findings(model, document, loc, details)
+        raise InvalidFileError(_code(findings), findings)
     return made
 
 
@@ -322,7 +364,8 @@ def validate_rest(model: type[Model], document: Document, found: Collected) -> M
     """
     value = document.value
     made, details = _made(model, value)
-    found.add("E-YAML-03", _findings(model, document, (), details))
+    findings = _findings(model, document, (), details)
+    found.add(_code(findings), findings)
     while made is None and isinstance(value, dict):
         wrong = {detail["loc"][0] for detail in details if detail["loc"]}
         rest = {key: inner for key, inner in value.items() if key not in wrong}
@@ -331,6 +374,12 @@ def validate_rest(model: type[Model], document: Document, found: Collected) -> M
         value = rest
         made, details = _made(model, value)
     return made
+
+
+def _code(findings: Iterable[Finding]) -> str:
+    """Return E-YAML-03 for mistakes in a file, E-CFG-02 when all are of the environment."""
+    in_file = any(finding.place is None or finding.place.line for finding in findings)
+    return "E-YAML-03" if in_file else "E-CFG-02"
 
 
 def _made(model: type[Model], value: Any) -> tuple[Model | None, list[ErrorDetails]]:

@@ -16,6 +16,7 @@ from offhook.config.app_config import (
     TwilioFileSettings,
 )
 from offhook.config.app_reading import Overrides, load_app, signing_secrets
+from offhook.config.environment import read_environment
 from offhook.errors import UserError
 from offhook.policy.inbound_policy import InboundRules, UseLimit
 from offhook.yamlfile import InvalidFileError
@@ -81,7 +82,7 @@ def test_the_environment_goes_before_dotenv(
     environ: dict[str, str], dotenv: str, found: dict[str, str]
 ) -> None:
     Path(".env").write_text(dotenv)
-    assert app_reading.environment(environ) == found
+    assert read_environment(environ) == found
 
 
 @pytest.mark.parametrize(

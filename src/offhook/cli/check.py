@@ -48,7 +48,9 @@ def _read(file: Path | None) -> "tuple[str, list[Finding]]":
     from offhook.deepgram import settings
 
     if file is None and not config.FILE.exists():
-        return "The built-in settings", list(settings.tutorial()[1])
+        examined = config.examine(None, os.environ)  # what the environment sets may be wrong
+        findings = [*examined.found.findings, *settings.tutorial()[1]]
+        return examined.found.code or "The built-in settings", findings
     path = file or config.FILE
     found = yamlfile.Collected()
     remarks: tuple[Finding, ...] = ()
@@ -76,8 +78,8 @@ def _row(finding: "Finding") -> dict[str, str | int | None]:
     return {
         "level": _level(finding),
         "file": str(place.path) if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
+        "line": (place.line or None) if place else None,
+        "column": (place.column or None) if place else None,
         "text": finding.text,
         "fix": finding.fix,
     }

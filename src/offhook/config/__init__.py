@@ -1,7 +1,7 @@
 """The configuration: every setting, in one frozen tree that is read once.
 
-Three sources, each for what belongs in it: `offhook.yaml` and the agent files that it names, the
-environment (with `.env` of the working directory) for secrets, and the command line. Nothing else
+Three sources: `offhook.yaml` and the agent files that it names, the environment (with `.env` of the
+working directory) for secrets and for any key of `offhook.yaml`, and the command line. Nothing else
 in Offhook reads the environment. Without any of them there are defaults, and the agent is that of
 Deepgram's sample server.
 

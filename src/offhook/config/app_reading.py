@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-import dotenv
 import pydantic
 from pydantic import SecretStr
 
@@ -30,6 +29,7 @@ from offhook.config.app_config import (
     TwilioFileSettings,
     TwilioSettings,
 )
+from offhook.config.environment import SECRETS, read_environment, secret_of, set_keys
 from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import Part
 from offhook.config.webhook_secret import signing_key
@@ -39,17 +39,6 @@ from offhook.yamlfile import Collected, Document, Finding
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
-
-_SECRETS: Final = {
-    ("server", "api_token"): "OFFHOOK_API_TOKEN",
-    ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
-    ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
-    ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
-    ("twilio", "signing_secrets"): "TWILIO_SIGNING_SECRETS",
-    ("twilio", "api_key"): "TWILIO_API_KEY",
-    ("twilio", "api_secret"): "TWILIO_API_SECRET",
-    ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
-}
 
 _BY_LINE: Final = (
     "which agent answers is said by number",
@@ -194,13 +183,16 @@ def load_app(
 def read_app(path: Path | None, environ: Mapping[str, str], overrides: Overrides) -> AppRead:
     """Return the same as `load_app`, with what it was made of. Raises as `load_app` does."""
     found = Collected()
-    read = read_file(path, found)
+    env = read_environment(environ)
+    read = read_file(path, env, found)
     found.raise_errors()
-    return AppRead(app_config(read, environment(environ), overrides), *read)
+    return AppRead(app_config(read, env, overrides), *read)
 
 
-def read_file(path: Path | None, found: Collected) -> FileRead:
-    """Return offhook.yaml, without the parts that have a mistake, which is added to `found`.
+def read_file(path: Path | None, env: Mapping[str, str], found: Collected) -> FileRead:
+    """Return offhook.yaml, with what the environment sets of its keys.
+
+    Parts that have a mistake are left out; it is added to `found`.
 
     Raises UserError E-YAML-01 or InvalidFileError E-YAML-02 for a file that is no YAML.
     """
@@ -209,6 +201,7 @@ def read_file(path: Path | None, found: Collected) -> FileRead:
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     found.add("E-CFG-04", _without_secrets(document))
     found.add("E-YAML-03", _without_agents(document))
+    found.add("E-CFG-02", set_keys(document, env))
     file = yamlfile.validate_rest(AppConfigFile, document, found)
     return FileRead(file or AppConfigFile(), document)
 
@@ -231,7 +224,7 @@ def app_config(read: FileRead, env: Mapping[str, str], overrides: Overrides) -> 
 def _without_secrets(document: Document) -> list[Finding]:
     """Take secrets out of the file's values. Return an error for each."""
     findings = []
-    for path, variable in _SECRETS.items():
+    for path, variable in SECRETS.items():
         section = document.value
         for part in path[:-1]:
             section = section.get(part) if isinstance(section, dict) else None
@@ -253,21 +246,6 @@ def _without_agents(document: Document) -> Iterator[Finding]:
         yield Finding("error", text, fix, document.place((key,), key=True))
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the process's environment over that of .env; empty values count as not set.
-
-    Raises UserError E-CFG-03.
-    """
-    try:
-        own = dotenv.dotenv_values(DOTENV, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            "E-CFG-03", f"{DOTENV} cannot be read: {error}.", "Make it a readable UTF-8 text file."
-        ) from None
-    both = [*own.items(), *environ.items()]
-    return {name: value.strip() for name, value in both if value and value.strip()}
-
-
 def _server(
     file: ServerFileSettings, folder: Path, overrides: Overrides, env: Mapping[str, str]
 ) -> ServerSettings:
@@ -277,24 +255,25 @@ def _server(
     for name in ("tls_cert", "tls_key"):
         if values[name] is not None:
             values[name] = folder / values[name]
-    values |= {**given, "api_token": env.get("OFFHOOK_API_TOKEN")}
+    values |= {**given, "api_token": secret_of(env, "OFFHOOK_API_TOKEN")}
     sources = {name: f"--{name.replace('_', '-')}" for name in given}
     return _outside(ServerSettings, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
 
 
 def _twilio(file: TwilioFileSettings, env: Mapping[str, str]) -> TwilioSettings:
     values = file.model_dump() | {
-        "auth_tokens": _secret_list(env.get("TWILIO_AUTH_TOKEN", "")),
-        "signing_secrets": signing_secrets(env.get(_SIGNING, "")),
+        "auth_tokens": _secret_list(secret_of(env, "TWILIO_AUTH_TOKEN")),
+        "signing_secrets": signing_secrets(secret_of(env, _SIGNING) or ""),
     }
     sources = {name: f"TWILIO_{name.upper()}" for name in ("account_sid", "api_key", "api_secret")}
-    values |= {name: env[variable] for name, variable in sources.items() if variable in env}
+    set_here = {name: secret_of(env, variable) for name, variable in sources.items()}
+    values |= {name: value for name, value in set_here.items() if value is not None}
     return _outside(TwilioSettings, values, sources)
 
 
-def _secret_list(text: str) -> tuple[SecretStr, ...]:
+def _secret_list(text: str | None) -> tuple[SecretStr, ...]:
     """Return secrets as the environment has them: several, with commas, while one is rotated."""
-    return tuple(SecretStr(part) for part in map(str.strip, text.split(",")) if part)
+    return tuple(SecretStr(part) for part in map(str.strip, (text or "").split(",")) if part)
 
 
 def signing_secrets(text: str) -> dict[str, SecretStr]:
@@ -319,7 +298,7 @@ def signing_secrets(text: str) -> dict[str, SecretStr]:
 def _deepgram(
     file: DeepgramFileSettings, env: Mapping[str, str], overrides: Overrides
 ) -> DeepgramSettings:
-    values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
+    values = file.model_dump() | {"api_key": secret_of(env, "DEEPGRAM_API_KEY")}
     if overrides.deepgram_url is not None:
         # The addresses of the file belong to another Deepgram than the one that was asked for.
         values |= {"url": overrides.deepgram_url, "fallback_urls": ()}
@@ -328,11 +307,11 @@ def _deepgram(
 
 def _records(file: RecordsFileSettings, folder: Path, env: Mapping[str, str]) -> RecordsSettings:
     folder = folder / file.folder
-    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
+    database = secret_of(env, "OFFHOOK_DATABASE_URL") or file.database
     values = file.model_dump() | {
         "folder": folder,
-        "database": database,
-        "webhook_secrets": _secret_list(env.get("OFFHOOK_WEBHOOK_SECRET", "")),
+        "database": database or f"sqlite:///{folder}/offhook.db",
+        "webhook_secrets": _secret_list(secret_of(env, "OFFHOOK_WEBHOOK_SECRET")),
     }
     return RecordsSettings(**values)
 

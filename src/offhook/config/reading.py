@@ -21,12 +21,11 @@ from offhook.config.app_config import DEFAULT, DOTENV
 from offhook.config.app_reading import (
     NOTHING,
     AppConfig,
-    FileRead,
     Overrides,
     app_config,
-    environment,
     read_file,
 )
+from offhook.config.environment import read_environment, secret_of
 from offhook.errors import UserError
 from offhook.text import urls
 from offhook.yamlfile import Collected, Finding, InvalidFileError
@@ -164,9 +163,9 @@ def examine(
     Raises UserError E-YAML-01 or E-YAML-02 for an offhook.yaml that is no YAML.
     """
     found = Collected()
-    file, document = read_file(path, found)
-    env = found.attempt(functools.partial(environment, environ)) or {}
-    read = FileRead(file, document)
+    env = found.attempt(functools.partial(read_environment, environ)) or {}
+    read = read_file(path, env, found)
+    file, document = read
     app = found.attempt(functools.partial(app_config, read, env, overrides))
     lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document, found)
     found.add("E-DIAL-01", dialled_findings(agents, file.dialling, file.lines))
@@ -186,7 +185,11 @@ def examine(
         lines=lines,
         placers=tuple(agents[path].agent for path in placers),
         agents={path: read.agent for path, read in agents.items()},
-        lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
+        lookup_secrets={
+            name: SecretStr(secret)
+            for name in _lookup_secrets(lines)
+            if (secret := secret_of(env, name)) is not None
+        },
         remarks=(*remarks, *hours_remarks(agents, placers)),
         by_rest=rest,
         read_again=read_again,
