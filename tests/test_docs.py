@@ -244,6 +244,9 @@ def examples() -> Iterator[tuple[str, str]]:
                 yield f"{page.relative_to(ROOT)}:{line}", textwrap.dedent(found[1])
 
 
+TOOL = 'from offhook.tools import tool\n\n\n@tool\ndef hours() -> str:\n    """Say when."""\n'
+
+
 @pytest.mark.parametrize(("where", "text"), list(examples()))
 def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None:
     document = yamlfile.parse(text, Path(where))
@@ -257,6 +260,7 @@ def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None
     elif "settings" in document.value:
         path = tmp_path / "agent.yaml"
         path.write_text(text)
+        (tmp_path / "tools.py").write_text(TOOL)  # README's own: tests/test_readme.py
         config.read_agent(path)
     else:
         yamlfile.validate(config.AppConfigFile, document)
