@@ -29,6 +29,7 @@ RECORDED: Final[dict[str, Session]] = {
             str(_FRONT_DESK / "dialogue.yaml"),
         ),
     ),
+    "doctor": Session("offhook doctor", "offhook doctor", ("doctor",), exit_code=1),
     "check": Session(
         "offhook check",
         "offhook check shop.yaml",
