@@ -6,7 +6,6 @@ them. One listening socket takes both of Twilio's kinds of connection: requests,
 
 import asyncio
 import re
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from offhook.clock import Clock
+from offhook.net import tls
 from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import Fault, FaultyEnd
 from offhook.testing.faults.link import Link, reset
@@ -52,7 +52,7 @@ class Upstream:
         return await asyncio.open_connection(
             self.host,
             self.port,
-            ssl=ssl.create_default_context() if self.tls else None,
+            ssl=await tls.loading() if self.tls else None,
             limit=MAX_HEAD,
         )
 

@@ -7,7 +7,7 @@ server can be inserted in one place.
 from collections.abc import Mapping
 from typing import Final
 
-from offhook.net import websocket
+from offhook.net import tls, websocket
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 UPGRADE_S: Final = 10.0
@@ -19,4 +19,7 @@ MAX_MESSAGE: Final = 2**20
 
 async def connect(url: str, stream: SimulatedStream, headers: Mapping[str, str]) -> None:
     """Open a stream's socket. Raises websocket.Refused or websocket.Unreachable."""
-    await websocket.connect(url, stream, headers=headers, timeout=UPGRADE_S, max_size=MAX_MESSAGE)
+    authorities = await tls.loading() if url.startswith("wss:") else None
+    await websocket.connect(
+        url, stream, headers=headers, timeout=UPGRADE_S, max_size=MAX_MESSAGE, tls=authorities
+    )
