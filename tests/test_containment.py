@@ -198,6 +198,12 @@ WHERE: Final = {
     "clock.py": {"call_later": (1, LOOP)},
     "deepgram/connection.py": {"add_done_callback": (1, LOOP)},
     "doctor/probes.py": {"create_task": (1, GUARDED), "Thread": (1, GUARDED)},
+    "dev/owner.py": {"Thread": (1, "it ends the process, which is all that it is for")},
+    "dev/session.py": {
+        "add_signal_handler": (1, LOOP),
+        "create_task": (2, ITSELF),
+        "to_thread": (1, "the work that waits for it is begun again"),
+    },
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},

@@ -123,6 +123,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
     assert checked == {
         "E-API-02",
         "E-CAP-02",
+        "E-DEV-04",
         "E-DG-02",
         "E-DG-03",
         "E-DG-04",

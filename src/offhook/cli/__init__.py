@@ -13,6 +13,7 @@ from offhook.errors import UserError
 class _Commands(LazyGroup):
     places: ClassVar = {
         "demo": "offhook.cli.demo:demo",
+        "dev": "offhook.cli.dev:dev",
         "serve": "offhook.cli.serve:serve",
         "check": "offhook.cli.check:check",
         "doctor": "offhook.cli.doctor:doctor",
@@ -24,6 +25,7 @@ class _Commands(LazyGroup):
         "dnc": "offhook.cli.dnc:dnc",
         "rehearse": "offhook.cli.rehearse:rehearse",
         "standin": "offhook.cli.standin:standin",
+        "numbers": "offhook.cli.numbers:numbers",
         "twiml": "offhook.cli.twiml:twiml",
         "bench": "offhook.cli.bench:bench",
     }

@@ -41,13 +41,18 @@ _PATHS: Final = ("config", "tls_cert", "tls_key", "capture")
 def process_command(
     module: str, options: ServeOptions, descriptors: Mapping[str, int | None]
 ) -> list[str]:
-    """Return the command that runs a module of Offhook as a process of its own."""
+    """Return the command that runs a process of `offhook serve`, which is a module of Offhook."""
     given = {name: _plain(value) for name, value in asdict(options).items()}
     inherited = {name: fd for name, fd in descriptors.items() if fd is not None}
     arguments = json.dumps({"options": given, "descriptors": inherited})
+    return [*module_command(module), arguments]
+
+
+def module_command(module: str) -> list[str]:
+    """Return the command that runs a module of Offhook as a process of its own."""
     # Where this process may import from, its children may; `-m` alone would add the folder.
     elsewhere = [] if sys.path[:1] in ([""], [str(Path.cwd())]) else ["-P"]
-    return [sys.executable, *elsewhere, "-m", module, arguments]
+    return [sys.executable, *elsewhere, "-m", module]
 
 
 def process_arguments(text: str) -> tuple[ServeOptions, dict[str, int]]:

@@ -114,6 +114,7 @@ async def test_every_answer_has_the_members_that_are_published(spec: Any) -> Non
         ([("Timeout", "601")], parameters.CREATE_CALL, 20001),
         ([("MachineDetectionTimeout", "2")], parameters.CREATE_CALL, 20001),
         ([("Url", "voice.example.com/x")], parameters.CREATE_CALL, 21205),
+        ([("Url", "https://[1/")], parameters.CREATE_CALL, 21205),
         ([("StatusCallback", "https://my_host.example/")], parameters.CREATE_CALL, 21205),
         ([("Method", "PUT")], parameters.CREATE_CALL, 20001),
         ([("Record", "yes")], parameters.CREATE_CALL, 20001),

@@ -185,7 +185,10 @@ def _check(name: str, value: str, parameter: Parameter) -> None:
 
 
 def _is_url(value: str) -> bool:
-    url = urlsplit(value)
+    try:
+        url = urlsplit(value)
+    except ValueError:  # an invalid IPv6 address
+        return False
     return (
         url.scheme in ("http", "https") and bool(url.hostname) and "_" not in (url.hostname or "")
     )

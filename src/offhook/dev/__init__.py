@@ -1,0 +1,1 @@
+"""`offhook dev`: a server, a tunnel to it, and a number that leads there while it runs."""
