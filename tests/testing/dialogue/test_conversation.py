@@ -220,7 +220,10 @@ def test_noise_in_a_booking_has_the_question_asked_again() -> None:
 
 def test_off_topic_is_told_what_can_be_done() -> None:
     answer = ask(desk(), "Do you sell bicycles?")
-    assert answer == f"I am sorry, I cannot help you with that. {CAN_DO}"
+    help_with = f"I am sorry, I cannot help you with that. {CAN_DO}"
+    assert answer == f"You said: Do you sell bicycles. {help_with}"
+    long = ask(desk(), " ".join(["blue"] * 400))
+    assert long == f"You said: {' '.join(['blue'] * 15)} and so on. {help_with}"
 
 
 def test_a_yes_or_no_to_nothing_is_no_topic() -> None:

@@ -90,6 +90,10 @@ CHANGES = [
     ("    needs:", "    need:", ":13:5", 'Did you mean "needs"?'),
     ("replies:", "reply:", ":9:1", 'Did you mean "replies"?'),
     ("caller:", "silent_after: 0\ncaller:", ":20:15", "silent_after"),
+    ("intents:", "keywords: {hors: [x]}\nintents:", ":1:12", 'Did you mean "hours"?'),
+    ("intents:", 'keywords: {hours: ["?"]}\nintents:', ":1:20", "This has no words"),
+    ("intents:", "keywords: {hours: [$peopel]}\nintents:", ":1:20", 'Did you mean "people"?'),
+    ("caller:", "off_topic: [\"You said {herd}.\"]\ncaller:", ":20:13", "Nobody fills {herd}"),
     (
         "anywhere:",
         "misunderstood: {say: x y, to: nowhere}\nanywhere:",

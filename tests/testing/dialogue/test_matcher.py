@@ -90,6 +90,38 @@ def test_values_are_found_even_where_the_intent_is_not() -> None:
     assert meaning.slots["day"] == "friday"
 
 
+@pytest.mark.parametrize(
+    ("text", "intent", "slots"),
+    [
+        ("Hi there, I was wondering how late you stay open.", "hours", {}),
+        ("My wife wants to know if you are open on Saturday.", "hours_on", {"day": "saturday"}),
+        ("Could we come for dinner on Saturday, there will be six of us?", "book",
+         {"day": "saturday", "people": 6}),
+        ("Could you see if order four two one seven is finished?", "order", {"digits": "4217"}),
+        ("I do not want to talk to a machine.", "person", {}),
+        ("I want to cancel my reservation", "person", {}),
+        ("No, that's not correct.", "no", {}),
+    ],
+)  # fmt: skip
+def test_free_wording_is_understood_by_its_keywords(
+    text: str, intent: str, slots: dict[str, object]
+) -> None:
+    meaning = DESK.meaning(text)
+    assert (meaning.intent, dict(meaning.slots)) == (intent, slots)
+
+
+def test_of_keywords_the_most_words_count_then_the_first_and_phrases_before_both() -> None:
+    matcher = Matcher(
+        {"left": ["go left now"], "right": ["go right now"], "far": ["far away $day"]},
+        builtin(),
+        {"left": ["way"], "right": ["way"], "far": ["way $day"]},
+    )
+    assert matcher.meaning("which way should somebody take").intent == "left"
+    assert matcher.meaning("which way should somebody take on friday").intent == "far"
+    assert matcher.meaning("go right now").intent == "right"
+    assert matcher.meaning("whichever").intent is None
+
+
 def test_no_phrases_mean_nothing() -> None:
     assert Matcher({}).meaning("hello") == Meaning(None)
     assert Matcher({}, builtin()).meaning("").slots == {}

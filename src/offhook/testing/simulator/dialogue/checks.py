@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from offhook.testing.simulator.dialogue.sampling import FIELD
+from offhook.testing.simulator.dialogue.sampling import FIELD, HEARD
 from offhook.testing.simulator.dialogue.words import words
 from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, nearest
 
@@ -96,6 +96,17 @@ class _Checks:
                         f'This is a phrase of "{other}" as well: nobody could tell them apart.',
                         f'Delete it here or under "{other}".',
                     )
+        for intent, entries in self._content.keywords.items():
+            yield from self._unknown(
+                "intent", intent, self._content.intents, ("keywords", intent), key=True
+            )
+            for index, entry in enumerate(entries):
+                loc = ("keywords", intent, index)
+                if not words(entry):
+                    yield self._error(loc, "This has no words.", "Write some, or delete it.")
+                for word in words(entry):
+                    if word.startswith("$"):
+                        yield from self._unknown("slot", word[1:], self._in_phrases, loc)
 
     def _states(self) -> Iterator[Finding]:
         content = self._content
@@ -229,6 +240,8 @@ class _Checks:
         known = {*self._in_phrases & set(self._dialogue.kinds), *fields}
         for loc, text in self._dialogue.texts():
             builtin = ("function",) if loc[:2] == ("replies", "not_offered") else ()
+            if loc[0] == "off_topic":
+                builtin = (HEARD,)
             for name in FIELD.findall(text):
                 if name in known or name in builtin:
                     continue

@@ -22,13 +22,16 @@ from offhook.testing.simulator.dialogue.file import (
     DialogueState,
 )
 from offhook.testing.simulator.dialogue.matcher import Meaning
-from offhook.testing.simulator.dialogue.sampling import FIELD
+from offhook.testing.simulator.dialogue.sampling import FIELD, HEARD
 from offhook.testing.simulator.dialogue.slots import Value, spoken
 
 _Row: TypeAlias = Literal["misunderstood", "silent"]
 
 _RESULT_MAX: Final = 64 * 1024
 """Characters of a function's result that are read."""
+
+_QUOTED_MAX: Final = 15
+"""Words of the caller that the agent repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ class DialogueConversation:
         given = {slot: value for slot, value in meaning.slots.items() if slot in state.needs}
         move = self._answer(meaning, given)
         if move is None:
-            off_topic = bool(understood and text) and meaning.intent is None
-            move = self._again("misunderstood", off_topic=off_topic)
+            clear = bool(understood and text) and meaning.intent is None
+            move = self._again("misunderstood", off_topic=text if clear else "")
         else:
             self._remember(misunderstood=0)
         return self._moved(dataclasses.replace(move, meaning=meaning))
@@ -247,8 +250,11 @@ class DialogueConversation:
             return dataclasses.replace(move, say=said + move.say)
         return Move(said)
 
-    def _again(self, row: _Row, *, off_topic: bool = False) -> Move:
-        """Return the next answer to successive failed turns or silences; none after the last."""
+    def _again(self, row: _Row, *, off_topic: str = "") -> Move:
+        """Return the next answer to successive failed turns or silences; none after the last.
+
+        `off_topic` are the words of a turn that were clear and meant nothing.
+        """
         content = self._dialogue.content
         if row == "misunderstood":
             actions, count = content.misunderstood, self.memory.misunderstood
@@ -261,7 +267,8 @@ class DialogueConversation:
         action = actions[count]
         if off_topic and count == 0 and content.off_topic:
             action = DialogueAction(say=content.off_topic)
-        return self._act([action], self.memory.slots, {}) or Move()
+        known = {**self.memory.slots, HEARD: _quoted(off_topic)}
+        return self._act([action], known, {}) or Move()
 
     # --- Functions ---
 
@@ -362,6 +369,12 @@ class DialogueConversation:
         if move.say:
             self._remember(last=move.say)
         return move
+
+
+def _quoted(text: str) -> str:
+    """Return words of the caller as the agent repeats them: without an end, and not too many."""
+    said = text.split()
+    return " ".join(said[:_QUOTED_MAX]).rstrip(".!?,") + (" and so on" * (len(said) > _QUOTED_MAX))
 
 
 def _fields(content: str) -> dict[str, Any] | None:

@@ -155,6 +155,10 @@ class DialogueContent(_Part):
     intents: dict[str, Annotated[list[str], Field(min_length=1)]]
     """Phrases of callers for each intent, by name. `$day`, `$time`, `$people`, `$digits` and own
     slots stand for values."""
+    keywords: dict[str, list[str]] = {}
+    """Words by which sentences that no phrase is like mean an intent: each entry is one or more
+    words or slots that must all be said, in any order. The entry with the most words counts, then
+    the first."""
     slots: dict[str, OwnSlot] = {}
     """Own slots: a list of words, names with the words that mean them, or a kind of slot."""
     day_begins: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "08:00"
@@ -168,7 +172,8 @@ class DialogueContent(_Part):
     misunderstood: Actions = [DialogueAction(say=["again"])] * 3
     """Answers to the first, second, … turn in a row that meant nothing; later ones get none."""
     off_topic: Texts = []
-    """Texts in place of the first such answer, if the words were clear but meant nothing."""
+    """Texts in place of the first such answer, if the words were clear but meant nothing; `{heard}`
+    is those words."""
     silent: Actions = []
     """Answers to the first, second, … silence of `silent_after` seconds; later ones get none."""
     silent_after: Annotated[float, Field(ge=1, le=600)] = 10.0
@@ -199,7 +204,9 @@ class Dialogue:
             **self.content.replies,
         }
         self.states: Final = {START: DialogueState(), **self.content.states}
-        self.matcher: Final = Matcher(self.content.intents, self._kinds_in_phrases())
+        self.matcher: Final = Matcher(
+            self.content.intents, self._kinds_in_phrases(), self.content.keywords
+        )
         self._document = document
         checks.check(self, document)
 

@@ -1,5 +1,7 @@
 """Matching of a sentence to its meaning: the intent with the nearest phrase, and slot values.
 
+A sentence that is not SURE by its phrases means the intent whose keywords it has, if there is one.
+
 Words that are values are replaced by the name of their slot ("for $people at $time"). Phrases are
 compared by the cosine of their words and pairs of words, weighted by rarity (tf-idf; the
 replacement matters more than the measure). A number can be a time, people or a digit: each reading
@@ -18,6 +20,9 @@ from offhook.testing.simulator.dialogue.words import words
 
 NEAR: Final = 0.5
 """Cosine below which a sentence has no known meaning."""
+
+SURE: Final = 0.75
+"""Cosine from which keywords are not looked at."""
 
 MARGIN: Final = 0.04
 """Least difference in cosine between the nearest intent and the next."""
@@ -52,7 +57,7 @@ class Meaning:
     slots: Mapping[str, Value] = field(default_factory=dict)
     """Values by slot; these may be found without an intent."""
     score: float = 0.0
-    """Cosine of the nearest phrase, from 0 to 1."""
+    """Cosine of the nearest phrase, from 0 to 1; of any phrase, if keywords gave the intent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,28 @@ class _Reading:
 
 
 class Matcher:
-    """Matcher of sentences to the phrases of intents, which may contain slots."""
+    """Matcher of sentences to the phrases of intents, which may contain slots.
+
+    An entry of `keywords` is one or more words or slots, which a sentence must have in any order.
+    Of several entries that fit, the one with the most words counts, then the first.
+    """
 
     def __init__(
-        self, intents: Mapping[str, Sequence[str]], kinds: Mapping[str, SlotKind] | None = None
+        self,
+        intents: Mapping[str, Sequence[str]],
+        kinds: Mapping[str, SlotKind] | None = None,
+        keywords: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._kinds: Final = dict(kinds or {})
+        self._keywords: Final = sorted(
+            (
+                (frozenset(words(entry)), intent)
+                for intent, entries in (keywords or {}).items()
+                for entry in entries
+            ),
+            key=lambda entry: -len(entry[0]),
+        )
+        """Words of each entry, and its intent; the most words first."""
         phrases = [
             (intent, _terms(words(phrase)))
             for intent, phrases in intents.items()
@@ -115,7 +136,16 @@ class Matcher:
             rank -= 1e-4 * len(reading.tokens)
             if rank > best_rank:
                 best, best_rank = meaning, rank
+        if best.intent is None or best.score < SURE:
+            found = self._by_keywords(words(text)[:_WORDS], best.slots)
+            if found is not None:
+                return Meaning(found, best.slots, best.score)
         return best
+
+    def _by_keywords(self, tokens: list[str], slots: Mapping[str, Value]) -> str | None:
+        """Return the intent of the entry with the most words that are all there."""
+        here = {*tokens, *(f"${slot}" for slot in slots)}
+        return next((intent for entry, intent in self._keywords if entry <= here), None)
 
     def _nearest(self, reading: _Reading) -> Meaning:
         terms = _terms(reading.tokens)

@@ -16,6 +16,9 @@ from offhook.yamlfile import Place
 FIELD: Final = re.compile(r"\{([^{}]*)\}")
 """Pattern of a slot or field that is filled in in a text of the agent: `{day}`."""
 
+HEARD: Final = "heard"
+"""Field of `off_topic` that is the caller's own words."""
+
 _SLOT: Final = re.compile(r"\$([a-z_][a-z0-9_]*)")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 
@@ -51,9 +54,14 @@ def agent_phrases(
     functions: Iterable[str],
     place: Place | None,
 ) -> Iterator[Phrase]:
-    """Yield the sentences of an agent's text, with sample values for slots and fields."""
+    """Yield the sentences of an agent's text, with sample values for slots and fields.
+
+    A sentence with the caller's own words is left out, for nobody knows them before.
+    """
     for sentence in _SENTENCE_END.split(text.strip()):
         names = FIELD.findall(sentence)
+        if HEARD in names:
+            continue
         said: dict[str, list[str]] = {}
         for name in names:
             if name in kinds:
