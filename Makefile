@@ -4,10 +4,11 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test busy-test lint types bench soak fuzz pages docs pictures licences lock clean-clone
+.PHONY: help setup ears run test busy-test lint types bench soak fuzz pages docs pictures licences lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
+	@echo "make ears         the extra [ears], 110 MB: the stand-in understands free speech"
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
@@ -36,10 +37,17 @@ $(UV): requirements/uv.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
+# The extra [ears], into the same environment. `make run` does without it; the tests need it.
+ears: .venv/ears
+
+.venv/ears: .venv/ready requirements/ears.txt
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/ears.txt
+	@touch $@
+
 run: setup
 	$(BIN)/offhook demo
 
-test: lint types
+test: lint types ears
 	@echo "the tests: 10 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
 	scripts/run-tests $(if $(STRICT),--strict)
 
@@ -91,6 +99,8 @@ licences: setup
 lock: $(UV)
 	$(UV) lock --quiet
 	$(UV) export --quiet --extra local --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+	$(UV) export --quiet --extra ears --no-dev --no-emit-project --no-header --format requirements-txt \
+	    | scripts/only-new requirements/dev.txt > requirements/ears.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
 	$(UV) run --quiet --no-project --isolated --python $(PYTHON) \
 	    --with "$$(sed -n 's/^phonenumberslite==\([^ ;]*\).*/phonenumbers==\1/p' requirements/dev.txt)" \

@@ -68,7 +68,7 @@ def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) 
     hidden = tmp_path / "hidden.py"
     hidden.write_text(
         "import runpy, sys\n"
-        "sys.modules['pocketsphinx'] = None\n"
+        "sys.modules['pocketsphinx'] = sys.modules['ctranslate2'] = None\n"
         "sys.argv = ['offhook', 'demo', '--once']\n"
         "runpy.run_module('offhook', run_name='__main__')\n"
     )

@@ -32,6 +32,7 @@ from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import installed
 
 ANSWERS: Final = 3
 """Minimum number of the agent's utterances in a call that went as it should."""
@@ -227,6 +228,11 @@ async def _go_on(console: Console, port: int, cast: _Cast) -> None:
     console.print(f"\nStill serving at http://127.0.0.1:{port}. Ctrl-C ends it.")
     console.print("Your own number: README, or")
     console.print(f"  offhook twiml --public-url {origin}")
+    if cast.understands and installed.missing_ears() is not None:
+        console.print(
+            f"A stand-in that understands free speech (110 MB): {escape(installed.GET_EARS)}",
+            soft_wrap=True,
+        )
     if cast.standin:
         console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
     await stopped.wait()

@@ -33,7 +33,8 @@ def standin(
         str | None,
         typer.Option(
             help="URL of an OpenAI-compatible server whose model writes the answers, such as"
-            " http://127.0.0.1:11434/v1. The server's key, if needed, is OFFHOOK_MODEL_KEY.",
+            " http://127.0.0.1:11434/v1. The server's key, if needed, is OFFHOOK_MODEL_KEY."
+            " With the extra [ears], callers can say anything to it.",
             metavar="URL",
         ),
     ] = None,

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from tests.testing.dialogue.line import settings
+from tests.testing.ears import need_ears
 
 from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.script import Script
@@ -14,6 +15,8 @@ from offhook.testing.simulator.dialogue.dialogue_policy import DialogueFilePolic
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.model_policy import ModelPolicy
 from offhook.testing.simulator.speech import installed
+from offhook.testing.simulator.speech.free_speech import FreeSpeechToText
+from offhook.testing.simulator.speech.speech_to_text import SphinxSpeechToText
 
 SETTINGS = StandInSettings(msgspec.json.encode(settings()))
 MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
@@ -39,6 +42,21 @@ async def test_a_model_does_the_talking() -> None:
     async with agents.ready(Script(), Model("http://127.0.0.1:1/", "small")) as ready:
         assert isinstance(ready.agent.policy(SETTINGS), ModelPolicy)
         assert "small" in ready.words
+
+
+async def test_a_model_hears_free_speech_and_says_what_it_lacks_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    need_ears()
+    model = Model("http://127.0.0.1:1/", "small")
+    async with agents.ready(None, model) as ready:
+        assert isinstance(ready.agent.policy(SETTINGS), ModelPolicy)
+        assert isinstance(ready.agent.ears(), FreeSpeechToText)
+        assert ready.words == "The model small does the talking."
+    monkeypatch.setattr(installed, "missing_ears", lambda: "ctranslate2 not installed")
+    async with agents.ready(None, model) as ready:
+        assert isinstance(ready.agent.ears(), SphinxSpeechToText)
+        assert "ctranslate2 not installed" in ready.words
 
 
 async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refused(

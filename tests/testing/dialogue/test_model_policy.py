@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.testing.dialogue.line import BOOK, ORDER, settings
 from tests.testing.dialogue.openai_server import HEAD, OpenAI, calls, event, openai, status, texts
+from tests.testing.ears import need_ears
 from tests.waiting import until
 
 from offhook import audio
@@ -16,6 +17,7 @@ from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.net import websocket
 from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram import turn_listener
 from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.deepgram.standin import StandIn
@@ -27,7 +29,8 @@ from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.model_policy import CANNOT_THINK, DID_NOT_CATCH, thinking
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
-from offhook.testing.simulator.speech.engines import Transcript
+from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
+from offhook.testing.simulator.speech.free_speech import recognising_freely
 
 QUICK = Conduct(silence_ms=200, reply_ms=50, speed=1000)
 
@@ -117,11 +120,14 @@ async def session(
     model: Model | None = None,
     think: dict[str, Any] | list[dict[str, Any]] | None = None,
     conduct: Conduct = QUICK,
+    hearing: SpeechToText | None = None,
     **agent: Any,
 ) -> AsyncIterator[Client]:
     ears = Ears()
     sessions: list[StandIn] = []
-    desk: StandInAgent = conversing(front_desk(), lambda: ears, ClipTextToSpeech(), conduct)
+    desk: StandInAgent = conversing(
+        front_desk(), lambda: hearing or ears, ClipTextToSpeech(), conduct
+    )
     async with thinking(desk, model) as agent_:
         clock = LoopClock(asyncio.get_running_loop())
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)
@@ -183,6 +189,25 @@ async def test_sentences_are_spoken_as_they_come() -> None:
             "order_status",
         ]
         assert b"Bearer key" in server.headers[0]
+
+
+async def test_with_the_extra_ears_it_is_asked_anything_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    need_ears()
+    monkeypatch.setattr(turn_listener, "EARS_S", 240)
+    conduct = Conduct(silence_ms=600, reply_ms=50, speed=1000)
+    async with (
+        recognising_freely(at_once=True) as recogniser,
+        thought(texts("Bad luck."), conduct=conduct, hearing=recogniser.ears()) as (client, server),
+    ):
+        sound = clips.load("caller-weather") + audio.silence(1000)
+        for start in range(0, len(sound), audio.FRAME_BYTES):
+            client.socket.send_binary(sound[start : start + audio.FRAME_BYTES])
+        await client.until(client.said)
+    (request,) = server.requests
+    assert "rain in paris" in request["messages"][-1]["content"].lower()
+    assert client.said() == ["Bad luck."]
 
 
 async def test_the_conversation_is_kept() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+from tests.testing.ears import need_ears
 from tests.whole_server import configured
 
 from offhook.capture.tap import NewCall
@@ -11,12 +13,14 @@ from offhook.testing.scenarios import listeners as listening
 from offhook.testing.scenarios import wire_hearing
 from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing
 from offhook.testing.scenarios.files import Dialogues
-from offhook.testing.scenarios.hearing import NoWords
+from offhook.testing.scenarios.hearing import NoWords, Stretch
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.wire_hearing import WireHearing
+from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue import file as dialogue_file
-from offhook.testing.simulator.speech import installed
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips, installed
 from offhook.testing.virtual_clock import VirtualClock
 
 CONFIG = configured("ws://127.0.0.1:1")
@@ -70,15 +74,38 @@ async def test_else_nobody_does_and_it_is_said_why(
     known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
+    monkeypatch.setattr(installed, "missing_ears", lambda: "ctranslate2 not installed")
     async with listening.listeners(None, None) as listeners:
         for of, why in ((None, "there is no dialogue"), (known, "pocketsphinx not installed")):
             sight, listen = await listeners.choose(of)
             assert (sight.words, sight.inside) == (False, False)
             assert why in sight.how
             assert "DEEPGRAM_API_KEY" in sight.how
+            assert "ctranslate2 not installed" in sight.how
             made = listen("CA1")
             assert isinstance(made, NoWords)
             await made.finish()
+
+
+async def test_any_agents_words_are_recognised_without_dialogue_and_key(
+    known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_ears()
+    said = "agent-hours-week"
+    async with listening.listeners(None, None) as listeners:
+        sight, listen = await listeners.choose(None)
+        stretches = [Stretch(0, 1, True, audio=bytearray(clips.load(said))) for _ in range(2)]
+        for one in stretches:
+            made = listen("CA1")
+            made.over(one)
+            await made.finish()
+            text = made.words(one)
+            assert text is not None
+            assert word_errors(words(clips.text(said)), words(text)) <= 3
+        monkeypatch.setattr(installed, "knows_vocabularies", lambda: False)
+        assert await listeners.choose(known) == (sight, ANY), "as with Python 3.14"
+    assert (sight.words, sight.inside) == (True, False)
+    assert "free speech" in sight.how
 
 
 def test_what_a_dialogue_tells(known: AgentVocabulary) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx2
 
 from offhook.config import Config
 from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing, Listen, Transcribe
+from offhook.testing.scenarios.free_hearing import WAITING_MAX, FreeHearing
 from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.validation import Sight
@@ -16,6 +17,9 @@ from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.engines import SpeechToText
+
+if TYPE_CHECKING:
+    from offhook.testing.simulator.speech.free_speech import FreeRecogniser
 
 Choice: TypeAlias = tuple[Sight, Callable[[str], Hearing]]
 """Sight of a call, and the function that makes a Hearing for a CallSid."""
@@ -32,7 +36,8 @@ class Listeners:
     """Factory of Hearings.
 
     The order of preference: the messages of a server in this process; the local recogniser, if the
-    agent's words are known; Deepgram, if there is a key; no words.
+    agent's words are known; Deepgram, if there is a key; the local recogniser of free speech; no
+    words.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Listeners:
         self._deepgram = deepgram
         self._group = group
         self._recognisers = recognisers
+        self._free: FreeRecogniser | None = None
         self._by_dialogue: dict[AgentVocabulary, Callable[[], SpeechToText]] = {}
 
     @property
@@ -60,21 +66,27 @@ class Listeners:
             how = "taken from the wire, as the server in this process saw it"
             return Sight(how, words=True, inside=True), lambda sid: inside(own, sid)
         why = "there is no dialogue that tells the agent's words"
+        missing_ears = installed.missing_ears()
         if known is not None:
             missing = installed.missing()
-            if missing is None:
+            if missing is None and installed.knows_vocabularies():
                 how = "recognised in the caller's audio, by the words of the dialogue"
                 ears = await self._ears(known)
                 from offhook.testing.scenarios.local_hearing import LocalHearing
 
                 sight = Sight(how, words=True, inside=False)
                 return sight, lambda _: LocalHearing(ears())
-            why = missing
+            why = missing or ""
         if deepgram is not None:
             how = "transcribed by Deepgram from the caller's audio"
             sight = Sight(how, words=True, inside=False)
             return sight, lambda _: DeepgramHearing(deepgram, group)
-        how = f"{why}, and no DEEPGRAM_API_KEY"
+        if missing_ears is None:
+            how = "recognised in the caller's audio, as free speech"
+            free = await self._free_recogniser()
+            sight = Sight(how, words=True, inside=False)
+            return sight, lambda _: FreeHearing(free.ears())
+        how = f"{why}, no DEEPGRAM_API_KEY, and for free speech {missing_ears}"
         return Sight(how, words=False, inside=False), lambda _: NoWords()
 
     async def _ears(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:
@@ -85,6 +97,16 @@ class Listeners:
             recogniser = await self._recognisers.enter_async_context(recognising(known.vocabulary))
             self._by_dialogue[known] = recogniser.ears
         return self._by_dialogue[known]
+
+    async def _free_recogniser(self) -> "FreeRecogniser":
+        """Return the recogniser of free speech, which all calls share."""
+        if self._free is None:
+            from offhook.testing.simulator.speech.free_speech import recognising_freely
+
+            self._free = await self._recognisers.enter_async_context(
+                recognising_freely(at_once=True, waiting_max=WAITING_MAX)
+            )
+        return self._free
 
 
 @asynccontextmanager

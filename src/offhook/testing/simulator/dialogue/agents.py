@@ -37,13 +37,18 @@ async def ready(
     if they do not start or a word is unknown.
     """
     missing = installed.missing()
+    missing_ears = installed.missing_ears()
+    freely = model is not None and missing_ears is None
     async with AsyncExitStack() as stack:
         if isinstance(what, Script):
             made = ReadyAgent(agent_of(what), "It plays a script, whatever is said.", None)
         elif missing is None:
             dialogue = what or front_desk()
-            agent = await stack.enter_async_context(talking(dialogue))
-            made = ReadyAgent(agent, "It understands what is said, and answers.", dialogue)
+            agent = await stack.enter_async_context(talking(dialogue, freely=freely))
+            words = "It understands what is said, and answers."
+            if missing_ears is not None:
+                words += f" It knows one file's sentences; for free speech: {installed.GET_EARS}."
+            made = ReadyAgent(agent, words, dialogue)
         elif what is None:
             words = f"It plays a script and understands nothing: {missing}."
             made = ReadyAgent(agent_of(script.front_desk()), words, None)
@@ -55,6 +60,8 @@ async def ready(
             )
         if model is not None:
             words = f"The model {model.name} does the talking."
+            if made.dialogue is not None and missing_ears is not None:
+                words += f" It hears one file's sentences only: {missing_ears}."
             made = ReadyAgent(made.agent, words, None)
         agent = await stack.enter_async_context(thinking(made.agent, model))
         yield ReadyAgent(agent, made.words, made.dialogue)

