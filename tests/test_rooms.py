@@ -24,6 +24,7 @@ ROOMS: Final = (
     "policy",
     "tools",
     "config",
+    "scaffold",
     "recordings",
     "capture",
     "journal",

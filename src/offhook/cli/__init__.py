@@ -13,6 +13,7 @@ from offhook.errors import UserError
 class _Commands(LazyGroup):
     places: ClassVar = {
         "demo": "offhook.cli.demo:demo",
+        "init": "offhook.cli.init:init",
         "dev": "offhook.cli.dev:dev",
         "serve": "offhook.cli.serve:serve",
         "check": "offhook.cli.check:check",

@@ -36,12 +36,12 @@ _Places: TypeAlias = "dict[str | int, _Places]"
 """Ways to texts with variables: each step with the steps after it, none after a text."""
 
 
-def _said(value: Any) -> Any:
+def said(value: Any) -> Any:
     """Return `{say: value}` for a bare text."""
     return {"say": value} if isinstance(value, str) else value
 
 
-def _yes_or_no(value: Any) -> Any:
+def yes_or_no(value: Any) -> Any:
     """Return a switch as a mapping: {} (the defaults) for yes, None for no."""
     word = value.lower() if isinstance(value, str) else value
     if word in (True, "on", "yes"):  # words to YAML 1.2
@@ -49,7 +49,7 @@ def _yes_or_no(value: Any) -> Any:
     return None if word in (False, "off", "no") else value
 
 
-def _action(value: Any) -> Any:
+def action(value: Any) -> Any:
     """Return the bare word `hang_up` as a mapping: no words are said."""
     return {"hang_up": ""} if value == "hang_up" else value
 
@@ -79,7 +79,7 @@ class Fallback(Part):
     dial: Destination | None = None
     """A number in E.164, or a sip: address, that takes over."""
 
-    voicemail: Annotated[Voicemail | None, BeforeValidator(_yes_or_no)] = None
+    voicemail: Annotated[Voicemail | None, BeforeValidator(yes_or_no)] = None
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "Fallback":
@@ -96,7 +96,7 @@ class Busy(Part):
     """Decline with the busy tone; the call is not answered and costs nothing."""
 
     dial: Destination | None = None
-    voicemail: Annotated[Voicemail | None, BeforeValidator(_yes_or_no)] = None
+    voicemail: Annotated[Voicemail | None, BeforeValidator(yes_or_no)] = None
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "Busy":
@@ -178,7 +178,7 @@ class Placing(Part):
     answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
     """Action for a call that a machine answers."""
 
-    message: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    message: Annotated[Announcement | None, BeforeValidator(said)] = None
     """Words that Twilio says to a machine after the tone; `leave_message` needs them."""
 
     ring_seconds: int = Field(default=30, ge=5, le=600)
@@ -299,7 +299,7 @@ class KeypadSettings(Part):
     """Seconds to wait for the next key of an entry; `#` ends an entry at once."""
 
     actions: Annotated[
-        dict[Key, Annotated[KeyAction, BeforeValidator(_action)]], BeforeValidator(or_empty)
+        dict[Key, Annotated[KeyAction, BeforeValidator(action)]], BeforeValidator(or_empty)
     ] = Field(default={})
     """Action of an entry of one key, by that key."""
 
@@ -356,12 +356,12 @@ class Agent(Part):
     settings: SkipValidation[Settings] = Field(repr=False)
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
-    announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    announcement: Annotated[Announcement | None, BeforeValidator(said)] = None
     recording: bool = False
     """True if calls are recorded. It needs an announcement, which says so to the caller."""
 
     fallback: Fallback = Fallback()
-    busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
+    busy: Annotated[Busy, BeforeValidator(said)] = Busy(
         say="All our lines are busy. Please call again later."
     )
     limits: LimitSettings = LimitSettings()

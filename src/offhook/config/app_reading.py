@@ -189,6 +189,14 @@ def read_app(path: Path | None, environ: Mapping[str, str], overrides: Overrides
     return AppRead(app_config(read, env, overrides), *read)
 
 
+def app_of(document: Document, env: Mapping[str, str]) -> AppConfig:
+    """Return the configuration of an offhook.yaml and of variables. Raises as `load_app` does."""
+    found = Collected()
+    read = read_document(document, env, found)
+    found.raise_errors()
+    return app_config(read, env, NOTHING)
+
+
 def read_file(path: Path | None, env: Mapping[str, str], found: Collected) -> FileRead:
     """Return offhook.yaml, with what the environment sets of its keys.
 
@@ -199,6 +207,11 @@ def read_file(path: Path | None, env: Mapping[str, str], found: Collected) -> Fi
     if path is None and FILE.exists():
         path = FILE
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
+    return read_document(document, env, found)
+
+
+def read_document(document: Document, env: Mapping[str, str], found: Collected) -> FileRead:
+    """Return the content of an offhook.yaml, as `read_file` does."""
     found.add("E-CFG-04", _without_secrets(document))
     found.add("E-YAML-03", _without_agents(document))
     found.add("E-CFG-02", set_keys(document, env))
