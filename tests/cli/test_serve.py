@@ -1,6 +1,7 @@
 """offhook serve, as a process: what it says at start, and how it stops."""
 
 import asyncio
+import re
 import signal
 import socket
 from contextlib import AsyncExitStack
@@ -36,6 +37,20 @@ async def test_without_show_nothing_that_was_said_is_printed(tmp_path: Path) -> 
         assert report.call_sid in server.said
         assert "How can I help" not in server.said
         assert "+1202" not in server.said
+
+
+async def test_a_name_that_looks_misspelt_is_warned_about_and_the_server_starts(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    (tmp_path / "agent.yaml").write_text(
+        "settings: {speak: {provider: {type: deepgram, version: v2, model: flux-kitt-en}}}\n"
+    )
+    async with serving(tmp_path) as server:
+        assert re.search(
+            r"agent\.yaml:1:67 .*flux-kitt-en.* Did you mean .*flux-kit-en", server.said
+        )
+        assert await server.stop() == 0
 
 
 async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) -> None:

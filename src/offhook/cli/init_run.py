@@ -20,6 +20,7 @@ from offhook.observability.console_output import inert
 from offhook.scaffold import files, keys
 from offhook.scaffold.writing import PRIVATE, NewFile, write_all
 from offhook.testing.scenarios import schema as scenario_schema
+from offhook.text import urls
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import RestNumber, TwilioRest
 from offhook.twilio.rest_account import RestAccount
@@ -218,7 +219,8 @@ class InitRun:
             return None
         print("Numbers of the account:")
         for index, one in enumerate(found[:SHOWN_MAX], 1):
-            print(f"  {index:2}  {one.phone_number}  {inert(one.voice_url or '')}")
+            answered = f"{urls.origin(one.voice_url)} answers it now" if one.voice_url else ""
+            print(f"  {index:2}  {one.phone_number}  {inert(answered)}".rstrip())
         known = {str(index): one.phone_number for index, one in enumerate(found, 1)}
         known |= {one.phone_number: one.phone_number for one in found}
         while True:
