@@ -30,29 +30,13 @@ from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 KEY = "deepgram-key-of-a-test"
 NUMBERS = ("+12025550100", "+12025550101")
 NOWHERE = {
-    "OUR_DEEPGRAM": "ws://127.0.0.1:9",
-    "OUR_TWILIO": "http://127.0.0.1:9",
+    "OFFHOOK_DEEPGRAM__URL": "ws://127.0.0.1:9",
+    "OFFHOOK_TWILIO__API_URL": "http://127.0.0.1:9",
 }
 """Addresses of accounts where nobody listens."""
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
-AT_OUR_ADDRESSES = """
-import dataclasses, os
-from offhook import cli
-from offhook.cli import init_run
-
-def app_of(document, env):
-    app = real(document, env)
-    deepgram = app.deepgram.model_copy(update={"url": os.environ["OUR_DEEPGRAM"]})
-    twilio = app.twilio.model_copy(update={"api_url": os.environ["OUR_TWILIO"]})
-    return dataclasses.replace(app, deepgram=deepgram, twilio=twilio)
-
-real, init_run.app_of = init_run.app_of, app_of
-cli.main()
-"""
-"""The command line of offhook, for which Deepgram and Twilio are where the test has them."""
-
-OFFHOOK = (sys.executable, "-c", AT_OUR_ADDRESSES)
+OFFHOOK = (sys.executable, "-m", "offhook")
 WRITTEN = {*files.OF_THE_USER, ".env", ".gitignore", *files.schema_files("")}
 
 
@@ -90,8 +74,8 @@ async def accounts(*numbers: str, script: Script = QUICK) -> AsyncIterator[dict[
             account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber(n) for n in numbers])
             async with rest.serve(account) as origin:
                 yield {
-                    "OUR_DEEPGRAM": agent.url,
-                    "OUR_TWILIO": origin,
+                    "OFFHOOK_DEEPGRAM__URL": agent.url,
+                    "OFFHOOK_TWILIO__API_URL": origin,
                     "DEEPGRAM_API_KEY": KEY,
                     "TWILIO_ACCOUNT_SID": ACCOUNT,
                     "TWILIO_AUTH_TOKEN": TOKEN,
@@ -369,7 +353,7 @@ async def test_all_questions_answered(tmp_path: Path) -> None:
             return typing.shown
 
     async with accounts(*NUMBERS) as env:
-        asked = {name: env[name] for name in env if name.startswith("OUR_")}
+        asked = {name: env[name] for name in env if name.startswith("OFFHOOK_")}
         shown = await asyncio.to_thread(answer, asked)
     for secret in (KEY, TOKEN):
         assert secret not in shown

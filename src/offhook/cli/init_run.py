@@ -11,6 +11,7 @@ from offhook import yamlfile
 from offhook.concurrency.event_loop import run
 from offhook.config import AppConfig
 from offhook.config.app_reading import app_of
+from offhook.config.environment import secret_of
 from offhook.doctor.check import Check
 from offhook.doctor.deepgram_key import check_deepgram_key
 from offhook.doctor.twilio_account import check_twilio_account
@@ -59,11 +60,9 @@ class InitRun:
                 f"{files.APP} is there: write the number into its lines.", param_hint="--number"
             )
         before = self._read(files.DOTENV)
-        self._own = {
-            name: value.strip()
-            for name, value in dotenv.dotenv_values(self._folder / files.DOTENV).items()
-            if value and value.strip()
-        }
+        own = dotenv.dotenv_values(self._folder / files.DOTENV, interpolate=False)
+        both = [*own.items(), *self._environ.items()]
+        self._env = {name: value.strip() for name, value in both if value and value.strip()}
         app = self._app(is_new=is_new)
         self._deepgram(app)
         rest = self._twilio(app)
@@ -121,7 +120,7 @@ class InitRun:
         """Return the configuration, for the addresses of Deepgram and Twilio."""
         path = self._folder / files.APP
         document = yamlfile.parse("", path) if is_new else yamlfile.read(path)
-        return app_of(document, {**self._own, **self._environ})
+        return app_of(document, self._env)
 
     # --- the accounts ---
 
@@ -169,7 +168,7 @@ class InitRun:
 
     def _known(self, name: str) -> str | None:
         """Return the value that a variable has already."""
-        return self._environ.get(name, "").strip() or self._own.get(name)
+        return secret_of(self._env, name)
 
     def _ask(
         self, title: str, why_not: Callable[[str], str | None], *, hidden: bool = True
