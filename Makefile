@@ -30,9 +30,17 @@ $(UV): requirements/uv.txt
 	    --upgrade --target .uv -r requirements/uv.txt
 	@touch $@
 
+# A .venv of an older Python, or of one that is gone, is made anew whatever its time stamps say.
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+ifeq ($(shell test -e .venv && ! $(BIN)/python $(IS_NEW_ENOUGH) && echo stale),stale)
+.PHONY: .venv/ready
+endif
+
 # An older .venv has phonenumbers, which owns the files of phonenumberslite: they would go with it.
 .venv/ready: $(UV) requirements/dev.txt pyproject.toml
-	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@$(BIN)/python $(IS_NEW_ENOUGH) || $(PYTHON) $(IS_NEW_ENOUGH) || { \
+	    echo "$(PYTHON) is not Python 3.11 or newer. Name one that is: make setup PYTHON=python3.12"; exit 1; }
+	$(BIN)/python $(IS_NEW_ENOUGH) || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	$(UV) pip sync --quiet --require-hashes --reinstall-package phonenumberslite --python $(BIN)/python requirements/dev.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@

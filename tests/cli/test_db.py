@@ -10,6 +10,7 @@ from sqlalchemy import text
 from tests.cli.calls.conftest import offhook
 
 from offhook.records import database
+from offhook.text.extras import install_command
 
 
 def test_it_says_from_which_schema_to_which(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_postgresql_without_its_driver_is_said_with_the_command(
         assert offhook(tmp_path, "db", "upgrade").returncode == 0, "SQLite needs none"
     assert ended.returncode == 1
     assert ended.stderr.startswith("E-REC-08")
-    assert "pip install 'offhook[postgres]'" in ended.stderr
+    assert install_command("postgres") in ended.stderr
     assert "canary" not in ended.stderr
 
 

@@ -11,6 +11,7 @@ from scripts.pictures.terminal import SESSIONS, shape
 
 from offhook.recordings.wav import read_stereo
 from offhook.testing.simulator.speech import installed
+from offhook.text.extras import install_command
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 
@@ -75,7 +76,7 @@ def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) 
     ended = demo(tmp_path, hidden.name)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "plays a script and understands nothing: pocketsphinx" in ended.stdout
-    assert "pip install 'offhook[local]'" in ended.stdout
+    assert install_command("local") in ended.stdout
     said = re.findall(r"  agent +(.+)", ended.stdout)
     assert sum("(interrupted after" in each for each in said) == 1
     sides(tmp_path)

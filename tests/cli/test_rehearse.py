@@ -5,6 +5,7 @@ import contextlib
 import json
 import math
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def port() -> Iterator[int]:
         yield ports[0]
         loop.call_soon_threadsafe(stop.set)
         thread.join(240)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        found: int = sock.getsockname()[1]
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -414,6 +423,30 @@ def test_unsigned_is_unsigned(port: int) -> None:
     code, output = rehearse("--say", "Stop.", "--unsigned", "--to", f"ws://127.0.0.1:{port}/x")
     assert code == 1
     assert "31920 the upgrade was answered 403" in output
+
+
+def test_the_server_of_this_folder_is_called_at_its_port(port: int, tmp_path: Path) -> None:
+    (tmp_path / "offhook.yaml").write_text(f"server: {{port: {port}}}\n")
+    _, output = rehearse("--say", "Stop.", "--json")
+    (call,) = json.loads(output)["scenarios"][0]["calls"]
+    assert "Twilio's voice" in str(call["conversation"]), "the webhook there has answered"
+
+
+def test_a_server_that_is_not_there_is_named_by_the_address_that_was_tried(
+    tmp_path: Path, unused_port: int
+) -> None:
+    public = "public_url: https://voice.example.com"
+    (tmp_path / "offhook.yaml").write_text(f"server: {{port: {unused_port}, {public}}}\n")
+    code, output = rehearse("--say", "Stop.")
+    assert code == 1
+    assert f"nothing answers at 127.0.0.1:{unused_port}" in " ".join(output.split())
+
+
+def test_a_port_that_is_not_known_has_to_be_given(tmp_path: Path) -> None:
+    (tmp_path / "offhook.yaml").write_text("server: {port: 0}\n")
+    code, output = rehearse("--say", "Stop.")
+    assert code == 2
+    assert "--to URL" in output
 
 
 def test_a_token_is_needed_to_sign(monkeypatch: pytest.MonkeyPatch) -> None:

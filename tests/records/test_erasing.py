@@ -106,8 +106,10 @@ def opened(house: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["calls", *arguments])
+def run(command: str, *arguments: str, asks: bool = False) -> tuple[int, str]:
+    """Run a command; `erase` erases without asking."""
+    sure = ["--yes"] if command == "erase" and not asks else []
+    result = CliRunner().invoke(app, ["calls", command, *sure, *arguments])
     if isinstance(result.exception, UserError):  # printed by main
         return result.exit_code, f"{result.output}{result.exception}"
     return result.exit_code, result.output
@@ -242,6 +244,44 @@ def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) 
     removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, ["CA1"])
     assert removed["spoilt_lines"] == 1
     assert (journal / DEAD_LETTERS).read_bytes() == other
+
+
+def test_where_there_is_nobody_to_ask_nothing_is_erased(house: Path) -> None:
+    for more in ([], ["--json"]):
+        code, said = run("erase", "--older-than", "1m", *more, asks=True)
+        assert (code, "E-ERA-06" in said, "--yes" in said) == (1, True, True)
+    assert "CA1" in run("list", "--json")[1]
+    assert run("erase", "--number", "+12025550111", asks=True)[0] == 0, "nothing to ask about"
+
+
+@pytest.mark.parametrize(("answer", "is_erased"), [("y", True), ("n", False), ("", False)])
+def test_a_person_is_asked_before_anything_is_erased(
+    house: Path, monkeypatch: pytest.MonkeyPatch, answer: str, is_erased: bool
+) -> None:
+    (house / "rehearsal.wav").touch()
+    monkeypatch.setattr("offhook.cli.calls.erase.is_person_there", lambda: True)
+    for what, gone in ((["--older-than", "1m"], "CA1"), (["--rehearsals"], "rehearsal.wav")):
+        result = CliRunner().invoke(app, ["calls", "erase", *what], input=f"{answer}\n")
+        assert "To be removed for good:\n" in result.output
+        assert (result.exit_code, "Removed:" in result.output) == (int(not is_erased), is_erased)
+        assert ("Nothing was erased." in result.output) is not is_erased
+        listed = run("list", "--json")[1] + str(list(house.iterdir()))
+        assert (gone in listed) is not is_erased
+
+
+def test_rehearsals_recordings_are_erased_by_themselves(house: Path) -> None:
+    (house / "calls").mkdir()
+    for name in ("rehearsal.wav", "calls/demo-abc123.wav", "song.wav"):
+        (house / name).touch()
+    code, said = run("erase", "--rehearsals", "--dry-run", "--json")
+    assert (code, json.loads(said)["found"]) == (0, {"rehearsals": 2})
+    code, said = run("erase", "--rehearsals", "--older-than", "1d", "--json")
+    assert (code, json.loads(said)["removed"]) == (0, {"rehearsals": 0})
+    code, said = run("erase", "--rehearsals", "--json")
+    assert (code, json.loads(said)["removed"]) == (0, {"rehearsals": 2})
+    assert (house / "song.wav").exists()
+    assert "CA1" in run("list", "--json")[1]
+    assert run("erase", "--rehearsals", "--number", "+12025550142")[0] == 2
 
 
 def test_without_a_condition_nothing_is_erased(house: Path) -> None:

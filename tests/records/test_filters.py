@@ -28,6 +28,7 @@ NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
         {"fault": "someone"},
         {"slug": "Caller hung up"},
         {"slug": "x" * 65},
+        {"slug": "caller_hung_upp"},
         {"text": ""},
         {"text": "   "},
         {"text": "x" * 201},
@@ -44,6 +45,8 @@ def test_what_no_call_can_meet_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(UserError) as refused:
         CallFilter(**asked)
     assert refused.value.code == "E-ASK-01"
+    if asked.get("slug") == "caller_hung_upp":
+        assert refused.value.fix == 'Did you mean "caller_hung_up"?'
     for private in ("number", "text"):
         given = str(asked.get(private, "")).strip()
         assert not given or given not in refused.value.what

@@ -17,11 +17,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
+from offhook.cli import demo_page
 from offhook.clock import Clock, LoopClock
 from offhook.concurrency.event_loop import on_stop_signal
 from offhook.config import DEFAULT, Config, Overrides, load
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
+from offhook.recordings import rehearsals
 from offhook.serving.listen import listen
 from offhook.testing.scenarios import files, listeners, own_server, preparing, runner, scenario
 from offhook.testing.scenarios.caller import CallReport
@@ -58,12 +60,12 @@ async def demonstrate(
     ):
         console.print(f"A simulated caller rings 127.0.0.1:{port}; {cast.who} answers.\n")
         result = await _call(cast.config, own, cast.caller)
-        path = Path("calls") / f"demo-{result.report.call_sid[-6:]}.wav"
+        path = rehearsals.of_demo(result.report.call_sid)
         path.parent.mkdir(exist_ok=True)
         result.report.write_wav(path)
         well = _sum_up(console, result, sessions, path, words_count=cast.understands)
         if not once:
-            await _go_on(console, port, cast)
+            await _go_on(console, port, cast, path)
     return well
 
 
@@ -221,18 +223,20 @@ def _frames(
     ]
 
 
-async def _go_on(console: Console, port: int, cast: _Cast) -> None:
+async def _go_on(console: Console, port: int, cast: _Cast, path: Path) -> None:
     stopped = asyncio.Event()
     on_stop_signal(stopped.set)
-    origin = cast.config.server.public_url or "https://YOUR-HOST"
-    console.print(f"\nStill serving at http://127.0.0.1:{port}. Ctrl-C ends it.")
-    console.print("Your own number: README, or")
-    console.print(f"  offhook twiml --public-url {origin}")
-    if cast.understands and installed.missing_ears() is not None:
-        console.print(
-            f"A stand-in that understands free speech (110 MB): {escape(installed.GET_EARS)}",
-            soft_wrap=True,
-        )
-    if cast.standin:
-        console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
-    await stopped.wait()
+    public_url = cast.config.server.public_url or "https://YOUR-HOST"
+    async with demo_page.serve(path, port) as page:
+        console.print(f"\nListen to the call: {page}/", soft_wrap=True)
+        console.print(f"Port {port} still takes Twilio's calls. Ctrl-C ends it.")
+        console.print("Your own number: README, or")
+        console.print(f"  offhook twiml --public-url {public_url}")
+        if cast.understands and installed.missing_ears() is not None:
+            console.print(
+                f"A stand-in that understands free speech (110 MB): {escape(installed.GET_EARS)}",
+                soft_wrap=True,
+            )
+        if cast.standin:
+            console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
+        await stopped.wait()

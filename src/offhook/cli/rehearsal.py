@@ -11,14 +11,13 @@ from typing import Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offhook import config as configuration
-from offhook.cli import replay_report
+from offhook.cli import rehearsal_progress, replay_report
 from offhook.clock import Clock, LoopClock
-from offhook.config import Overrides, TwilioSettings
+from offhook.config import Overrides, ServerSettings, TwilioSettings
 from offhook.errors import UserError
+from offhook.recordings import rehearsals
 from offhook.testing.faults.fault import Fault, FaultError, read
 from offhook.testing.replay import captured
 from offhook.testing.replay.comparison import compare_call
@@ -50,6 +49,8 @@ FAILED: Final = 1
 NOT_JUDGED: Final = 3
 """Exit code when this machine was too busy to judge the agent. Code 2 is wrong use."""
 
+_ANY_HOST: Final = ("0.0.0.0", "::")  # noqa: S104 - what a server listens on, which is not dialled
+
 
 @dataclass(frozen=True, slots=True)
 class RehearsalOptions:
@@ -59,7 +60,8 @@ class RehearsalOptions:
     say: str | None
     clip: Path | None
     replay: Path | None
-    to: str
+    to: str | None
+    """URL to call; None for the server of offhook.yaml on this machine."""
     run_server: bool
     config: Path | None
     standin: Path | None
@@ -95,7 +97,8 @@ class Rehearsal:
                 "--fault needs a server that runs here: --config or --standin."
             )
         agent = self._agent()
-        rendered = await preparing.rendering(loaded)
+        with self._console.status("preparing what the callers say"):
+            rendered = await preparing.rendering(loaded)
         dialogues = files.Dialogues(
             agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
         )
@@ -132,7 +135,7 @@ class Rehearsal:
             if wires is not None:
                 await until_over(wires.over)
         told = None if wires is None else wires.told()
-        out = self._options.out or Path("rehearsal.wav")
+        out = self._options.out or rehearsals.DEFAULT
         _write(report, out)
         verdict = compare_call(capture, report, told)
         return replay_report.report(capture, verdict, out, as_json=self._options.as_json)
@@ -216,11 +219,12 @@ class Rehearsal:
         loaded = configuration.load(
             None, self._environ, overrides=Overrides(public_url=given.public_url)
         )
+        server = loaded.server
         return Target(
-            given.to,
+            given.to or _webhook_here(server),
             None if given.unsigned else self._signer(loaded.twilio),
             loaded.twilio.account_sid or "AC" + "0" * 32,
-            loaded.server.public_url,
+            server.public_url,
         )
 
     def _signer(self, twilio: TwilioSettings) -> str | SharedKey:
@@ -251,36 +255,24 @@ class Rehearsal:
     # --- what became of it ---
 
     async def _watched(self, cases: Sequence[ScenarioRun], clock: Clock) -> list[ScenarioResult]:
-        """Run the cases. Show their progress on a terminal."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        console = self._console
-        shown = console.is_terminal and len(cases) > 1
-        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-            bar = progress.add_task("calling", total=len(cases))
-            ringing: dict[str, None] = {}
-
-            def describe() -> None:
-                names = list(ringing)
-                more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-                progress.update(bar, description=escape(", ".join(names[:2]) + more))
-
-            def began(case: ScenarioRun) -> None:
-                ringing[case.loaded.name] = None
-                describe()
+        """Run the cases. Show on a terminal what they do."""
+        running = rehearsal_progress.RunningScenarios()
+        with rehearsal_progress.shown(self._console, len(cases), running) as progress:
 
             def ended(result: ScenarioResult) -> None:
-                ringing.pop(result.name, None)
-                progress.advance(bar)
-                describe()
+                running.end(result.name)
+                progress.advance(progress.task_ids[0])
                 if not self._options.as_json:
                     printing.show(progress.console, result)
 
-            return await runner.run(cases, clock, jobs=self._options.jobs, began=began, ended=ended)
+            return await runner.run(
+                cases,
+                clock,
+                jobs=self._options.jobs,
+                began=lambda case: running.begin(case.loaded.name),
+                calling=lambda case, caller: running.begin(case.loaded.name, caller),
+                ended=ended,
+            )
 
     def _report(self, results: Sequence[ScenarioResult], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
@@ -304,7 +296,7 @@ class Rehearsal:
         if len(calls) > 1 and out is None:
             return []
         written = []
-        path = out or Path("rehearsal.wav")
+        path = out or rehearsals.DEFAULT
         for result, call in calls:
             if len(calls) > 1:
                 assert out is not None  # returned above
@@ -314,6 +306,15 @@ class Rehearsal:
             _write(call.report, path)
             written.append(path)
         return written
+
+
+def _webhook_here(server: ServerSettings) -> str:
+    """Return the URL of the voice webhook of the server on this machine."""
+    if server.port == 0:
+        raise typer.BadParameter("server.port is 0, which takes any port: give --to URL.")
+    host = "127.0.0.1" if server.host in _ANY_HOST else server.host
+    scheme = "http" if server.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/twilio/voice"
 
 
 def _write(report: LegReport[CallParty], path: Path) -> None:

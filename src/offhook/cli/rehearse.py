@@ -7,8 +7,6 @@ import typer
 
 from offhook.cli import options
 
-DEFAULT_TO = "http://127.0.0.1:5000/twilio/voice"
-
 
 def rehearse(
     paths: Annotated[
@@ -33,7 +31,7 @@ def rehearse(
         str | None,
         typer.Option(
             help="URL to call: a voice webhook (http, https) or a media stream (ws, wss)."
-            f" Default: {DEFAULT_TO}, the server on this machine.",
+            " Default: the webhook of the server on this machine, at server.port of offhook.yaml.",
             show_default=False,
         ),
     ] = None,
@@ -139,7 +137,7 @@ def rehearse(
         say=say,
         clip=clip,
         replay=replay,
-        to=to or DEFAULT_TO,
+        to=to,
         run_server=config is not None or standin is not None,
         config=config,
         standin=standin,

@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 )
 
 from offhook.errors import UserError
+from offhook.text.extras import install_command
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -100,7 +101,7 @@ def open_engine(url: URL) -> Engine:
         raise UserError(
             "E-REC-08",
             f"The database is a PostgreSQL, and its driver cannot be loaded: {error}.",
-            "Install it: pip install 'offhook[postgres]'",
+            f"Install it: {install_command('postgres')}",
         ) from None
 
 

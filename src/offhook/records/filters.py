@@ -70,7 +70,6 @@ MS_MAX: Final = 253_402_300_799_000
 _NUMBER: Final = re.compile(r"\+[1-9]\d{1,14}")
 """Pattern of a number; it may be too short for E.164: carriers let callers show such numbers."""
 
-_SLUG: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -122,8 +121,6 @@ class CallFilter:
                 "Write it with + and country code, without spaces; in a URL, + is %2B.",
             )
         self._check_known_words()
-        if self.slug is not None and not _SLUG.fullmatch(self.slug):
-            raise wrong("slug", "is no slug of an ending", "They are listed in docs/errors.md.")
         if self.agent is not None and not 0 < len(self.agent) <= TEXT_MAX:
             raise wrong("agent", "is empty or too long", "Give the name of an agent file.")
         if self.text is not None and not 0 < len(self.text.strip()) <= TEXT_MAX:
@@ -136,10 +133,17 @@ class CallFilter:
                 raise wrong(name, "holds a NUL", "Leave it out: no text here holds one.")
 
     def _check_known_words(self) -> None:
-        if self.direction is None and self.fault is None:
+        if self.direction is None and self.fault is None and self.slug is None:
             return
-        from offhook.call.ending import Fault  # all types of events come with it
+        from offhook.call.ending import Fault, Slug  # all types of events come with it
         from offhook.events.types import Direction
+
+        slugs = {each.slug for each in Slug}
+        if self.slug is not None and self.slug not in slugs:
+            from offhook.yamlfile import did_you_mean
+
+            fix = did_you_mean(self.slug, slugs, "They are listed in docs/errors.md.")
+            raise wrong("slug", "is no slug of an ending", fix)
 
         for name, given, known in (
             ("direction", self.direction, get_args(Direction)),

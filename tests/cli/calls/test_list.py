@@ -12,12 +12,21 @@ def test_without_a_further_word_it_lists(folder: Path) -> None:
     ended = offhook(folder, "calls")
     assert ended.returncode == 0, ended.stderr
     rows = [line for line in ended.stdout.splitlines() if "2026-10-26" in line]
-    assert [row.split()[-1] for row in rows] == [sid_of(n)[-8:] for n in (3, 2, 1)]
+    assert [row.split()[0] for row in rows] == [sid_of(n)[-8:] for n in (3, 2, 1)]
     assert "2026-10-26 07:33:22" in rows[1]
     assert CALLER in rows[1]
     assert "agent_lost" in rows[1]
     assert "3 calls, 1 live" in ended.stdout
     assert "agent_lost 1" in ended.stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_what_a_call_is_shown_by_is_whole_at_any_width(folder: Path, columns: str) -> None:
+    listed = offhook(folder, "calls", COLUMNS=columns).stdout
+    (end,) = {word for word in listed.split() if sid_of(2).endswith(word) and len(word) > 3}
+    shown = offhook(folder, "calls", "show", end)
+    assert shown.returncode == 0, shown.stderr
+    assert "agent_lost" in shown.stdout
 
 
 def test_filters_stand_without_the_word_too(folder: Path) -> None:
@@ -65,6 +74,7 @@ def test_no_escape_sequence_of_a_call_reaches_the_terminal(folder: Path) -> None
     [
         (["--number", "2025550142"], "E-ASK-01"),
         (["--fault", "him"], "E-ASK-01"),
+        (["--slug", "caller_hung_off"], "E-ASK-01"),
         (["--since", "yesterday"], "E-ASK-03"),
         (["--after", "x"], "E-ASK-02"),
     ],

@@ -17,9 +17,10 @@ from offhook.testing.simulator.dialogue.model_policy import ModelPolicy
 from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.free_speech import FreeSpeechToText
 from offhook.testing.simulator.speech.speech_to_text import SphinxSpeechToText
+from offhook.text.extras import install_command
 
 SETTINGS = StandInSettings(msgspec.json.encode(settings()))
-MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
+MISSING = f"pocketsphinx not installed. Install it: {install_command('local')}"
 
 
 async def test_a_script_needs_nothing() -> None:
@@ -65,7 +66,7 @@ async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refu
     monkeypatch.setattr(installed, "missing", lambda: MISSING)
     async with agents.ready() as ready:
         assert isinstance(ready.agent.policy(SETTINGS), ScriptPolicy)
-        assert "offhook[local]" in ready.words
+        assert "Install it: " in ready.words
     with pytest.raises(UserError, match="E-STANDIN-02") as problem:
         async with agents.ready(front_desk()):
             pass

@@ -1,6 +1,6 @@
 """Command `offhook calls list`: calls and their totals."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -10,6 +10,10 @@ from offhook.cli.calls.filter_options import filtered
 if TYPE_CHECKING:
     from offhook.records.filters import CallFilter
     from offhook.records.models import CallSummary, GroupTotals, Totals
+
+
+SID_END: Final = 8
+"""Characters of a CallSid's end that are shown; `calls show` takes them."""
 
 
 @filtered
@@ -106,6 +110,8 @@ def _table(calls: "list[CallSummary]", currency: str) -> object:
     from offhook.observability.console_output import inert
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # What `calls show` takes is whole on the narrowest terminal.
+    table.add_column("SID", no_wrap=True, min_width=SID_END)
     for title, right in (
         ("began", False),
         ("length", True),
@@ -115,7 +121,6 @@ def _table(calls: "list[CallSummary]", currency: str) -> object:
         ("turns", True),
         ("ended", False),
         ("cost", True),
-        ("SID", False),
     ):
         table.add_column(title, justify="right" if right else "left", no_wrap=title != "ended")
     for call in calls:
@@ -123,6 +128,7 @@ def _table(calls: "list[CallSummary]", currency: str) -> object:
         style = "green" if call.live else "" if call.fault == "nobody" else "yellow"
         ended = Text(f"{inert(call.slug or 'live')}{trouble}", style)
         cells: tuple[str | Text, ...] = (
+            inert(call.sid[-SID_END:]),
             formatting.local(call.started_ms),
             formatting.length(call.duration_ms),
             inert(call.agent),
@@ -131,7 +137,6 @@ def _table(calls: "list[CallSummary]", currency: str) -> object:
             str(call.turns),
             ended,
             formatting.money(call.cost_micros, currency),
-            inert(call.sid[-8:]),
         )
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
     return table

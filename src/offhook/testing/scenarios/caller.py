@@ -141,6 +141,7 @@ class SimulatedCaller:
         self.exchanges: list[Exchange] = []
         self.expected: dict[int, Exchange] = {}
         """Exchanges to judge, by the index of the step that has the expectation."""
+        self.steps: Final = steps
         self.done = 0
         """Number of steps that are over."""
         self.failed: list[FailedStep] = []

@@ -78,11 +78,13 @@ async def run(
     jobs: int,
     attempts: int = ATTEMPTS,
     began: Callable[[ScenarioRun], None] = lambda case: None,
+    calling: Callable[[ScenarioRun, SimulatedCaller], None] = lambda case, caller: None,
     ended: Callable[[ScenarioResult], None] = lambda result: None,
 ) -> list[ScenarioResult]:
     """Run all scenarios, at most `jobs` at a time. Cancelling the task hangs up every call.
 
-    A scenario that could not be judged runs again, up to `attempts` times in all.
+    A scenario that could not be judged runs again, up to `attempts` times in all. `began`,
+    `calling` and `ended` are told of each scenario, of its callers and of its result.
     """
     results: dict[int, ScenarioResult] = {}
     slow = [index for index, case in enumerate(cases) if case.opens_slowly]
@@ -93,7 +95,7 @@ async def run(
     async def one(index: int, free: asyncio.Semaphore, barrier: "_Barrier") -> None:
         async with free:
             began(cases[index])
-            result = await _Run(cases[index], clock).run(barrier)
+            result = await _Run(cases[index], clock, calling).run(barrier)
             if index in results:
                 result = replace(result, attempts=results[index].attempts + 1)
             results[index] = result
@@ -136,8 +138,14 @@ class _Barrier:
 class _Run:
     """A single run of a scenario."""
 
-    def __init__(self, case: ScenarioRun, clock: Clock) -> None:
+    def __init__(
+        self,
+        case: ScenarioRun,
+        clock: Clock,
+        calling: Callable[[ScenarioRun, SimulatedCaller], None],
+    ) -> None:
         self._case = case
+        self._calling = calling
         self._clock = clock
         self._judge = Judge(case.known.meant if case.known is not None else None)
 
@@ -181,6 +189,7 @@ class _Run:
             satisfied=self._judge.is_satisfied,
             strike=self._strike(server, hearing, call_sid),
         )
+        self._calling(self._case, caller)
         if person.placed is not None:
             assert server.place is not None  # a server with placed callers can place calls
             report = await server.place(person.from_, person.placed, caller)

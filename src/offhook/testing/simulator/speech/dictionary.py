@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from offhook.errors import UserError
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
+from offhook.text.extras import install_command
 from offhook.yamlfile import Finding, InvalidFileError
 
 Spoken: TypeAlias = tuple[str, ...]
@@ -24,7 +25,7 @@ def model() -> Path:
         raise UserError(
             "E-EAR-03",
             "There is no recogniser here: pocketsphinx is not installed.",
-            "Install it: pip install 'offhook[local]'",
+            f"Install it: {install_command('local')}",
         ) from None
     return Path(pocketsphinx.get_model_path()) / "en-us"
 

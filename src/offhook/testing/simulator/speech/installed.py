@@ -5,6 +5,8 @@ from ctypes.util import find_library
 from importlib.util import find_spec
 from typing import Final
 
+from offhook.text.extras import install_command
+
 GET_EARS: Final = "pip install 'offhook[local,ears]'"
 """Command that installs what understands free speech."""
 
@@ -21,7 +23,7 @@ def missing() -> str | None:
     if not absent:
         return None
     # PocketSphinx has no wheel for Python 3.14 and later: [local] alone would not bring ears.
-    command = GET_EARS if sys.version_info >= (3, 14) else "pip install 'offhook[local]'"
+    command = GET_EARS if sys.version_info >= (3, 14) else install_command("local")
     return f"{', '.join(absent)} not installed. Install it: {command}"
 
 

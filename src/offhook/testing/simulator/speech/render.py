@@ -15,6 +15,7 @@ from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
+from offhook.text.extras import install_command
 
 SPEED: Final = 185
 """Words per minute of eSpeak NG. Slower speech is recognised worse (bench/voices.py)."""
@@ -169,6 +170,6 @@ def _unsaid(text: str, missing: UserError) -> UserError:
     return UserError(
         "E-REH-01",
         f'Nobody has recorded "{text}", and there is no voice here to say it. {missing.what}',
-        "Install a voice: pip install 'offhook[local]'. Or use a recording of your own"
+        f"Install a voice: {install_command('local')}. Or use a recording of your own"
         f" (--clip FILE.wav), or say one of:{known}",
     )

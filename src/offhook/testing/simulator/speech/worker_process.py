@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import BinaryIO, ClassVar, Final, ParamSpec
 
 from offhook.errors import UserError
+from offhook.text.extras import install_command
 
 HEADER: Final = struct.Struct("<IIB")
 """Header of a message: number, size of the bytes that follow, and kind."""
@@ -97,7 +98,7 @@ class WorkerProcess:
             raise UserError(
                 self.missing,
                 f"The {self.name} does not start: {said[-1] if said else 'it said nothing'}.",
-                f"Install it: pip install 'offhook[{self.extra}]'",
+                f"Install it: {install_command(self.extra)}",
             )
 
     async def run(self) -> None:

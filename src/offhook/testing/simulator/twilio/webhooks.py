@@ -222,7 +222,9 @@ async def _attempt(http: httpx2.AsyncClient, made: httpx2.Request, url: str) -> 
     try:
         return await http.send(made)
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise _FailedAttemptError("ct", CONNECTION_FAILURE, f"{url}: {error}") from None
+        # The URL is the one that Twilio knows: its host need not be the one that was tried.
+        where = f"nothing answers at {made.url.netloc.decode()}"
+        raise _FailedAttemptError("ct", CONNECTION_FAILURE, f"{url}: {where}: {error}") from None
     except httpx2.TimeoutException:
         raise _FailedAttemptError("rt", HTTP_FAILURE, f"{url}: no answer in time") from None
     except httpx2.RemoteProtocolError as error:

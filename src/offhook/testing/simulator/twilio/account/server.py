@@ -1,4 +1,4 @@
-"""Server of an account's REST API on a real socket."""
+"""Servers of small applications on loopback: that of an account's REST API, above all."""
 
 import asyncio
 import socket
@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook.net import websocket
@@ -20,12 +21,19 @@ from offhook.testing.simulator.twilio.account.account import SimulatedAccount
 @asynccontextmanager
 async def serve(account: SimulatedAccount) -> AsyncIterator[str]:
     """Serve the API on a free loopback port and yield its origin, for `twilio.api_url`."""
+    async with on_loopback(app(account), "Twilio's REST API") as origin:
+        yield origin
+
+
+@asynccontextmanager
+async def on_loopback(served: ASGIApp, name: str) -> AsyncIterator[str]:
+    """Serve an application on a free loopback port and yield its origin. `name` is its task's."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         started = asyncio.Event()
         config = uvicorn.Config(
-            app(account),
+            served,
             http=HttpToolsProtocol,
             ws="none",
             lifespan="off",
@@ -34,7 +42,7 @@ async def serve(account: SimulatedAccount) -> AsyncIterator[str]:
         )
         server = HttpServer(config, sock, decide=_no_upgrade, max_size=0, started=started)
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(), name="Twilio's REST API")
+            serving = group.create_task(server.serve(), name=name)
             await started.wait()
             try:
                 yield f"http://127.0.0.1:{sock.getsockname()[1]}"
