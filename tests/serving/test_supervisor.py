@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")
 
 SUPERVISOR = """
-import sys
+import os, sys
 from pathlib import Path
 from offhook.serving import supervisor
+from offhook.serving.service_manager import ServiceManager
 from offhook.serving.supervisor import ProcessCommands, Supervisor
 
 folder, listening = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -43,7 +44,8 @@ def say(level, words):
 
 
 commands = ProcessCommands(call, operator)
-sys.exit(Supervisor(commands, say, listening=listening, look_s=0.2).run())
+manager = ServiceManager(os.environ, os.getpid())
+sys.exit(Supervisor(commands, say, manager=manager, listening=listening, look_s=0.2).run())
 """
 
 CALL = """
@@ -60,6 +62,8 @@ else:
 with open(folder + "/slow", "a"):
     pass
 control.send(b"R")
+with open(folder + "/environ", "w") as environ:
+    print(*(name for name in os.environ if name.startswith(("NOTIFY", "WATCH"))), file=environ)
 with open(folder + "/calls", "a") as calls:
     print(os.getpid(), sock.getsockname()[1], file=calls, flush=True)
 stops = 0
@@ -147,7 +151,11 @@ class Supervised:
 
 @contextmanager
 def supervised(
-    folder: Path, *, listening: socket.socket | None = None, patience_s: float = 240
+    folder: Path,
+    *,
+    listening: socket.socket | None = None,
+    patience_s: float = 240,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Supervised]:
     for name, source in (("calls.py", CALL), ("operators.py", OPERATOR)):
         (folder / name).write_text(source)
@@ -157,7 +165,7 @@ def supervised(
     if listening is not None:
         inherited.append(listening.fileno())
         command.append(str(listening.fileno()))
-    with subprocess.Popen(command, pass_fds=inherited) as process:
+    with subprocess.Popen(command, pass_fds=inherited, env=environ) as process:
         made = Supervised(folder, process)
         try:
             yield made

@@ -86,7 +86,8 @@ def serve(
 
         code = serve_in_process(given, os.environ, listening)
     else:
+        from offhook.serving.service_manager import ServiceManager
         from offhook.serving.supervisor import supervise
 
-        code = supervise(given, listening)
+        code = supervise(given, ServiceManager(os.environ, os.getpid()), listening)
     raise typer.Exit(code)

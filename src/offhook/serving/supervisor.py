@@ -28,6 +28,7 @@ from typing import Final, Literal, TypeAlias
 from offhook.observability.stderr import Printer
 from offhook.serving.heartbeat import LOOK_S, Heartbeat
 from offhook.serving.options import ServeOptions, process_command
+from offhook.serving.service_manager import ServiceManager
 
 LISTENING: Final = b"L"
 """Message of the call process: the descriptor of its listening socket comes along."""
@@ -121,7 +122,8 @@ class Supervisor:
     """Both processes and the public socket. `run` returns the exit code of `offhook serve`.
 
     `listening` is the descriptor of a socket that listens already. `say` logs without waiting.
-    An operator process that hangs is noticed by looks every `look_s` seconds (heartbeat.py).
+    `manager` is told when calls are answered and when they no longer are. An operator process that
+    hangs is noticed by looks every `look_s` seconds (heartbeat.py).
     """
 
     def __init__(
@@ -129,11 +131,13 @@ class Supervisor:
         commands: ProcessCommands,
         say: Say,
         *,
+        manager: ServiceManager,
         listening: int | None = None,
         look_s: float = LOOK_S,
     ) -> None:
         self._commands = commands
         self._say = say
+        self._manager = manager
         self._listening = listening
         self._call = _Child("call process")
         self._operator = _Child("operator process")
@@ -159,6 +163,7 @@ class Supervisor:
                 self._stop_as_told()
                 self._look_at_children()
                 self._look_for_beats()
+                self._manager.beat(time.monotonic())
                 self._start_what_is_due()
         return self._exit or 0
 
@@ -200,6 +205,7 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
+        self._manager.stopping()
         # A copy of the socket here would accept connections that nothing answers any more.
         self._close_listening()
         if self._exit is not None:  # the last of it, for which somebody does not want to wait
@@ -257,8 +263,10 @@ class Supervisor:
             self._ready = self._was_ready = True
             if self._stops_done:  # it was told before it could listen to signals
                 self._send_stop()
-            elif self._operator.process is None and self._operator.due_at is None:
-                self._start_operator()
+            else:
+                self._manager.ready()
+                if self._operator.process is None and self._operator.due_at is None:
+                    self._start_operator()
         if not data:
             self._close_control()
 
@@ -289,16 +297,21 @@ class Supervisor:
                     "error", f"E-PROC-01 The call process has ended: {why}, while it started."
                 )
             self._finish(code if code > 0 else 1)
-        elif code == 0:  # it was told to drain, and the next one takes its place
+        else:
+            self._manager.restarting(time.monotonic())
+            self._restart_call(why, code)
+
+    def _restart_call(self, why: str, code: int) -> None:
+        if code == 0:  # it was told to drain, and the next one takes its place
             self._call.due_at = time.monotonic()
             self._say("info", "the call process has drained and ended; it starts again")
-        else:
-            pause_s = self._call.restart_later()
-            self._say(
-                "error",
-                f"E-PROC-01 The call process has ended: {why}. Its calls go on when it"
-                f" it starts again{_in(pause_s)}, and connections wait until then.",
-            )
+            return
+        pause_s = self._call.restart_later()
+        self._say(
+            "error",
+            f"E-PROC-01 The call process has ended: {why}. Its calls go on when it starts"
+            f" again{_in(pause_s)}, and connections wait until then.",
+        )
 
     # --- the operator process ------------------------------------------------------------------
 
@@ -377,7 +390,8 @@ class Supervisor:
         if self._exit is None:
             look_at = None if self._heartbeat is None else self._heartbeat.due_at
             due = (self._call.due_at, self._operator.due_at, look_at)
-        times = [at for at in (*due, self._kill_operator_at) if at is not None]
+        always = (self._kill_operator_at, self._manager.due_at)
+        times = [at for at in (*due, *always) if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
 
@@ -394,7 +408,7 @@ def _in(pause_s: float) -> str:
     return f" in {pause_s:g} s" if pause_s else ""
 
 
-def supervise(options: ServeOptions, listening: int | None) -> int:
+def supervise(options: ServeOptions, manager: ServiceManager, listening: int | None) -> int:
     """Serve in two processes until told to stop; return the exit code.
 
     `listening` is the descriptor of the public socket, if a service manager has opened it.
@@ -412,7 +426,8 @@ def supervise(options: ServeOptions, listening: int | None) -> int:
         return process_command("offhook.serving.operator_process", options, given)
 
     try:
-        return Supervisor(ProcessCommands(call, operator), say, listening=listening).run()
+        commands = ProcessCommands(call, operator)
+        return Supervisor(commands, say, manager=manager, listening=listening).run()
     finally:
         printer.stop()
 
