@@ -37,6 +37,44 @@ def test_the_help_of_a_group_is_that_of_its_commands(
         assert first.replace(" ", "") in "".join(shown.output.split())
 
 
+def every(group: Any, base: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield base
+    for name in getattr(group, "commands", ()):
+        yield from every(group.get_command(None, name), (*base, name))
+
+
+@pytest.mark.parametrize("words", list(every(typer.main.get_command(app))), ids=" ".join)
+def test_h_is_help_everywhere(words: tuple[str, ...]) -> None:
+    short, long = (CliRunner().invoke(app, [*words, name]) for name in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+    assert "-h, --help" in short.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("se", ["serve"]),
+        ("calls transf", ["transfer"]),
+        ("serve --operator", ["--operator-listen"]),
+    ],
+)
+def test_a_shell_completes_commands_and_options(typed: str, offered: list[str]) -> None:
+    words = f"offhook {typed}"
+    asked = {
+        "_OFFHOOK_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    told = CliRunner().invoke(app, [], env=asked, prog_name="offhook")
+    assert told.output.split() == offered
+
+
+def test_completion_can_be_shown_for_every_shell() -> None:
+    told = CliRunner().invoke(app, ["-h"])
+    assert {"--install-completion", "--show-completion"} <= set(told.output.split())
+
+
 def test_a_command_that_is_not_there_is_told_with_the_nearest() -> None:
     told = CliRunner().invoke(app, ["serv"])
     assert told.exit_code == 2

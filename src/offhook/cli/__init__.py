@@ -32,7 +32,7 @@ class _Commands(LazyGroup):
     }
 
 
-app = new_app(name="offhook", cls=_Commands, no_args_is_help=True)
+app = new_app(name="offhook", cls=_Commands, no_args_is_help=True, add_completion=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,9 +14,13 @@ from typer.core import TyperGroup
 
 def new_app(**given: Any) -> typer.Typer:
     """Return an empty Typer. Help and usage errors are plain: rich takes 0.3 s to import."""
-    return typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **given
-    )
+    settings: dict[str, Any] = {
+        "add_completion": False,  # the whole command line has it once
+        "context_settings": {"help_option_names": ["-h", "--help"]},
+        "pretty_exceptions_enable": False,
+        "rich_markup_mode": None,
+    }
+    return typer.Typer(**settings | given)
 
 
 class LazyGroup(TyperGroup):

@@ -25,7 +25,10 @@ class _CallsGroup(LazyGroup):
     _has_all = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] != "--help"):
+        is_help = bool(args) and args[0] in ctx.help_option_names
+        is_named = bool(args) and not args[0].startswith("-")
+        # A shell that completes asks with what is typed so far, which may be no command yet.
+        if not (is_named or is_help or ctx.resilient_parsing):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
