@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 
 from offhook.clock import Clock
+from offhook.net import tls
 from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 from offhook.testing.simulator.twilio.calls.people import People
 from offhook.testing.simulator.twilio.webhooks import RehearsedHost
@@ -111,7 +112,9 @@ async def simulated_network(
     """
     async with (
         # Each request has its own time limits (twilio.md §4.2).
-        httpx2.AsyncClient(timeout=None, trust_env=False, limits=_CONNECTIONS) as http,
+        httpx2.AsyncClient(
+            timeout=None, trust_env=False, limits=_CONNECTIONS, verify=tls.verifying()
+        ) as http,
         asyncio.TaskGroup() as group,
     ):
         network = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
