@@ -14,6 +14,7 @@ help:
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
 	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md, README"
 	@echo "make soak         the table of docs/reliability.md in its long form; 5,000 calls held; what else takes hours"
+	@echo "make deploy-test  docs/deploy.md as it is written, and calls through nginx and HAProxy; needs root"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
 	@echo "make docs         the documentation as a site, in site/"
@@ -83,6 +84,14 @@ soak: setup
 	$(BIN)/python bench/soak.py --calls 0
 	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py
 	$(MAKE) fuzz
+	$(MAKE) deploy-test
+
+# Needs Linux, root, systemd, nginx and HAProxy; says so where one of them is missing.
+.PHONY: deploy-test
+deploy-test: setup
+	$(BIN)/python -m bench.proxies nginx haproxy
+	$(BIN)/python -m bench.deployed
+	$(BIN)/python -m bench.container
 
 # Where Atheris has no wheel, this says so and goes on.
 fuzz: setup
@@ -110,6 +119,8 @@ lock: $(UV)
 	$(UV) export --quiet --extra ears --no-dev --no-emit-project --no-header --format requirements-txt \
 	    | scripts/only-new requirements/dev.txt > requirements/ears.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
+	$(UV) export --quiet --no-dev --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/install.txt
+	$(UV) export --quiet --only-group build --no-emit-project --no-header --format requirements-txt -o requirements/build.txt
 	$(UV) run --quiet --no-project --isolated --python $(PYTHON) \
 	    --with "$$(sed -n 's/^phonenumberslite==\([^ ;]*\).*/phonenumbers==\1/p' requirements/dev.txt)" \
 	    scripts/write_zones.py

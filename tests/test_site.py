@@ -191,7 +191,15 @@ def mistake(line: str) -> str | None:
     """What is wrong with a command that a page writes."""
     words = re.sub(r"\s(#|  ).*|\|.*|>.*|[\[\]]", "", line).split()[1:]
     if not words or words[0].startswith(("-", "…", "is")):
-        return None if not words or words[0] in ("--version", "--help", "…") else words[0]
+        known_alone = (
+            "--version",
+            "--help",
+            "-h",
+            "--install-completion",
+            "--show-completion",
+            "…",
+        )
+        return None if not words or words[0] in known_alone else words[0]
     known = options()
     name = next((n for n in (" ".join(words[:2]), words[0]) if n in known), None)
     bare = len(words) == 1 or words[1].startswith(("-", "…"))
