@@ -30,6 +30,7 @@ SOURCES = Path(offhook.__file__).parent
 CONNECTS = {
     # What connects, and where its address comes from.
     "deepgram/connection.py": ["websocket.connect"],  # deepgram.url, or --deepgram-url
+    "dev/session.py": ["asyncio.open_connection"],  # where its own server listens
     "doctor/agent_session.py": ["websocket.connect"],  # likewise
     "doctor/examination.py": ["httpx2.AsyncClient"],  # egress.py's
     "doctor/public_url.py": ["httpx2.AsyncClient"],  # likewise

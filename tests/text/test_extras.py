@@ -67,6 +67,7 @@ def test_a_checkout_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     assert extras.install_command("local") == f"make -C {shlex.quote(str(tmp_path))} setup"
+    assert extras.install_command("local,ears") == f"make -C {shlex.quote(str(tmp_path))} ears"
 
 
 @pytest.mark.parametrize(("has_pip", "begins"), [(True, "-m pip install"), (False, "uv pip")])

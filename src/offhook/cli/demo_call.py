@@ -226,16 +226,14 @@ def _frames(
 async def _go_on(console: Console, port: int, cast: _Cast, path: Path) -> None:
     stopped = asyncio.Event()
     on_stop_signal(stopped.set)
-    public_url = cast.config.server.public_url or "https://YOUR-HOST"
     async with demo_page.serve(path, port) as page:
         console.print(f"\nListen to the call: {page}/", soft_wrap=True)
         console.print(f"Port {port} still takes Twilio's calls. Ctrl-C ends it.")
-        console.print("Your own number: README, or")
-        console.print(f"  offhook twiml --public-url {public_url}")
+        console.print("Your own number: offhook init, and then offhook dev")
         if cast.understands and installed.missing_ears() is not None:
+            command = escape(installed.get_ears())
             console.print(
-                f"A stand-in that understands free speech (110 MB): {escape(installed.GET_EARS)}",
-                soft_wrap=True,
+                f"A stand-in that understands free speech (110 MB): {command}", soft_wrap=True
             )
         if cast.standin:
             console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")

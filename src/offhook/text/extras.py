@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-_SET_UP: Final = ("local", "postgres")
-"""Extras that `make setup` brings."""
+_TARGETS: Final = {"local": "setup", "postgres": "setup", "local,ears": "ears"}
+"""Extras that a target of the Makefile brings into the environment of a checkout."""
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra into the environment of this process.
+    """Return the command that installs an extra, or several, into this process's environment.
 
     It installs from where this Offhook came: a checkout, a folder, a file, or the package index.
     """
@@ -22,8 +22,8 @@ def install_command(extra: str) -> str:
     folder = Path(unquote(urlsplit(origin).path)) if origin.startswith("file:") else None
     if folder is not None and folder.is_dir():
         is_set_up = Path(sys.prefix) == folder / ".venv" and (folder / "Makefile").is_file()
-        if is_set_up and extra in _SET_UP:
-            return f"make -C {shlex.quote(str(folder))} setup"
+        if is_set_up and extra in _TARGETS:
+            return f"make -C {shlex.quote(str(folder))} {_TARGETS[extra]}"
         wanted = f"{folder}[{extra}]"
     else:
         wanted = f"offhook[{extra}] @ {origin}" if origin else f"offhook[{extra}]"

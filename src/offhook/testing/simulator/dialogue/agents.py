@@ -47,7 +47,7 @@ async def ready(
             agent = await stack.enter_async_context(talking(dialogue, freely=freely))
             words = "It understands what is said, and answers."
             if missing_ears is not None:
-                words += f" It knows one file's sentences; for free speech: {installed.GET_EARS}."
+                words += f" It knows one file's sentences; for free speech: {installed.get_ears()}."
             made = ReadyAgent(agent, words, dialogue)
         elif what is None:
             words = f"It plays a script and understands nothing: {missing}."

@@ -7,10 +7,12 @@ from typing import Final
 
 from offhook.text.extras import install_command
 
-GET_EARS: Final = "pip install 'offhook[local,ears]'"
-"""Command that installs what understands free speech."""
-
 _BOTH: Final = ("numpy", "soxr")
+
+
+def get_ears() -> str:
+    """Return the command that installs what understands free speech."""
+    return install_command("local,ears")
 
 
 def missing() -> str | None:
@@ -23,7 +25,7 @@ def missing() -> str | None:
     if not absent:
         return None
     # PocketSphinx has no wheel for Python 3.14 and later: [local] alone would not bring ears.
-    command = GET_EARS if sys.version_info >= (3, 14) else install_command("local")
+    command = get_ears() if sys.version_info >= (3, 14) else install_command("local")
     return f"{', '.join(absent)} not installed. Install it: {command}"
 
 
@@ -38,4 +40,4 @@ def missing_ears() -> str | None:
     absent = [name for name in needed if find_spec(name) is None]
     if not absent:
         return None
-    return f"{', '.join(absent)} not installed. Install it: {GET_EARS}"
+    return f"{', '.join(absent)} not installed. Install it: {get_ears()}"
