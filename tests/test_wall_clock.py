@@ -38,6 +38,7 @@ WALL = {
     "outbound/ledger_file.py": "ages across boots of the machine, see MachineClocks",
     "policy/dial_count.py": "ages across boots of the machine, see MachineClocks",
     "recordings/recorder.py": "names of files",
+    "recordings/rehearsals.py": "the age of a recording, by the date of its file",
     "records/delivery.py": "when webhooks are due, by the servers' shared clock: later, never lost",
     "records/retention.py": "ages of days; a clock that jumps ahead is not believed for a day",
     "records/store.py": "when webhooks are due, by the servers' shared clock: later, never lost",
