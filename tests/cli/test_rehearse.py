@@ -239,7 +239,14 @@ def test_every_mistake_in_a_folder_is_named_at_once(scenarios: Path) -> None:
     assert f"{scenarios}/e.yaml:1:17" in problem.value.what
 
 
-def test_what_cannot_be_is_said_before_any_call(scenarios: Path) -> None:
+def without_ears() -> str:
+    return "no ears installed"
+
+
+def test_what_cannot_be_is_said_before_any_call(
+    scenarios: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installed, "missing_ears", without_ears)
     (scenarios / "d.yaml").write_text("steps: [hang_up, {expect: x}]")
     (scenarios / "e.yaml").write_text("steps: [{clip: none.wav}, {expect: x}]")
     with pytest.raises(UserError) as problem:
@@ -487,6 +494,7 @@ def test_without_a_voice_it_is_told_what_can_be_said(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(installed, "missing_ears", without_ears)
     with pytest.raises(UserError) as problem:
         rehearse("--say", "Sing!")
     assert problem.value.code == "E-REH-01"
