@@ -241,9 +241,11 @@ ASKED_KEY = "Deepgram API key"
 ASKED_SID = "Twilio Account SID"
 ASKED_TOKEN = "Twilio Auth Token"
 CTRL_C = "\x03"
-ON_A_TERMINAL = (
-    "import os, pty, sys; s = pty.spawn(sys.argv[1:]); sys.exit(os.waitstatus_to_exitcode(s))"
-)
+ON_A_TERMINAL = """
+import os, pty, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+"""
 
 
 class Terminal:
@@ -270,7 +272,7 @@ class Terminal:
         """Wait for the end, and return the exit code."""
         while self._more():
             pass
-        return self._process.wait()
+        return self._process.wait(GIVEN_UP_AFTER_S)
 
     def _more(self) -> bool:
         """Read what is shown next. Return False at the end, or when nothing comes for long."""
