@@ -43,6 +43,7 @@ WALL = {
     "records/retention.py": "ages of days; a clock that jumps ahead is not believed for a day",
     "records/store.py": "when webhooks are due, by the servers' shared clock: later, never lost",
     "api/audio.py": "whether a file has changed, compared for being equal",
+    "serving/call_serving.py": "times of day in what --show prints",
     "serving/composition.py": "calling hours; keys of placed calls, which are old by two measures",
     "serving/supervisor.py": "dates of lines of the log",
     "tools/modules.py": "whether a file has changed, compared for being equal",

@@ -1,11 +1,13 @@
 """The log of a server process: who reads it, and who does not."""
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -48,8 +50,13 @@ class Piped:
         return got
 
     def read_to_the_end(self) -> None:
-        while got := os.read(self._reading, 65536):
-            self.said += got
+        with contextlib.suppress(OSError):  # the end of a terminal on Linux
+            while got := os.read(self._reading, 65536):
+                self.said += got
+
+    def rows(self) -> list[str]:
+        """The lines of a terminal, without colours."""
+        return re.sub(r"\x1b\[\d*m", "", self.said.decode()).splitlines()
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.said.splitlines()]
@@ -71,11 +78,17 @@ class Piped:
 
 
 @asynccontextmanager
-async def piped(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncIterator[Piped]:
+async def piped(
+    folder: Path,
+    *arguments: str,
+    script: Script = QUICK,
+    opened: Callable[[], tuple[int, int]] = os.pipe,
+) -> AsyncIterator[Piped]:
+    """Run a server whose stderr is a pipe, or with `pty.openpty` a terminal."""
     standin = await standin_server.serve(
         "127.0.0.1", 0, script, LoopClock(asyncio.get_running_loop())
     )
-    reading, writing = os.pipe()
+    reading, writing = opened()
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *("--port", "0", "--deepgram-url", standin.url, *OPERATOR, *arguments),
@@ -160,6 +173,39 @@ async def test_every_line_of_a_call_has_its_sid_and_no_line_what_was_said(tmp_pa
     assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
     assert {line["call_sid"] for line in of_call} == {report.call_sid}
     assert [text for text in SAID if text in server.said.decode()] == []
+
+
+OUR_ROW = re.compile(
+    r"Offhook .+ answers at |  \S|\d\d:\d\d:\d\d (?:"
+    r"\[\w+ *\] .*\[offhook(?:\.\w+)*\]|\[\w+ *\] [^\[]*$|  ?\w{4}  \w+ )"
+)
+"""A row of a terminal that is not a library's: the banner, the log, the conversation."""
+
+
+async def test_a_terminal_has_our_lines_alone_and_each_once(tmp_path: Path) -> None:
+    async with piped(tmp_path, "--show", opened=pty.openpty) as server:
+        await server.call()
+        assert await server.stop() == 0
+        server.read_to_the_end()
+    rows = server.rows()
+    assert rows[0].startswith("Offhook ")
+    # This first start has made the tables, and Alembic has told of it at INFO.
+    assert [row for row in rows if row and not OUR_ROW.match(row)] == []
+    for words in ("began, inbound", "the caller is on the line", "How can I help you today?"):
+        assert len([row for row in rows if words in row]) == 1, words
+    assert len([row for row in rows if "ended, caller_hung_up" in row]) == 1
+
+
+async def test_the_log_is_whole_where_it_is_kept(tmp_path: Path) -> None:
+    async with piped(tmp_path, "--show") as server:
+        await server.call()
+        assert await server.stop() == 0
+        server.read_to_the_end()
+    rows = server.said.decode().splitlines()
+    lines = [json.loads(row) for row in rows if row.startswith("{")]
+    happened = {line["fields"]["happened"] for line in lines if line["logger"] == "offhook.call"}
+    assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
+    assert [row for row in rows if "caller  What are your opening hours?" in row] != []
 
 
 async def test_a_setting_has_the_log_say_what_was_said(tmp_path: Path) -> None:

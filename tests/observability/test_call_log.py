@@ -5,12 +5,14 @@ import logging
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from tests.events.test_describe import example
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, whole_server
 
 from offhook.call_context import current_call, of_call
 from offhook.events import types as events
 from offhook.events.types import CallEvent
 from offhook.observability.call_log import CallLog
+from offhook.observability.console_output import tell
 
 log_calls = CallLog(texts=False)
 
@@ -133,6 +135,19 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
         "by": "webhook",
     }
     assert with_them == without | {"from_": CALLING, "to": CALLED, "variables": "{}"}
+
+
+@pytest.mark.parametrize("kind", get_args(events.Event))
+def test_beside_the_conversation_no_event_is_told_twice(
+    kind: type[events.Event], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    event = example(kind)
+    for beside in (False, True):
+        CallLog(texts=True, beside_conversation=beside)(CallEvent("CA1", 7, event))
+    # Alone the log has the event if it is of those that are logged, beside it what is not shown.
+    is_logged = bool(caplog.records)
+    assert len(caplog.records) == (0 if not is_logged else 1 if tell(event) is not None else 2)
 
 
 def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:

@@ -163,6 +163,13 @@ def test_what_nobody_watching_needs_is_not_shown(event: Event) -> None:
     assert printed(event) == ""
 
 
+def test_beside_a_log_the_line_begins_with_the_time_of_day() -> None:
+    file = io.StringIO()
+    shown = Conversation(Console(file=file, width=80, _environ={}), lambda: "07:33:22")
+    shown(CallEvent(CALL_SID, 61_234, events.CallerSaid("Hello.")))
+    assert file.getvalue() == "07:33:22  cdef  caller  Hello.\n"
+
+
 def test_who_speaks_has_a_colour() -> None:
     assert "\x1b[36mcaller  \x1b[0m" in printed(events.CallerSaid("Hello."), terminal=True)
 

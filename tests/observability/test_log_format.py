@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import pty
+import re
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -170,6 +172,28 @@ def test_on_a_terminal_a_line_is_for_a_person_and_commands_nothing(
     assert "duration_ms" not in first
     assert "a [2J b  c" in second
     assert "\x07" not in second
+
+
+def test_on_a_terminal_a_line_begins_with_the_local_time_of_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    reading, writing = pty.openpty()
+    warned = {"name": SHOP, "levelno": logging.WARNING, "levelname": "WARNING", "msg": "dear"}
+    try:
+        with log_to(writing, LogSettings(), ()):
+            record = logging.makeLogRecord(warned | {"created": 1_793_000_000.5})
+            logging.getLogger(SHOP).handle(record)
+        text = os.read(reading, 65536).decode()
+    finally:
+        os.close(reading)
+        os.close(writing)
+        monkeypatch.undo()
+        time.tzset()
+    plain = re.sub(r"\x1b\[\d*m", "", text)
+    assert plain.startswith("13:03:20 [warning  ] dear")
+    assert "\x1b[33m" not in text, "yellow cannot be read on white"
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])

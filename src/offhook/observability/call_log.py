@@ -1,6 +1,7 @@
 """The log of calls: a subscriber that writes one line an event, each with the CallSid.
 
 Without `logs.texts` the log holds no words of the call, no pressed key and no phone number.
+On a terminal on which the conversation is shown, the log has only the other events.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from typing import Any, Final, get_args
 from offhook.events import types as events
 from offhook.events.describe import describe
 from offhook.events.types import PRIVATE, CallEvent, Event
-from offhook.observability.console_output import inert
+from offhook.observability.console_output import inert, tell
 
 _log: Final = logging.getLogger("offhook.call")
 
@@ -70,12 +71,15 @@ _QUOTED: Final[dict[type[Event], str]] = {
 class CallLog:
     """Logs events that concern the operator; with `texts` also what is said.
 
+    With `beside_conversation` it leaves out what a Conversation prints, to the same terminal.
+
     A record has `call_sid`, `at_ms` and, as `fields`, those of the event: without the private ones
     unless `texts`.
     """
 
-    def __init__(self, *, texts: bool) -> None:
+    def __init__(self, *, texts: bool, beside_conversation: bool = False) -> None:
         self._texts = texts
+        self._beside_conversation = beside_conversation
         self._names: Final = {
             kind: [
                 field.name
@@ -91,6 +95,8 @@ class CallLog:
         event = call_event.event
         level = _level(event, texts=self._texts)
         if level is None or not _log.isEnabledFor(level):
+            return
+        if self._beside_conversation and tell(event) is not None:
             return
         words = _QUOTED.get(type(event), "") + inert(describe(event, texts=self._texts))
         if not self._texts:

@@ -1,6 +1,11 @@
-"""Live display of a conversation on a terminal: a subscriber, for `demo` and `serve --show`."""
+"""Live display of a conversation on a terminal: a subscriber, for `demo` and `serve --show`.
+
+Colours are chosen for a dark and for a light background: words have the terminal's own colour, and
+names beside them a colour. Yellow is not used, because it cannot be read on white.
+"""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from offhook.events import types as events
@@ -10,12 +15,18 @@ from offhook.events.types import CallEvent, Event
 if TYPE_CHECKING:
     from rich.console import Console
 
+WARNING: Final = "magenta"
+"""Style of what deserves attention and is not an error: it is legible on black and on white."""
+
+ANSI_WARNING: Final = "\x1b[35m"
+"""The same as an escape sequence, for what is printed without Rich."""
+
 STYLES: Final = {
     "caller": "cyan",
     "agent": "green",
     "tool": "magenta",
-    "call": "dim",
-    "trouble": "yellow",
+    "call": "",
+    "trouble": "red",
 }
 
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -23,10 +34,14 @@ _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 class Conversation:
-    """Prints a line for each utterance and each problem, with seconds since the call began."""
+    """Prints a line for each utterance and each problem.
 
-    def __init__(self, console: "Console") -> None:
+    The line begins with the `time_of_day`, or without one with the seconds since the call began.
+    """
+
+    def __init__(self, console: "Console", time_of_day: Callable[[], str] | None = None) -> None:
         self._console = console
+        self._time_of_day = time_of_day
 
     def __call__(self, call_event: CallEvent) -> None:
         """Print an event, unless it is of no interest to a person who watches."""
@@ -37,8 +52,9 @@ class Conversation:
         sid = inert(call_event.call_sid[-4:])
         from rich.text import Text  # only who watches pays for it
 
-        line = Text()
-        line.append(f"{call_event.at_ms / 1000:7.2f} s  {sid}  ", "dim")
+        since = f"{call_event.at_ms / 1000:7.2f} s"
+        at = since if self._time_of_day is None else self._time_of_day()
+        line = Text(f"{at}  {sid}  ", "dim")
         line.append(f"{who:8}", STYLES[who])
         line.append(inert(words), "" if who in ("caller", "agent") else STYLES[who])
         self._console.print(line, soft_wrap=True)

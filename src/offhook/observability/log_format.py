@@ -1,6 +1,7 @@
 """The format of log lines: from any logger of the process to stderr.
 
-On a terminal it is a line for a person; anywhere else a program reads it, and it is a JSON object.
+On a terminal it is a line for a person, with the time of day; anywhere else a program reads it, and
+it is a JSON object, with the time in UTC.
 Nothing here waits (stderr.py).
 
 Loggers of ours have the configured level. A library's logger may say anything at a level below
@@ -24,7 +25,7 @@ from offhook.capture.masking import Masks
 from offhook.config import LogSettings
 from offhook.events.types import Event
 from offhook.net.log_limit import LogLimit
-from offhook.observability.console_output import inert
+from offhook.observability.console_output import ANSI_WARNING, inert
 from offhook.observability.stderr import Printer
 from offhook.text import urls
 
@@ -221,10 +222,15 @@ def _for_people() -> Callable[[dict[str, Any]], str]:
     """Return what renders a line on a terminal: without `fields`, and without control of it."""
     import structlog  # slow to import, and of no use to a server whose log a program reads
 
-    render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    levels = structlog.dev.ConsoleRenderer.get_default_level_styles()
+    render = structlog.dev.ConsoleRenderer(
+        level_styles=levels | {"warning": ANSI_WARNING},
+        exception_formatter=structlog.dev.plain_traceback,
+    )
 
     def plain(line: dict[str, Any]) -> str:
         line.pop("fields", None)
+        line["timestamp"] = f"{datetime.fromisoformat(line['timestamp']).astimezone():%H:%M:%S}"
         for name, value in line.items():
             if isinstance(value, str):
                 rows = value.split("\n") if name == "exception" else [value]

@@ -10,12 +10,14 @@ from typing import IO, Final, cast
 from offhook import __version__
 from offhook.api import token
 from offhook.capture.writer import Captures
+from offhook.clock import wall_clock
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.journal.keeper import EventJournal
 from offhook.observability.call_log import CallLog
+from offhook.observability.console_output import ANSI_WARNING, Conversation
 from offhook.observability.metrics import catalogue
 from offhook.observability.stderr import Printer
 from offhook.outbound import ledger_file
@@ -86,11 +88,13 @@ class CallServing(PartsOwner):
     def server(self, printer: Printer, operator: socket.socket | None = None) -> Server:
         """Return the server, for the running event loop; `operator` is as Server's."""
         captures = self._captures
+        # Anywhere else than on a terminal the log is kept, and must be whole.
+        beside = self._options.show and printer.isatty()
         threads: list[BackgroundThread] = [] if captures is None else [captures.thread]
         server = Server(
             self._config,
             self._sock,
-            [CallLog(texts=self._config.logs.texts)],
+            [CallLog(texts=self._config.logs.texts, beside_conversation=beside)],
             captures,
             watchers=[_conversation(printer)] if self._options.show else [],
             journal=self._files.journal,
@@ -117,7 +121,7 @@ def print_lines(printer: Printer, lines: Iterator[tuple[str, str]]) -> None:
             _log.info("%s", line.strip())
 
 
-_STYLES: Final = {"title": "\x1b[1m", "warning": "\x1b[33m"}
+_STYLES: Final = {"title": "\x1b[1m", "warning": ANSI_WARNING}
 
 
 def _banner(config: Config, sock: socket.socket, capture: Path | None) -> Iterator[tuple[str, str]]:
@@ -145,7 +149,7 @@ def _conversation(printer: Printer) -> Subscriber:
     """Return what prints what is said."""
     from rich.console import Console
 
-    from offhook.observability.console_output import Conversation
-
-    console = Console(file=cast("IO[str]", printer), force_terminal=printer.isatty())
-    return Conversation(console)
+    console = Console(
+        file=cast("IO[str]", printer), force_terminal=printer.isatty(), highlight=False
+    )
+    return Conversation(console, lambda: f"{wall_clock():%H:%M:%S}")

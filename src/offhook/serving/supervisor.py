@@ -435,9 +435,9 @@ def supervise(options: ServeOptions, manager: ServiceManager, listening: int | N
 def _line(level: Level, words: str) -> str:
     """Return a line of the log, in the form of those that the other processes write."""
     now = datetime.now(UTC)
-    at = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
     if sys.stderr.isatty():
-        return f"{at} [{level:<9}] {words}\n"
+        return f"{now.astimezone():%H:%M:%S} [{level:<9}] {words}\n"
+    at = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
     line = {
         "event": words,
         "timestamp": at,
