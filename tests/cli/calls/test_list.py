@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 from tests.cli.calls.conftest import offhook
-from tests.records.filling import CALLER, sid_of
+from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
+
+from offhook.records import database
 
 
 def test_without_a_further_word_it_lists(folder: Path) -> None:
     ended = offhook(folder, "calls")
     assert ended.returncode == 0, ended.stderr
-    rows = [line for line in ended.stdout.splitlines() if "2026-10-26" in line]
+    assert ended.stdout.splitlines()[1].strip() == "2026-10-26"
+    rows = [line for line in ended.stdout.splitlines() if "  07:33:2" in line]
     assert [row.split()[0] for row in rows] == [sid_of(n)[-8:] for n in (3, 2, 1)]
-    assert "2026-10-26 07:33:22" in rows[1]
+    assert "07:33:22" in rows[1]
     assert CALLER in rows[1]
     assert "agent_lost" in rows[1]
     assert "3 calls, 1 live" in ended.stdout
@@ -27,6 +30,39 @@ def test_what_a_call_is_shown_by_is_whole_at_any_width(folder: Path, columns: st
     shown = offhook(folder, "calls", "show", end)
     assert shown.returncode == 0, shown.stderr
     assert "agent_lost" in shown.stdout
+
+
+def test_at_80_columns_nothing_is_cut_off(folder: Path) -> None:
+    listed = offhook(folder, "calls", COLUMNS="80", TZ="Asia/Kolkata").stdout
+    assert "…" not in listed
+    head, day, _, row, _, *_ = listed.splitlines()
+    assert head.split() == ["SID", "began", "length", "agent", "with", "ended"]
+    assert day.strip() == "2026-10-26"
+    # Local time: half past five hours ahead of UTC.
+    began = f"{sid_of(2)[-8:]}    13:03:22    0:04  desk   from {CALLER}  agent_lost"
+    assert row.rstrip() == began
+    assert max(map(len, listed.splitlines()[:5])) <= 80
+
+
+def test_long_names_take_more_lines(folder: Path) -> None:
+    data = folder / "offhook-data"
+    engine = database.open_engine(database.url_of(f"sqlite:///{data}/offhook.db"))
+    agent = "the-front-desk-of-the-other-house"
+    slug = "caller_leg_protocol_violation"
+    happened = [(0, began(agent=agent, direction="outbound")), (9, ended(9, slug, "caller"))]
+    Filler(engine).call(sid_of(4), happened, BEGAN_MS + 86_400_000)
+    engine.dispose()
+    listed = offhook(folder, "calls", COLUMNS="80").stdout
+    assert "…" not in listed
+    lines = listed.splitlines()
+    assert [line.strip() for line in lines if line.startswith("2026")] == [
+        "2026-10-27",
+        "2026-10-26",
+    ]
+    cells = [(line[30:43].strip(), line[63:].strip()) for line in lines[2:6]]
+    assert agent in "".join(cell[0] for cell in cells)
+    assert slug in "".join(cell[1] for cell in cells)
+    assert f"to {CALLED}" in listed
 
 
 def test_filters_stand_without_the_word_too(folder: Path) -> None:

@@ -8,7 +8,17 @@ from offhook.records.models import Totals
 
 def local(ms: int) -> str:
     """Return a moment in ms since 1970 as date and time in this machine's zone."""
-    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{local_day(ms)} {local_time(ms)}"
+
+
+def local_day(ms: int) -> str:
+    """Return the date of a moment in ms since 1970 in this machine's zone."""
+    return f"{datetime.fromtimestamp(ms / 1000):%Y-%m-%d}"
+
+
+def local_time(ms: int) -> str:
+    """Return the time of day of a moment in ms since 1970 in this machine's zone."""
+    return f"{datetime.fromtimestamp(ms / 1000):%H:%M:%S}"
 
 
 def length(ms: int | None) -> str:

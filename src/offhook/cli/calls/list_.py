@@ -8,12 +8,18 @@ from offhook.cli import options
 from offhook.cli.calls.filter_options import filtered
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
     from offhook.records.filters import CallFilter
     from offhook.records.models import CallSummary, GroupTotals, Totals
 
 
 SID_END: Final = 8
 """Characters of a CallSid's end that are shown; `calls show` takes them."""
+
+WIDE_COLUMNS: Final = 120
+"""Width of a terminal on which a call has all columns, in characters."""
 
 
 @filtered
@@ -34,7 +40,11 @@ def list_(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """List calls, newest first, and the totals of all matching calls."""
+    """List calls, newest first, and the totals of all matching calls.
+
+    Times are of this machine's time zone. On fewer than 120 columns there are no turns, no cost and
+    no number of yours.
+    """
     import msgspec
 
     from offhook.cli.calls.record_access import opened, records_of
@@ -92,51 +102,68 @@ def _print(
             line = f"{inert(one.key)}: {formatting.sum_of(one.totals, currency)}"
             console.print(Text(line), soft_wrap=True)
     elif calls:
-        console.print(_table(calls, currency))
+        console.print(_table(calls, currency, is_wide=console.width >= WIDE_COLUMNS))
         if more:
-            console.print("There are more: --limit, or --since and --until.", style="dim")
+            console.print("There are more: --limit, or --since and --until.")
     console.print(Text(formatting.sum_of(totals, currency), "bold"), soft_wrap=True)
     endings = ", ".join(f"{inert(slug)} {n}" for slug, n in totals.endings.items())
     if endings:
-        console.print(Text(f"Ended: {endings}", "dim"), soft_wrap=True)
+        console.print(Text(f"Ended: {endings}"), soft_wrap=True)
 
 
-def _table(calls: "list[CallSummary]", currency: str) -> object:
-    from rich import box
+_NARROW: Final = ("SID", "began", "length", "agent", "with", "ended")
+_WIDE: Final = ("SID", "began", "length", "agent", "from", "to", "turns", "ended", "cost")
+_RIGHT: Final = frozenset({"length", "turns", "cost"})
+
+
+def _table(calls: "list[CallSummary]", currency: str, *, is_wide: bool) -> "Table":
+    """Return the table of calls, with a line for each day. Long cells take several lines."""
+    from itertools import groupby
+
     from rich.table import Table
+
+    from offhook.cli.calls import formatting
+
+    names = _WIDE if is_wide else _NARROW
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        is_broken = name in ("agent", "ended")
+        table.add_column(
+            name,
+            justify="right" if name in _RIGHT else "left",
+            no_wrap=not is_broken,
+            overflow="fold",
+            # What `calls show` takes is whole on the narrowest terminal.
+            min_width=SID_END if name == "SID" else len(name),
+        )
+    for day, of_day in groupby(calls, lambda call: formatting.local_day(call.started_ms)):
+        table.add_row(day)
+        for call in of_day:
+            cells = _cells(call, currency)
+            table.add_row(*(cells[name] for name in names))
+    return table
+
+
+def _cells(call: "CallSummary", currency: str) -> "dict[str, Text]":
+    """Return the cells of a call by their columns' names."""
     from rich.text import Text
 
     from offhook.cli.calls import formatting
-    from offhook.observability.console_output import inert
+    from offhook.observability.console_output import WARNING, inert
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    # What `calls show` takes is whole on the narrowest terminal.
-    table.add_column("SID", no_wrap=True, min_width=SID_END)
-    for title, right in (
-        ("began", False),
-        ("length", True),
-        ("agent", False),
-        ("from", False),
-        ("to", False),
-        ("turns", True),
-        ("ended", False),
-        ("cost", True),
-    ):
-        table.add_column(title, justify="right" if right else "left", no_wrap=title != "ended")
-    for call in calls:
-        trouble = f" +{call.troubles} troubles" if call.troubles else ""
-        style = "green" if call.live else "" if call.fault == "nobody" else "yellow"
-        ended = Text(f"{inert(call.slug or 'live')}{trouble}", style)
-        cells: tuple[str | Text, ...] = (
-            inert(call.sid[-SID_END:]),
-            formatting.local(call.started_ms),
-            formatting.length(call.duration_ms),
-            inert(call.agent),
-            formatting.party(call.from_number),
-            formatting.party(call.to_number),
-            str(call.turns),
-            ended,
-            formatting.money(call.cost_micros, currency),
-        )
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
-    return table
+    trouble = f" +{call.troubles} troubles" if call.troubles else ""
+    style = "green" if call.live else "" if call.fault == "nobody" else WARNING
+    caller, called = formatting.party(call.from_number), formatting.party(call.to_number)
+    other = f"to {called}" if call.direction == "outbound" else f"from {caller}"
+    return {
+        "SID": Text(inert(call.sid[-SID_END:])),
+        "began": Text(formatting.local_time(call.started_ms)),
+        "length": Text(formatting.length(call.duration_ms)),
+        "agent": Text(inert(call.agent)),
+        "from": Text(caller),
+        "to": Text(called),
+        "with": Text(other),
+        "turns": Text(str(call.turns)),
+        "ended": Text(f"{inert(call.slug or 'live')}{trouble}", style),
+        "cost": Text(formatting.money(call.cost_micros, currency)),
+    }
