@@ -23,6 +23,13 @@ def test_it_says_from_which_schema_to_which(tmp_path: Path) -> None:
     assert (answer["before"], answer["after"]) == (database.HEAD, database.HEAD)
 
 
+def test_an_upgrade_shows_on_a_terminal_that_it_goes_on(tmp_path: Path) -> None:
+    assert offhook(tmp_path, "db", "upgrade").stderr == ""
+    shown = offhook(tmp_path, "db", "upgrade", "--json", FORCE_COLOR="1", COLUMNS="80")
+    assert "upgrading the database" in shown.stderr
+    assert json.loads(shown.stdout)["after"] == database.HEAD
+
+
 def test_the_file_of_the_configuration_says_which_database(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("records:\n  folder: elsewhere\n")
     assert offhook(tmp_path, "db", "upgrade", "--config", "mine.yaml").returncode == 0

@@ -50,13 +50,14 @@ def bench(
 
     import msgspec
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     from offhook import config as configuration
     from offhook.bench import commands, runner, searches, suite, usage
     from offhook.bench import report as reporting
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
+    from offhook.cli.progress import Elapsed
     from offhook.concurrency.event_loop import run
     from offhook.errors import UserError
 
@@ -73,9 +74,12 @@ def bench(
         baselines = BASELINES
     others = runner.baselines(baselines) if baselines is not None else []
     plan = suite.BenchPlan(calls=calls, seconds=seconds, search=search, tls=tls)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), Elapsed())
+    console = Console(stderr=True, highlight=False)
     with (
-        Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress,
+        Progress(
+            *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
+        ) as progress,
         tempfile.TemporaryDirectory(prefix="offhook-bench-") as folder,
     ):
         task = progress.add_task("starting", total=suite.expected(plan, len(others)))

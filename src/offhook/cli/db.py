@@ -15,10 +15,11 @@ def db() -> None:
 def upgrade(config: options.Config = None, as_json: options.Json = False) -> None:
     """Upgrade the database to the schema of this version, as `offhook serve` does."""
     from offhook.cli.calls.record_access import engine_of, records_of
+    from offhook.cli.progress import waiting
     from offhook.records import database
 
     records = records_of(config)
-    with engine_of(records) as engine:
+    with engine_of(records) as engine, waiting("upgrading the database"):
         before, after = database.upgrade(engine)
     where = engine.url.render_as_string(hide_password=True)
     if as_json:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 from offhook.cli import options
 from offhook.cli.placement_client import PlacementClient
+from offhook.cli.progress import Elapsed
 from offhook.concurrency.event_loop import on_stop_signal
-from offhook.observability.console_output import inert
+from offhook.observability.console_output import WARNING, inert
 from offhook.outbound import contacts as lists
 from offhook.outbound.contacts import ContactList
 from offhook.outbound.errors import TryLaterError, UncertainError
@@ -48,7 +49,7 @@ async def one(
                 outcome = await _news(client, sid, outcome)
         except asyncio.CancelledError:
             following.uncancel()
-            console.print(Text(f"The call goes on: offhook calls show {sid}", "yellow"))
+            console.print(Text(f"The call goes on: offhook calls show {sid}", WARNING))
             return True
     if as_json:
         told = {
@@ -68,7 +69,7 @@ async def _placed(
         try:
             return await client.place(number, variables, None, key)
         except UncertainError as uncertain:
-            console.print(Text(f"{uncertain.what} Looking for it.", "yellow"), soft_wrap=True)
+            console.print(Text(f"{uncertain.what} Looking for it.", WARNING), soft_wrap=True)
             await asyncio.sleep(uncertain.after_s)
 
 
@@ -98,7 +99,7 @@ async def everybody(
     found = lists.read(path)
     console = Console(highlight=False, stderr=True)
     for name in found.unused:
-        console.print(Text(f"column {inert(name)!r} fills no variable", "dim"), soft_wrap=True)
+        console.print(Text(f"column {inert(name)!r} fills no variable"), soft_wrap=True)
     with ListProgress(path, agent) as progress, _bar(console) as bar:
         row = bar.add_task("", total=len(found.people))
 
@@ -149,7 +150,7 @@ def _bar(console: Console) -> Bar:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
-        TimeElapsedColumn(),
+        Elapsed(),
     )
     return Bar(*columns, console=console, disable=not console.is_terminal)
 
@@ -163,11 +164,11 @@ def _summary(report: ListReport) -> str:
 
 def _tell(console: Console, found: ContactList, report: ListReport) -> None:
     for bad in found.bad[:REASONS_MAX]:
-        console.print(Text(f"line {bad.line}: {bad.why}", "yellow"), soft_wrap=True)
+        console.print(Text(f"line {bad.line}: {bad.why}", WARNING), soft_wrap=True)
     _tell_rest(console, len(found.bad))
     for not_rung in [*report.refused, *report.later][:REASONS_MAX]:
         what = f"line {not_rung.person.line}: {inert(not_rung.problem.what)}"
-        console.print(Text(what, "yellow"), soft_wrap=True)
+        console.print(Text(what, WARNING), soft_wrap=True)
     _tell_rest(console, len(report.refused) + len(report.later))
     endings = ", ".join(f"{inert(slug)} {count}" for slug, count in report.outcomes.most_common())
     parts = [f"{report.outcomes.total()} rung"]
@@ -188,7 +189,7 @@ def _tell(console: Console, found: ContactList, report: ListReport) -> None:
 
 def _tell_rest(console: Console, count: int) -> None:
     if count > REASONS_MAX:
-        console.print(Text(f"and {count - REASONS_MAX} more: --json has them", "yellow"))
+        console.print(Text(f"and {count - REASONS_MAX} more: --json has them", WARNING))
 
 
 def _as_json(found: ContactList, report: ListReport) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TimeElapsedColumn,
 )
 from rich.text import Text
 
+from offhook.cli.progress import Elapsed
 from offhook.observability.console_output import inert
 from offhook.testing.scenarios.caller import SimulatedCaller
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -53,7 +53,7 @@ def shown(console: Console, count: int, column: RunningScenarios) -> Progress:
         column,
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        Elapsed(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -32,6 +32,23 @@ def test_csv_holds_no_formula(folder: Path) -> None:
     assert rows[1]["currency"] == "USD"
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_the_calls_of_a_file_are_counted(folder: Path, format_: str) -> None:
+    arguments = ["calls", "export", "--format", format_, "--output", "calls"]
+    assert offhook(folder, *arguments).stderr == "3 calls in calls\n"
+    assert json.loads(offhook(folder, *arguments, "--json").stdout)["exported"] == 3
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(folder: Path) -> None:
+    arguments = ["calls", "export", "--output", "calls.jsonl", "--json"]
+    piped = offhook(folder, *arguments)
+    assert piped.stderr == ""
+    shown = offhook(folder, *arguments, FORCE_COLOR="1", COLUMNS="80")
+    assert "exporting" in shown.stderr
+    assert "3/3" in shown.stderr
+    assert shown.stdout == piped.stdout
+
+
 def test_recordings(folder: Path) -> None:
     arguments = ["calls", "export", "--format", "audio", "--output", "audio", "--json"]
     ended = offhook(folder, *arguments)

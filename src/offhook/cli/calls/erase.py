@@ -67,6 +67,7 @@ def _erase_calls(
     as_json: bool,
 ) -> None:
     from offhook.cli.calls.record_access import engine_of, records_of
+    from offhook.cli.progress import waiting
     from offhook.errors import UserError
     from offhook.recordings.files import LocalFiles
     from offhook.records import database, erasing, queries
@@ -76,7 +77,8 @@ def _erase_calls(
     hooked = records.webhook.url is not None
     erasure = None
     with engine_of(records) as engine:
-        erasing.settle(engine, journal, records.prices, after_call=hooked)
+        with waiting("reading the journals"):
+            erasing.settle(engine, journal, records.prices, after_call=hooked)
         with engine.connect() as connection:
             chosen = erasing.select_calls(
                 connection,
@@ -88,7 +90,8 @@ def _erase_calls(
         if not dry_run:
             _confirm(found, yes=yes, as_json=as_json)
             files = LocalFiles(records.recordings)
-            erasure = erasing.erase(engine, files, journal, chosen.over)
+            with waiting("erasing"):
+                erasure = erasing.erase(engine, files, journal, chosen.over)
             found = erasure.removed
     stuck = erasure.stuck if erasure else {}
     _tell(found, chosen.live, stuck, dry_run=dry_run, as_json=as_json)

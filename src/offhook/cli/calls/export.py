@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from offhook.config import RecordsSettings
     from offhook.records.filters import CallFilter
+    from offhook.records.models import CallSummary
 
 FORMATS = ("jsonl", "csv", "audio")
 
@@ -41,7 +42,9 @@ def export(
     import json
     import sys
 
-    from offhook.cli.calls.record_access import opened, records_of
+    from offhook.cli.calls.record_access import every, opened, records_of
+    from offhook.cli.progress import counted
+    from offhook.records import queries
 
     if format_ not in FORMATS:
         raise typer.BadParameter(" or ".join(FORMATS), param_hint="--format")
@@ -50,11 +53,17 @@ def export(
     records = records_of(config)
     missing: list[str] = []
     with opened(records) as connection:
+        calls = every(connection, asked)
+        if output is not None:
+            calls = counted(calls, queries.totals(connection, asked).calls, "exporting")
         if format_ == "audio" and output is not None:
-            exported, missing = _copy(connection, asked, records, output)
+            exported, missing = _copy(calls, records, output)
         else:
-            make = _csv if format_ == "csv" else _jsonl
-            exported = _write(make(connection, asked, records.prices.currency), output)
+            currency = records.prices.currency
+            if format_ == "csv":
+                exported = _write(_csv(calls, currency), output) - 1  # without the header
+            else:
+                exported = _write(_jsonl(connection, calls, currency), output)
     if as_json:
         print(json.dumps({"exported": exported, "output": str(output), "missing": missing}))
     elif output is not None:
@@ -66,38 +75,37 @@ def export(
         raise typer.Exit(1)
 
 
-def _jsonl(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":
+def _jsonl(
+    connection: "Connection", calls: "Iterator[CallSummary]", currency: str
+) -> "Iterator[str]":
     import msgspec
 
-    from offhook.cli.calls.record_access import every
     from offhook.records import call_record
 
-    for call in every(connection, asked):
+    for call in calls:
         record = call_record.show(connection, call.sid)
         if record is not None:
             yield msgspec.json.encode(call_record.record_as_json(record, currency)).decode() + "\n"
 
 
-def _csv(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":
+def _csv(calls: "Iterator[CallSummary]", currency: str) -> "Iterator[str]":
     """Yield a header, and a row for each call: the fields of `records.models.CallSummary`."""
     import csv
     import dataclasses
     import io
 
-    from offhook.cli.calls.record_access import every
     from offhook.records.models import CallSummary
 
     names = [field.name for field in dataclasses.fields(CallSummary)]
     line = io.StringIO(newline="")
     writer = csv.writer(line)
     writer.writerow([*names, "currency"])
-    for call in every(connection, asked):
-        # Buffered by one, so that the header and each call are one piece.
-        yield line.getvalue()
+    yield line.getvalue()
+    for call in calls:
         line.seek(0)
         line.truncate()
         writer.writerow([*(_cell(getattr(call, name)) for name in names), currency])
-    yield line.getvalue()
+        yield line.getvalue()
 
 
 def _cell(value: object) -> object:
@@ -141,18 +149,18 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
 
 
 def _copy(
-    connection: "Connection", asked: "CallFilter", records: "RecordsSettings", folder: Path
+    calls: "Iterator[CallSummary]", records: "RecordsSettings", folder: Path
 ) -> tuple[int, list[str]]:
     """Copy recordings under their CallSids. Return how many, and the CallSids without a file."""
     import shutil
 
-    from offhook.cli.calls.record_access import every, recording
+    from offhook.cli.calls.record_access import recording
     from offhook.errors import UserError
 
     copied, missing = 0, []
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for call in every(connection, asked):
+        for call in calls:
             if call.recording is None:
                 continue
             source = recording(records, call.recording)

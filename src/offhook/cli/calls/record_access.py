@@ -64,8 +64,11 @@ def opened(records: RecordsSettings) -> Iterator[Connection]:
 @contextmanager
 def upgraded(config: Path | None) -> Iterator[Connection]:
     """Bring the database to this version's schema, and open a transaction for a change."""
+    from offhook.cli.progress import waiting  # slow to import, and few commands upgrade
+
     with engine_of(records_of(config)) as engine:
-        database.upgrade(engine)
+        with waiting("upgrading the database"):
+            database.upgrade(engine)
         with engine.begin() as connection:
             yield connection
 

@@ -1,0 +1,62 @@
+"""Progress of commands that may take longer than two seconds, on standard error."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+Item = TypeVar("Item")
+
+
+class Elapsed(TimeElapsedColumn):
+    """Column of the time since the beginning, in the terminal's own colour.
+
+    Rich's is yellow, which cannot be read on white.
+    """
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the column."""
+        return Text(super().render(task).plain)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal, while entered, that something of unknown length goes on."""
+    with _display() as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+def counted(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Yield the items. Show on a terminal how many of `total` are done."""
+    with _display(MofNCompleteColumn()) as progress:
+        task = progress.add_task(what, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def _display(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True, highlight=False)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        *columns,
+        Elapsed(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # Standard output may be a file or a pipe, and gets what the command prints as it is.
+        redirect_stdout=False,
+    )
