@@ -25,7 +25,7 @@ COLUMNS: Final = 96
 _FORMAT: Final = re.sub(r"@font-face \{\{.*?\n    \}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 """Rich's frame without its fonts, which a browser would load from elsewhere."""
 
-_CLOCK: Final = re.compile(r"\x1b\[2m +\d+\.\d+ s  (?:\w{4}  )?(?:\x1b\[0m)?")
+_CLOCK: Final = re.compile(r"\x1b\[2m +\d+\.\d+ s  (?:\w{4}  )?\x1b\[0m")
 """The column of times, and of the last characters of a CallSid, which are others in every run."""
 
 
@@ -65,7 +65,7 @@ _TELLS: Final = re.compile(r"DEEPGRAM|TWILIO|OFFHOOK|NO_COLOR")
 
 def recorded(printed: str) -> str:
     """Return what a command printed without what differs between two runs."""
-    printed = _CLOCK.sub("\x1b[2m", printed)
+    printed = _CLOCK.sub("", printed)
     return "\n".join(line.rstrip() for line in printed.strip("\n").splitlines()) + "\n"
 
 

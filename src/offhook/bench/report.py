@@ -12,6 +12,7 @@ from offhook.bench.runner import OFFHOOK
 from offhook.bench.search import Ceiling
 from offhook.bench.suite import BenchReport
 from offhook.errors import UserError
+from offhook.observability.console_output import WARNING
 
 BEGIN: Final = "<!-- measured by make bench: begin -->"
 END: Final = "<!-- measured by make bench: end -->"
@@ -29,7 +30,7 @@ def show(report: BenchReport, console: Console) -> None:
         console.print(table)
         console.print()
     for remark in report.remarks:
-        console.print(f"[yellow]{remark}[/]")
+        console.print(f"[{WARNING}]{remark}[/]")
 
 
 def markdown(report: BenchReport) -> str:

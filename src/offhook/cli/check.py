@@ -96,7 +96,7 @@ def _show(what: str, findings: "list[Finding]", errors: int) -> None:
     for finding in sorted(findings, key=lambda finding: (finding.place is not None, finding.place)):
         where = typer.style(f"{finding.place} ", bold=True) if finding.place else ""
         is_error = finding.level != "remark"
-        level = typer.style(_level(finding), fg="red" if is_error else "yellow", bold=is_error)
+        level = typer.style(_level(finding), fg="red" if is_error else "magenta", bold=is_error)
         _print(f"{where}{level} {inert(finding.text)}")
         _print(f"  → {inert(finding.fix)}")
     remarks = len(findings) - errors
@@ -105,7 +105,7 @@ def _show(what: str, findings: "list[Finding]", errors: int) -> None:
     if errors:
         is_usable = all(finding.level != "error" for finding in findings)
         verdict = "probably misspelt" if is_usable else "not usable"
-    _print(typer.style(f"{what}: {verdict} ({counts})", fg="red" if errors else "green"))
+    _print(typer.style(f"{what}: {verdict} ({counts})", fg="red" if errors else None, bold=True))
 
 
 def _print(line: str) -> None:

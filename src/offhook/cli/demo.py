@@ -24,5 +24,5 @@ def demo(
     from offhook.cli.demo_call import demonstrate
     from offhook.concurrency.event_loop import run
 
-    if not run(demonstrate(os.environ, Console(), once=once, port=port)):
+    if not run(demonstrate(os.environ, Console(highlight=False), once=once, port=port)):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from offhook.cli import options
 if TYPE_CHECKING:
     from offhook.doctor.check import Check
 
-_COLOURS: Final = {"good": "green", "remark": "yellow", "bad": "red"}
+_COLOURS: Final = {"good": "green", "remark": "magenta", "bad": "red"}
 
 
 def doctor(

@@ -16,7 +16,7 @@ from offhook.testing.simulator.dialogue.file import Dialogue
 _PROMPT_MAX = 300
 """Maximum number of characters of a prompt to print."""
 
-_STYLES = {"user": "cyan", "assistant": "green", "function": "magenta", "session": "dim"}
+_STYLES = {"user": "cyan", "assistant": "green", "function": "magenta", "session": ""}
 
 
 class StandInLog:

@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from offhook.cli.calls import formatting
-from offhook.observability.console_output import inert
+from offhook.observability.console_output import STYLES, WARNING, inert
 from offhook.records.models import (
     AgentSessionRecord,
     CallRecord,
@@ -56,7 +56,7 @@ def _head(record: CallRecord) -> list[Text]:
 def _timeline(record: CallRecord) -> list[Text]:
     lines = [Text(), Text(f"{'ms':>9}", "dim")]
     if record.text_erased:
-        lines.append(Text("           what was said has been erased", "dim"))
+        lines.append(Text("           what was said has been erased"))
     lines += [_line(entry) for entry in record.timeline]
     return lines
 
@@ -67,8 +67,8 @@ def _line(entry: TimelineEntry) -> Text:
         line.append(f"{inert(entry.who):8}", "cyan" if entry.who == "caller" else "green")
         return _said(line, entry)
     who, style, words = _happened(entry)
-    line.append(f"{who:8}{inert(words)}", style)
-    return line
+    line.append(f"{who:8}", style)
+    return line.append(inert(words))
 
 
 def _happened(
@@ -92,16 +92,16 @@ def _happened(
             return "dial", "cyan", f"{entry.reason}{destination}: {entry.to_number}"
         case AgentSessionRecord():
             words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
-            return "call", "dim", words
+            return "call", "", words
         case TroubleRecord():
             parts = [entry.event, entry.leg or "", entry.code or "", entry.words]
             dropped = "" if entry.ms is None else f", {entry.ms} ms"
-            return "trouble", "yellow", f"{' '.join(filter(None, parts))}{dropped}"
+            return "trouble", STYLES["trouble"], f"{' '.join(filter(None, parts))}{dropped}"
         case TurnRecord():
-            return "answer", "dim", _latencies(entry)
+            return "answer", "", _latencies(entry)
         case EventRecord():
             fields = ", ".join(f"{name} {value}" for name, value in entry.fields.items())
-            return "call", "dim", entry.words or f"{entry.event} {fields}".rstrip()
+            return "call", "", entry.words or f"{entry.event} {fields}".rstrip()
 
 
 def _said(line: Text, said: UtteranceRecord) -> Text:
@@ -110,10 +110,10 @@ def _said(line: Text, said: UtteranceRecord) -> Text:
     if said.text != said.intended:
         begins = said.text and said.intended.startswith(said.text)
         rest = said.intended[len(said.text) :].strip() if begins else said.intended
-        line.append(f" ⟨not heard: {inert(rest)}⟩", "dim")
+        line.append(f" ⟨not heard: {inert(rest)}⟩")
     if said.interrupted:
         about = ", estimated" if said.estimated else ""
-        line.append(f" [cut after {said.heard_ms} ms{about}]", "yellow")
+        line.append(f" [cut after {said.heard_ms} ms{about}]", WARNING)
     return line
 
 

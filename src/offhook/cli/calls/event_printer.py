@@ -9,7 +9,7 @@ from rich.text import Text
 
 from offhook.events.describe import describe
 from offhook.events.types import EVENT_TYPES
-from offhook.observability.console_output import STYLES, inert, tell
+from offhook.observability.console_output import STYLES, WARNING, inert, tell
 
 
 class _Data(msgspec.Struct):
@@ -32,7 +32,7 @@ class EventPrinter:
             data = msgspec.json.decode(event.data, type=_Data)
         except msgspec.MsgspecError:
             # A gap, for example: the server no longer has the events in between.
-            self._aside.print(Text(inert(f"{event.event} {event.data}"), "yellow"), soft_wrap=True)
+            self._aside.print(Text(inert(f"{event.event} {event.data}"), WARNING), soft_wrap=True)
             return
         if self._as_json:
             line = {
@@ -51,11 +51,11 @@ class EventPrinter:
 
     def lost(self, why: str) -> None:
         """Print that the connection was lost."""
-        self._aside.print(Text(f"the server is gone ({inert(why)}); trying again", "yellow"))
+        self._aside.print(Text(f"the server is gone ({inert(why)}); trying again", WARNING))
 
     def connected(self, url: str) -> None:
         """Print that the server is connected."""
-        self._aside.print(Text(f"following {inert(url)}", "green"), soft_wrap=True)
+        self._aside.print(Text(f"following {inert(url)}"), soft_wrap=True)
 
 
 def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
@@ -68,4 +68,4 @@ def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
     except (KeyError, msgspec.ValidationError):
         return "", ", ".join(f"{field.rstrip('_')} {value}" for field, value in fields.items())
     told = tell(event)
-    return "dim" if told is None else STYLES[told[0]], describe(event, texts=True)
+    return "" if told is None else STYLES[told[0]], describe(event, texts=True)
