@@ -28,6 +28,9 @@ _FORMAT: Final = re.sub(r"@font-face \{\{.*?\n    \}\}\n", "", CONSOLE_SVG_FORMA
 _CLOCK: Final = re.compile(r"\x1b\[2m +\d+\.\d+ s  (?:\w{4}  )?\x1b\[0m")
 """The column of times, and of the last characters of a CallSid, which are others in every run."""
 
+_CURSOR: Final = re.compile(r"\x1b\[\?25[lh]")
+"""Sequences that hide and show the cursor, as of a spinner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -49,7 +52,12 @@ class Session:
                 [sys.executable, "-m", "offhook", *self.arguments],
                 cwd=folder,
                 env=environ
-                | {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"},
+                | {
+                    "FORCE_COLOR": "1",
+                    "COLUMNS": str(COLUMNS),
+                    "TERM": "xterm-256color",
+                    "TTY_INTERACTIVE": "0",
+                },
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -65,7 +73,7 @@ _TELLS: Final = re.compile(r"DEEPGRAM|TWILIO|OFFHOOK|NO_COLOR")
 
 def recorded(printed: str) -> str:
     """Return what a command printed without what differs between two runs."""
-    printed = _CLOCK.sub("", printed)
+    printed = _CURSOR.sub("", _CLOCK.sub("", printed))
     return "\n".join(line.rstrip() for line in printed.strip("\n").splitlines()) + "\n"
 
 

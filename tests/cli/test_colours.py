@@ -10,9 +10,7 @@ import offhook
 
 SRC = Path(offhook.__file__).parent
 
-ILLEGIBLE = re.compile(
-    r"^(?:bold )?(?:yellow|white|black|bright_\w+)$|\\[/?(?:yellow|bright_\w+)\\]"
-)
+ILLEGIBLE = re.compile(r"^(?:bold )?(?:yellow|white|black|bright_\w+)$|\[/?(?:yellow|bright_\w+)\]")
 """Colours that cannot be read on white or on black, as names of styles or in Rich's markup."""
 
 ESCAPE = re.compile(r"\x1b\[(?:\d+;)*(?:3[037]|9\d)m")

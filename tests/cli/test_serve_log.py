@@ -56,7 +56,7 @@ class Piped:
 
     def rows(self) -> list[str]:
         """The lines of a terminal, without colours."""
-        return re.sub(r"\x1b\[\d*m", "", self.said.decode()).splitlines()
+        return re.sub(r"\x1b\[[\d;]*m", "", self.said.decode()).splitlines()
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.said.splitlines()]
@@ -189,6 +189,7 @@ async def test_a_terminal_has_our_lines_alone_and_each_once(tmp_path: Path) -> N
         server.read_to_the_end()
     rows = server.rows()
     assert rows[0].startswith("Offhook ")
+    assert b"\x1b[32magent" in server.said
     # This first start has made the tables, and Alembic has told of it at INFO.
     assert [row for row in rows if row and not OUR_ROW.match(row)] == []
     for words in ("began, inbound", "the caller is on the line", "How can I help you today?"):

@@ -16,6 +16,7 @@ from tests.records.test_store import WALL, apply, began, ended, lines, rows
 
 from offhook.cli.calls.call_page import page
 from offhook.cli.calls.export import _csv, _jsonl
+from offhook.cli.calls.record_access import every
 from offhook.config import Prices, RetentionSettings
 from offhook.events import types as events
 from offhook.events.describe import describe
@@ -173,8 +174,9 @@ def test_export_has_every_event(engine: Engine) -> None:
     whole = [made(kind) for kind in EVENTS if kind is not events.CallBegan]
     call_with(engine, *whole)
     with engine.connect() as connection:
-        (line,) = _jsonl(connection, CallFilter(), "USD")
-        table = list(csv.DictReader(io.StringIO("".join(_csv(connection, CallFilter(), "USD")))))
+        (line,) = _jsonl(connection, every(connection, CallFilter()), "USD")
+        lines = "".join(_csv(every(connection, CallFilter()), "USD"))
+    table = list(csv.DictReader(io.StringIO(lines)))
     assert json.loads(line) == as_json(engine)
     entries = json.loads(line)["timeline"]
     folded = len(WITH.keys() - UNLISTED) + 1  # ours and Deepgram's times are one turn

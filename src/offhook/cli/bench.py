@@ -78,7 +78,7 @@ def bench(
     console = Console(stderr=True, highlight=False)
     with (
         Progress(
-            *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
+            *columns, console=console, refresh_per_second=2, disable=not console.is_interactive
         ) as progress,
         tempfile.TemporaryDirectory(prefix="offhook-bench-") as folder,
     ):

@@ -152,7 +152,7 @@ def _bar(console: Console) -> Bar:
         TextColumn("{task.description}"),
         Elapsed(),
     )
-    return Bar(*columns, console=console, disable=not console.is_terminal)
+    return Bar(*columns, console=console, disable=not console.is_interactive)
 
 
 def _summary(report: ListReport) -> str:

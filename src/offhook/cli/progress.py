@@ -56,7 +56,7 @@ def _display(*columns: ProgressColumn) -> Progress:
         Elapsed(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_interactive,
         # Standard output may be a file or a pipe, and gets what the command prints as it is.
         redirect_stdout=False,
     )

@@ -56,7 +56,7 @@ def shown(console: Console, count: int, column: RunningScenarios) -> Progress:
         Elapsed(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_interactive,
     )
     progress.add_task("calling", total=count)
     return progress

@@ -54,7 +54,7 @@ class Conversation:
 
         since = f"{call_event.at_ms / 1000:7.2f} s"
         at = since if self._time_of_day is None else self._time_of_day()
-        line = Text(f"{at}  {sid}  ", "dim")
+        line = Text().append(f"{at}  {sid}  ", "dim")
         line.append(f"{who:8}", STYLES[who])
         line.append(inert(words), "" if who in ("caller", "agent") else STYLES[who])
         self._console.print(line, soft_wrap=True)

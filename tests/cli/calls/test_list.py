@@ -7,6 +7,7 @@ import pytest
 from tests.cli.calls.conftest import offhook
 from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
 
+from offhook.events.types import Event
 from offhook.records import database
 
 
@@ -49,7 +50,10 @@ def test_long_names_take_more_lines(folder: Path) -> None:
     engine = database.open_engine(database.url_of(f"sqlite:///{data}/offhook.db"))
     agent = "the-front-desk-of-the-other-house"
     slug = "caller_leg_protocol_violation"
-    happened = [(0, began(agent=agent, direction="outbound")), (9, ended(9, slug, "caller"))]
+    happened: list[tuple[int, Event]] = [
+        (0, began(agent=agent, direction="outbound")),
+        (9, ended(9, slug, "caller")),
+    ]
     Filler(engine).call(sid_of(4), happened, BEGAN_MS + 86_400_000)
     engine.dispose()
     listed = offhook(folder, "calls", COLUMNS="80").stdout

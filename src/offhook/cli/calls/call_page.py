@@ -62,7 +62,7 @@ def _timeline(record: CallRecord) -> list[Text]:
 
 
 def _line(entry: TimelineEntry) -> Text:
-    line = Text(f"{entry.at_ms:>9}  ", "dim")
+    line = Text().append(f"{entry.at_ms:>9}  ", "dim")
     if isinstance(entry, UtteranceRecord):
         line.append(f"{inert(entry.who):8}", "cyan" if entry.who == "caller" else "green")
         return _said(line, entry)

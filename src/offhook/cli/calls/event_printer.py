@@ -44,7 +44,7 @@ class EventPrinter:
             print(msgspec.json.encode(line).decode(), flush=True)
             return
         style, words = _words(event.event, data.event)
-        line_ = Text(f"{data.at_ms:>9}  {inert(data.call_sid[-8:])}  ", "dim")
+        line_ = Text().append(f"{data.at_ms:>9}  {inert(data.call_sid[-8:])}  ", "dim")
         line_.append(inert(f"{event.event:18}"), style)
         line_.append(inert(words))
         self._console.print(line_, soft_wrap=True)

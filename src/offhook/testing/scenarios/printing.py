@@ -70,7 +70,7 @@ def show_voices(console: Console, synthesised: Mapping[str, str]) -> None:
 
 def _show_call(console: Console, call: CallResult) -> None:
     for one in call.lines():
-        line = Text(f"  {one.at:6.1f} s  ", "dim")
+        line = Text().append(f"  {one.at:6.1f} s  ", "dim")
         line.append(f"{one.who:7} ", _STYLES[one.who])
         line.append(inert(one.text))
         if one.remark:
