@@ -79,6 +79,11 @@ class Races:
             # The machine stood still for so long that Deepgram was not reached, or was lost.
             self.done[f"lost its agent: {self.whole.endings(sid)[0]}"] += 1
             return
+        if not left and self._was_cut(sid, streams):
+            if of_webhook:  # its caller may come back
+                await self._alike(sid, "/twilio/status", CallStatus="completed", CallDuration="3")
+            self.done["was cut by a machine that stood still"] += 1
+            return
         if len(left) != 1:
             self._fault(sid, f"{len(left)} of {len(streams)} streams are open")
             return
@@ -156,6 +161,13 @@ class Races:
             with contextlib.suppress(httpx2.TransportError, websocket.UnreachableError):
                 return await ask()
         return await ask()
+
+    def _was_cut(self, sid: str, streams: list[RawStream]) -> bool:
+        """Return True if one stream was taken, and cut because nobody answered its ping for 5 s."""
+        codes = [stream.closed.result().received for stream in streams]
+        broke = any(isinstance(event, StreamBroke) for event in self.whole.events(sid))
+        lost = "caller_leg_lost" in self.whole.endings(sid)
+        return codes.count(1008) == len(codes) - 1 and (broke or lost)
 
     def _fault(self, sid: str, what: str) -> None:
         self.wrong.append(f"{sid}: {what}")
