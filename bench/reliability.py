@@ -174,7 +174,7 @@ async def command(
         if process.returncode is None:
             process.terminate()
             await process.wait()
-    return Figure(last.removeprefix(IN_SHORT)[:FIGURE_MAX], code == 0)
+    return Figure(last.removeprefix(IN_SHORT).strip("= ")[:FIGURE_MAX], code == 0)
 
 
 def _can_run(arguments: Sequence[str]) -> bool:
