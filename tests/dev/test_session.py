@@ -1,5 +1,6 @@
 """offhook dev in this process: what interrupts it at each step leaves the number as it was."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from tests.dev import fake_cloudflared
 from tests.testing.twilio.doors import ACCOUNT
 from tests.testing.twilio.rig import DESK, Rig, rig
 
+from offhook.dev import session
 from offhook.dev.changed_files import ChangedFiles
 from offhook.dev.session import DevPlan, DevSession
 from offhook.dev.tunnels import Tunnel, find_program
@@ -134,6 +136,20 @@ async def test_interrupted_while_the_server_starts_it_leaves_the_number_as_it_wa
 async def test_a_server_that_does_not_start_ends_it(tmp_path: Path) -> None:
     async with dev(tmp_path, "raise SystemExit(3)") as it:
         assert await it.run() == 3
+
+
+async def test_a_silent_program_at_the_port_keeps_it_from_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ANSWER_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with dev(
+            tmp_path,
+            serve=lambda url: [sys.executable, "-S", "-c", "raise SystemExit(3)"],
+            address=silent.getsockname(),
+        ) as it:
+            async with asyncio.timeout(120):
+                assert await it.run() == 3
 
 
 async def test_a_tunnel_that_is_refused_ends_it_with_its_words(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ REOPEN_S: Final = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before each attempt to open a tunnel again; all further ones take the last."""
 
 ASK_S: Final = 0.1
+ANSWER_S: Final = 5.0
+"""Seconds that an answer may take: a stranger's program at the port may give none."""
 _UP: Final = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -319,17 +321,13 @@ class DevSession:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         host, port = self._plan.address
-        try:
-            reader, writer = await asyncio.open_connection(host, port, ssl=context)
-        except OSError:
-            return False
-        try:
-            writer.write(_UP)
-            return bool(await reader.read(1))
-        except OSError:
-            return False
-        finally:
-            writer.close()
+        with contextlib.suppress(OSError):  # so is a TimeoutError
+            async with asyncio.timeout(ANSWER_S):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context)
+                with contextlib.closing(writer):
+                    writer.write(_UP)
+                    return bool(await reader.read(1))
+        return False
 
     async def _stop_server(self) -> None:
         """Let the server's calls finish, and wait for its end."""
