@@ -7,12 +7,10 @@ from typing import Final
 
 from offhook.config import AppConfig
 from offhook.doctor.check import Check, bad, good, remark
+from offhook.numbers.routes import NumberRoute
 from offhook.twilio.rest import RestNumber
 
 NAME: Final = "Twilio numbers"
-
-VOICE: Final = "/twilio/voice"
-STATUS: Final = "/twilio/status"
 
 SHOWN_MAX: Final = 5
 """Numbers that are told of one by one when none of them calls this server."""
@@ -29,6 +27,11 @@ class _Here:
 
     origin: str
     takes_bins: bool
+
+    @property
+    def route(self) -> NumberRoute:
+        """The route of a number that this server answers."""
+        return NumberRoute.to(self.origin)
 
 
 def check_numbers(
@@ -53,7 +56,7 @@ def check_numbers(
     if len(checks) == 1:
         return checks
     fix = "Point one at it: offhook numbers set --number +…"
-    none = bad(NAME, f"none of the {len(numbers)} numbers calls {origin}{VOICE}", fix)
+    none = bad(NAME, f"none of the {len(numbers)} numbers calls {here.route.voice.url}", fix)
     return [none, *checks[:SHOWN_MAX]]
 
 
@@ -84,11 +87,11 @@ def _check(number: RestNumber, here: _Here) -> Check:
             return bad(name, "a TwiML Bin answers it, and twilio.bin is off", forced)
         reason = "a TwiML Bin answers it, which cannot be read from here"
         return remark(name, reason, f"Compare it: offhook twiml --public-url {here.origin}")
-    if url.partition("?")[0].partition("#")[0] != here.origin + VOICE:
-        return bad(name, f"its calls go to {_shown(url)}, not to {here.origin}{VOICE}", forced)
+    if url.partition("?")[0].partition("#")[0] != here.route.voice.url:
+        return bad(name, f"its calls go to {_shown(url)}, not to {here.route.voice.url}", forced)
     if number.voice_method not in (None, "POST"):
         return bad(name, f"its webhook is asked by {number.voice_method}, not by POST", forced)
-    if (number.status_callback or "").partition("#")[0] != here.origin + STATUS:
+    if (number.status_callback or "").partition("#")[0] != here.route.status.url:
         reason = "its calls come here; their last status does not, and neither do their costs"
         return remark(name, reason, forced if number.status_callback else fix)
     return good(name, "its calls come here, by POST")
