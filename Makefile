@@ -82,7 +82,8 @@ soak: setup
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
 	$(BIN)/python -m bench.hostile --rounds 20
 	$(BIN)/python bench/soak.py --calls 0
-	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py
+	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py \
+	    tests/call/test_machine.py tests/outbound/test_killed.py tests/records/test_killed.py
 	$(MAKE) fuzz
 	$(MAKE) deploy-test
 

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 import uvloop
 from tests import running, sweeper
+from tests.forms import LONG
 from tests.order import long_ones_first
 from tests.postgres import Postgres
 from tests.running import Progress, Run
@@ -19,7 +20,7 @@ LIMIT = pytest.StashKey[TimeLimit]()
 
 # Hypothesis fails an example that takes longer than 200 ms, which on a busy machine any can.
 hypothesis.settings.register_profile("offhook", deadline=None)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=10_000)  # of make soak
+hypothesis.settings.register_profile(LONG, deadline=None, max_examples=10_000)  # of make soak
 hypothesis.settings.load_profile("offhook")
 
 

@@ -34,6 +34,7 @@ from tests.call.playbook import (
     key,
     mark,
 )
+from tests.forms import sized
 
 from offhook.audio import FRAME_BYTES, SILENCE, TONE, milliseconds
 from offhook.call import requests
@@ -659,7 +660,9 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = pytest.mark.long(Conversation.TestCase)
-TestConversation.settings = settings(max_examples=500, stateful_step_count=50, deadline=None)
+TestConversation.settings = settings(
+    max_examples=sized(100, 5000), stateful_step_count=50, deadline=None
+)
 
 
 # --- what was once found -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.forms import sized
 
 from offhook.deepgram import messages
 from offhook.deepgram.messages import (
@@ -220,7 +221,7 @@ def fuzz(reader: Callable[[bytes], Any]) -> None:
     """Read a thousand of them; `make soak` has ten thousand read."""
 
     @settings(
-        max_examples=max(1000, settings().max_examples),
+        max_examples=sized(1000, 10_000),
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "what",
     [
-        ["kill", "--rounds", "2", "--calls", "20"],
-        ["operator", "--rounds", "3", "--calls", "20"],
-        ["outage", "--calls", "20"],
-        ["full-disk", "--calls", "20"],
+        ["kill", "--rounds", "2", "--calls", "10"],
+        ["operator", "--rounds", "3", "--calls", "10"],
+        ["outage", "--calls", "10"],
+        ["full-disk", "--calls", "10"],
     ],
     ids=lambda what: what[0],
 )

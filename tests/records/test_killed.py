@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from tests.forms import sized
 from tests.records.test_record import Calls
 from tests.records.test_store import rows
 from tests.waiting import wait_until
@@ -25,7 +26,7 @@ from offhook.records.follower import RecordFollower
 
 LIMIT = 10**9
 
-ROUNDS = 100
+ROUNDS = sized(20, 100)
 
 FORKING = """
 import os, sys, traceback
@@ -129,7 +130,7 @@ def sqlite_in(folder: Path) -> Engine:
 
 
 @pytest.mark.long
-def test_a_process_that_writes_is_killed_100_times(tmp_path: Path) -> None:
+def test_a_process_that_writes_is_killed_again_and_again(tmp_path: Path) -> None:
     """All that the kernel had is in the database afterwards, once; every call has its end."""
     root, chance = tmp_path / "journal", random.Random(1)
     kept: dict[str, int] = {}
@@ -154,7 +155,7 @@ def test_a_process_that_writes_is_killed_100_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_process_that_follows_is_killed_100_times_under_load(tmp_path: Path) -> None:
+def test_the_process_that_follows_is_killed_again_and_again(tmp_path: Path) -> None:
     """Nothing is missing, nothing is there twice, and the calls' process never waits."""
     root, chance = tmp_path / "journal", random.Random(2)
     engine = sqlite_in(tmp_path)
