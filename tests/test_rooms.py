@@ -34,6 +34,7 @@ ROOMS: Final = (
     "observability",
     "numbers",
     "records",
+    "users",
     "webhooks",
     "link",
     "api",

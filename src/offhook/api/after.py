@@ -6,10 +6,12 @@ from starlette.responses import Response
 
 from offhook.api.models import EraseResponse, ProblemResponse
 from offhook.api.operator import Operator
+from offhook.api.principal import needs
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
 from offhook.records import erasing, jobs, queries, tables
 from offhook.records.database import clock_ms
+from offhook.users.principal import Role
 
 
 def router(operator: Operator) -> APIRouter:
@@ -25,6 +27,7 @@ def router(operator: Operator) -> APIRouter:
         "/calls/{sid}",
         operation_id="eraseCall",
         summary="Erase a call",
+        dependencies=[needs(Role.ADMIN)],
         response_model=EraseResponse,
         responses={
             404: unknown,

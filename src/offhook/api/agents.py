@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from offhook.api.models import ProblemResponse, ReloadResponse
 from offhook.api.operator import Operator
+from offhook.api.principal import needs
+from offhook.users.principal import Role
 
 
 def router(operator: Operator) -> APIRouter:
@@ -14,6 +16,7 @@ def router(operator: Operator) -> APIRouter:
         "/agents/reload",
         operation_id="reloadAgents",
         summary="Read the agent files again",
+        dependencies=[needs(Role.ADMIN)],
         response_model=ReloadResponse,
         responses={
             409: {"model": ProblemResponse, "description": "These files need a restart."},

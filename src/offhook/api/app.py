@@ -23,6 +23,7 @@ from offhook.api.metrics_page import MetricsPage
 from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
 from offhook.api.paths import PREFIX, moved_to
+from offhook.api.principal import require_role
 from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
 from offhook.clock import LoopClock, wall_clock
@@ -43,7 +44,7 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
     401: {"model": ProblemResponse, "description": "The token is missing or wrong."},
     403: {
         "model": ProblemResponse,
-        "description": "The request comes from a page of another site.",
+        "description": "The request comes from a page of another site, or needs another role.",
     },
     413: {"model": ProblemResponse, "description": "The body is too long."},
     422: {"model": ProblemResponse, "description": "Something is asked that cannot be."},
@@ -122,7 +123,7 @@ def routes(operator: Operator) -> FastAPI:
             part.router(operator),
             prefix=PREFIX,
             responses=_EVERYWHERE,
-            dependencies=[Depends(bearer)],
+            dependencies=[Depends(bearer), Depends(require_role)],
         )
     return app
 

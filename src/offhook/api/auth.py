@@ -22,9 +22,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offhook.api.links import Links
+from offhook.api.principal import set_principal
 from offhook.api.problems import ApiError, response
 from offhook.clock import Clock
 from offhook.errors import UserError
+from offhook.users.principal import API_TOKEN, AUDIO_LINK, Principal
 from offhook.webhooks.auth import host_name
 
 _log: Final = logging.getLogger("offhook.api")
@@ -70,13 +72,14 @@ class OperatorAuth:
         """Answer one request."""
         if scope["type"] != "http":  # there are no WebSockets here
             return
-        refused = self._refuse(scope, Headers(scope=scope))
-        if refused is not None:
-            await response(refused)(scope, receive, _with_headers(send))
+        found = self._admit(scope, Headers(scope=scope))
+        if isinstance(found, ApiError):
+            await response(found)(scope, receive, _with_headers(send))
         else:
+            set_principal(scope, found)
             await self._operator(scope, receive, _with_headers(send))
 
-    def _refuse(self, scope: Scope, headers: Headers) -> ApiError | None:
+    def _admit(self, scope: Scope, headers: Headers) -> Principal | ApiError:
         if host_name(headers) not in self._hosts:
             return ApiError(
                 404,
@@ -97,7 +100,7 @@ class OperatorAuth:
                 ),
             )
         if self._links.opens(scope["method"], scope["path"], scope["query_string"]):
-            return None
+            return AUDIO_LINK
         given = _credentials(headers.get("authorization", ""), basic=scope["path"] in PAGES)
         if given is None and b"signature=" in scope["query_string"]:
             return ApiError(
@@ -135,7 +138,7 @@ class OperatorAuth:
                     "Send a short one, with Content-Length.",
                 ),
             )
-        return None
+        return API_TOKEN
 
     def _unauthorised(self, path: str, what: str) -> ApiError:
         scheme = "Basic" if path in PAGES else "Bearer"

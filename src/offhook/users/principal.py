@@ -1,0 +1,42 @@
+"""Who a request is from, and what they may do."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Role(Enum):
+    """What a user may do; each role includes those before it.
+
+    Roles have no order of their own, because a comparison of their names would be wrong: ask
+    `includes`.
+    """
+
+    VIEWER = "viewer"
+    """May read everything that is recorded, and follow live calls."""
+    OPERATOR = "operator"
+    """May act on calls, too: listen, talk, transfer, hang up, place calls."""
+    ADMIN = "admin"
+    """May do everything: users, erasing, reloading, the do-not-call list."""
+
+    def includes(self, other: "Role") -> bool:
+        """Return whether this role may do all that another one may do."""
+        return _ORDER.index(self) >= _ORDER.index(other)
+
+
+_ORDER: Final = tuple(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever a request is from: a user, or what else may ask, such as the API's token."""
+
+    name: str
+    role: Role
+
+
+API_TOKEN: Final = Principal("API token", Role.ADMIN)
+"""Whoever has the API's token. The space keeps its name from being a user's."""
+
+AUDIO_LINK: Final = Principal("link to a recording", Role.VIEWER)
+"""Whoever has a link to a recording, which opens that recording alone (api/links.py)."""
