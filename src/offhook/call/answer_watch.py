@@ -4,7 +4,7 @@ Deepgram can be silent without an Error: the model or the voice behind it hangs 
 stays open (deepgram.md §2.5). docs/design/recovery.md lists the silences that are none.
 """
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from offhook.call import agent_loss
 from offhook.call.agent_link import AgentLink
@@ -23,6 +23,10 @@ TRIES_NEXT: Final = frozenset({"THINK_REQUEST_FAILED", "SPEAK_REQUEST_FAILED"})
 
 ASIDE_LETTERS: Final = 12
 """Letters of a turn, said while the agent is heard, that need not be answered: "uh-huh"."""
+
+Step: TypeAlias = Literal["none", "asked", "replaced"]
+"""Last step against a silence. `asked`: this session was asked to say something, which then is no
+answer. `replaced`: a session was given up; until another one answers, its silence is not asked."""
 
 
 class AnswerWatch:
@@ -57,12 +61,9 @@ class AnswerWatch:
         """Functions that Deepgram itself calls, and that have no answer yet."""
         self._has_spoken_first = False
         """True if the agent had said something before it called its latest functions."""
-        self._has_asked = False
-        """True once this session was asked to say something, which then is no answer."""
+        self._step: Step = "none"
         self._has_words = False
-        """True once it has said other words since."""
-        self._has_replaced = False
-        """True once a session was given up, until another one answers."""
+        """True once the agent has said words that it was not asked for, since an answer is owed."""
         self._failure = ""
 
     # --- what is owed --------------------------------------------------------------------------
@@ -89,7 +90,7 @@ class AnswerWatch:
     def fail(self, error: deepgram.Error, now: float) -> None:
         """Count a failure to think, after which no answer will come, as the first silence."""
         if error.code == THINK_FAILED and self._link.is_ready:
-            if not self._has_asked:
+            if self._step != "asked":
                 self.expect(now)
                 self._wait_s = 0.0
             self._failure = error.code
@@ -151,13 +152,15 @@ class AnswerWatch:
     def meet(self) -> None:
         """Note that the agent has answered."""
         self._since = None
-        self._has_asked = self._has_replaced = False
+        self._step = "none"
         self._failure = ""
 
     def begin_talking(self) -> None:
         """Begin anew with another session; remember if the one before it was given up."""
         self._since = None
-        self._is_aside = self._has_asked = False
+        self._is_aside = False
+        if self._step == "asked":
+            self._step = "none"
         self._endpoints = 0
         self._failure = ""
 
@@ -187,18 +190,18 @@ class AnswerWatch:
         self.settle()
         if self._since is None:
             return
-        if self._has_asked or self._has_replaced:
-            self._since = None
-            again, self._has_replaced = not self._has_replaced, True
-            limit_s = self._state.settings.answer_s
-            loss = agent_loss.silent(limit_s, self._failure, is_first=again)
-            self._state.steps.lose_agent(loss, now)
-        else:
-            self._has_asked = True
+        if self._step == "none":
+            self._step = "asked"
             self.expect(now)
             words = self._state.phrases.one_moment
             message = deepgram.InjectAgentMessage(message=words, behavior="queue")
             self._pending.send(message, None, now)
+        else:
+            self._since = None
+            is_first, self._step = self._step == "asked", "replaced"
+            limit_s = self._state.settings.answer_s
+            loss = agent_loss.silent(limit_s, self._failure, is_first=is_first)
+            self._state.steps.lose_agent(loss, now)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class AnswerWatch:
         """Return whether audio has come that is not only what the agent was asked to say."""
         playback = self._turns.playback
         before = self._sent if playback.epoch == self._epoch else 0
-        return playback.sent > before and (self._has_words or not self._has_asked)
+        return playback.sent > before and (self._has_words or self._step != "asked")
 
 
 def _letters(text: str) -> str:
