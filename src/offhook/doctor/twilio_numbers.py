@@ -1,13 +1,12 @@
 """Checks of the account's numbers: do their calls come here, and by the right method."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from offhook.config import AppConfig
 from offhook.doctor.check import Check, bad, good, remark
-from offhook.numbers.routes import NumberRoute
+from offhook.numbers.routes import Answerer, NumberRoute
 from offhook.twilio.rest import RestNumber
 
 NAME: Final = "Twilio numbers"
@@ -16,9 +15,6 @@ SHOWN_MAX: Final = 5
 """Numbers that are told of one by one when none of them calls this server."""
 
 _BUY: Final = "Buy one in the Twilio Console: Phone Numbers, Buy a number."
-_STUDIO: Final = re.compile(r"https://webhooks\.twilio\.com/v1/Accounts/AC\w+/Flows/FW\w+")
-_BIN: Final = re.compile(r"https://handler\.twilio\.com/twiml/EH\w+")
-_DEMO: Final = re.compile(r"https://demo\.twilio\.com/.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +65,31 @@ def _line(line: str, number: RestNumber | None, here: _Here) -> Check:
 
 def _check(number: RestNumber, here: _Here) -> Check:
     """Return where a number's calls go (twilio.md §5.7)."""
-    name, url = number.phone_number, number.voice_url or ""
+    name, voice = number.phone_number, NumberRoute.of(number).voice
     fix = f"offhook numbers set --number {name}"
     forced = f"{fix} --force"  # something else answers it now
-    if number.trunk_sid:
-        return bad(name, "its calls go to a SIP trunk, and its webhook is ignored", forced)
-    if number.voice_application_sid:
-        return bad(name, "its calls go to a TwiML app, and its webhook is ignored", forced)
-    if not url:
-        return bad(name, "it has no webhook: every call fails at once", fix)
-    if _STUDIO.fullmatch(url):
-        return bad(name, "its calls go to a Studio flow", forced)
-    if _DEMO.fullmatch(url):
-        return bad(name, "its calls go to Twilio's demonstration", fix)
-    if _BIN.fullmatch(url):
-        if not here.takes_bins:
+    match voice.answerer:
+        case Answerer.TRUNK:
+            return bad(name, "its calls go to a SIP trunk, and its webhook is ignored", forced)
+        case Answerer.APP:
+            return bad(name, "its calls go to a TwiML app, and its webhook is ignored", forced)
+        case Answerer.NOTHING:
+            return bad(name, "it has no webhook: every call fails at once", fix)
+        case Answerer.STUDIO:
+            return bad(name, "its calls go to a Studio flow", forced)
+        case Answerer.DEMO:
+            return bad(name, "its calls go to Twilio's demonstration", fix)
+        case Answerer.BIN if not here.takes_bins:
             return bad(name, "a TwiML Bin answers it, and twilio.bin is off", forced)
-        reason = "a TwiML Bin answers it, which cannot be read from here"
-        return remark(name, reason, f"Compare it: offhook twiml --public-url {here.origin}")
+        case Answerer.BIN:
+            reason = "a TwiML Bin answers it, which cannot be read from here"
+            return remark(name, reason, f"Compare it: offhook twiml --public-url {here.origin}")
+        case Answerer.WEBHOOK | Answerer.NO_URL:
+            return _webhook(number, here, fix, forced)
+
+
+def _webhook(number: RestNumber, here: _Here, fix: str, forced: str) -> Check:
+    name, url = number.phone_number, number.voice_url or ""
     if url.partition("?")[0].partition("#")[0] != here.route.voice.url:
         return bad(name, f"its calls go to {_shown(url)}, not to {here.route.voice.url}", forced)
     if number.voice_method not in (None, "POST"):

@@ -5,6 +5,7 @@ four values are one route. The fallback URL is never read or changed.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import Enum, auto
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,8 +14,31 @@ import msgspec
 from offhook.text import urls
 from offhook.twilio.rest import RestNumber
 
-_DEMO_HOST: Final = "demo.twilio.com"
-"""Host of the voice URL with which Twilio sells a number."""
+_FLOWS: Final = "/Flows/"
+"""Part of a voice URL before the SID of the Studio flow."""
+
+
+class Answerer(Enum):
+    """What answers the calls of a number."""
+
+    NOTHING = auto()
+    DEMO = auto()
+    """Twilio's demonstration, with which Twilio sells a number."""
+    TRUNK = auto()
+    """A SIP trunk: the voice URL is ignored."""
+    APP = auto()
+    """A TwiML app: the voice URL is ignored."""
+    STUDIO = auto()
+    """A Studio flow."""
+    BIN = auto()
+    """A TwiML Bin."""
+    WEBHOOK = auto()
+    """A server, by its voice URL."""
+    NO_URL = auto()
+    """A voice URL that is none."""
+
+
+_HOSTS: Final = {"demo.twilio.com": Answerer.DEMO, "handler.twilio.com": Answerer.BIN}
 
 
 class VoiceRoute(msgspec.Struct, frozen=True):
@@ -24,6 +48,24 @@ class VoiceRoute(msgspec.Struct, frozen=True):
     method: str = "POST"
     application_sid: str = ""
     trunk_sid: str = ""
+
+    @property
+    def answerer(self) -> Answerer:
+        """What answers, told apart by Twilio's own hosts (twilio.md §5.7)."""
+        if self.trunk_sid:
+            return Answerer.TRUNK
+        if self.application_sid:
+            return Answerer.APP
+        if not self.url:
+            return Answerer.NOTHING
+        try:
+            parts = urlsplit(self.url)
+            host = parts.hostname or ""
+        except ValueError:
+            return Answerer.NO_URL
+        if host == "webhooks.twilio.com" and _FLOWS in parts.path:
+            return Answerer.STUDIO
+        return _HOSTS.get(host, Answerer.WEBHOOK)
 
 
 class StatusRoute(msgspec.Struct, frozen=True):
@@ -104,19 +146,19 @@ def answered_by(voice: VoiceRoute) -> str:
 
 
 def _voice_claim(voice: VoiceRoute) -> str | None:
-    if voice.trunk_sid:
-        return f"it belongs to the SIP trunk {voice.trunk_sid}"
-    if voice.application_sid:
-        return f"the TwiML app {voice.application_sid} answers its calls"
-    try:
-        parts = urlsplit(voice.url)
-        host = parts.hostname or ""
-    except ValueError:
-        return "a URL that is none answers its calls"
-    if not voice.url or host == _DEMO_HOST:
-        return None
-    if host == "webhooks.twilio.com" and "/Flows/" in parts.path:
-        return f"the Studio flow {parts.path.rpartition('/Flows/')[2]} answers its calls"
-    if host == "handler.twilio.com":
-        return "a TwiML Bin answers its calls"
-    return f"{urls.origin(voice.url)} answers its calls"
+    match voice.answerer:
+        case Answerer.NOTHING | Answerer.DEMO:
+            return None
+        case Answerer.TRUNK:
+            return f"it belongs to the SIP trunk {voice.trunk_sid}"
+        case Answerer.APP:
+            return f"the TwiML app {voice.application_sid} answers its calls"
+        case Answerer.STUDIO:
+            flow = urlsplit(voice.url).path.rpartition(_FLOWS)[2]
+            return f"the Studio flow {flow} answers its calls"
+        case Answerer.BIN:
+            return "a TwiML Bin answers its calls"
+        case Answerer.WEBHOOK:
+            return f"{urls.origin(voice.url)} answers its calls"
+        case Answerer.NO_URL:
+            return "a URL that is none answers its calls"
