@@ -141,7 +141,7 @@ class Document:
     def __init__(self, path: Path, text: str = "") -> None:
         self.path = path
         self.value: Any = None
-        self._text = text
+        self.text: Final = text
         self._values: dict[Loc, Place] = {(): Place(path, 1, 1)}
         self._keys: dict[Loc, Place] = {}
 
@@ -190,7 +190,7 @@ class Document:
     def place_within(self, loc: Iterable[str | int], part: str) -> Place:
         """Return where `part` of the text at `loc` is written, else where the text begins."""
         begin = self.place(loc)
-        lines = self._text.splitlines()[begin.line - 1 :]
+        lines = self.text.splitlines()[begin.line - 1 :]
         for number, line in enumerate(lines, begin.line):
             column = line.find(part, begin.column - 1 if number == begin.line else 0)
             if column >= 0:

@@ -9,7 +9,7 @@ from tests.api.desk import Desk, desk
 from offhook.api import auth
 from offhook.users.principal import Principal, Role
 
-ADMIN = {"eraseCall", "reloadAgents"}
+ADMIN = {"eraseCall", "reloadAgents", "tryFunction"}
 """Operations, by their ids, that an admin alone may do."""
 
 SID = "CA" + "0" * 32

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from offhook.link.agent_records import AgentFinding, AgentSummary
 from offhook.records.filters import FILTER_FIELDS, CallFilter
 from offhook.twilio.call_status import Status
 
@@ -161,6 +162,31 @@ class ReloadResponse(ApiModel):
     """Number of lines that they answer."""
     restart: list[str] = Field(examples=[["server.port"]])
     """Settings that have changed, and that only a restart applies."""
+
+
+class AgentsResponse(ApiModel):
+    """Agents that new calls get, by name."""
+
+    agents: list[AgentSummary]
+
+
+class CheckResponse(ApiModel):
+    """What `offhook check` says of the files as they are now."""
+
+    errors: int
+    """Number of findings that a reload would refuse, or that are probably misspelt names."""
+    findings: list[AgentFinding]
+
+
+class TryFunctionRequest(ApiModel):
+    """A function to run without a call."""
+
+    arguments: dict[str, Any] = Field(default={}, examples=[{"day": "saturday"}])
+    """Arguments, as an agent gives them."""
+    variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
+    """Variables of the call that the function is told of; else the defaults of the agent file."""
+    confirmed: bool = False
+    """True to run a function that cannot be taken back; without it such a one is refused."""
 
 
 class EraseResponse(ApiModel):

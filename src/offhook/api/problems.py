@@ -37,6 +37,12 @@ class ApiError(Exception):
 
 
 STATUS: Final = {
+    "E-AGENT-01": 404,
+    "E-AGENT-02": 404,
+    "E-AGENT-03": 409,  # to be confirmed
+    "E-AGENT-04": 503,
+    "E-AGENT-05": 503,
+    "E-AGENT-06": 503,
     "E-API-15": 500,  # a fault in the call process
     "E-CFG-07": 409,  # the files are right, but this server cannot use them
     "E-REC-05": 503,

@@ -40,6 +40,11 @@ class CurrentAgents:
         self._by_file |= config.agents
         self._by_name |= {agent.name: agent for agent in config.agents.values()}
 
+    @property
+    def config(self) -> Config:
+        """The configuration that was read last."""
+        return self._config
+
     def agent_for(self, number: str | None) -> Agent | None:
         """Return the agent that answers a called number, as Config.agent_for."""
         return self._config.agent_for(number)

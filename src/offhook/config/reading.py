@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -28,13 +28,13 @@ from offhook.config.app_reading import (
 from offhook.config.environment import read_environment, secret_of
 from offhook.errors import UserError
 from offhook.text import urls
-from offhook.yamlfile import Collected, Finding, InvalidFileError
+from offhook.yamlfile import Collected, Document, Finding, InvalidFileError
 
 if TYPE_CHECKING:  # its metadata takes its time
     from offhook.policy.dial_policy import DialRules
 
 
-def _unread() -> "Config":
+def _unread() -> Any:
     raise RuntimeError("this configuration was not read from files")
 
 
@@ -51,6 +51,9 @@ class Config(AppConfig):
     agents: Mapping[Path, Agent] = field(default_factory=dict)
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
 
+    documents: Mapping[Path, Document] = field(default_factory=dict, repr=False, compare=False)
+    """The agent files as they were read, by path. They may hold secrets."""
+
     lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """Values of the environment, by the names in the agents' `lookup.secret_env`."""
 
@@ -62,6 +65,9 @@ class Config(AppConfig):
 
     read_again: Callable[[], "Config"] = field(default=_unread, repr=False, compare=False)
     """Read the same files once more, with the same environment and command line."""
+
+    examine_again: "Callable[[], Examined]" = field(default=_unread, repr=False, compare=False)
+    """Examine the same files once more, likewise, which raises no mistake of the agent files."""
 
     def agent_for(self, number: str | None) -> Agent | None:
         """Return the agent that answers a called number; None for the number: it is not known.
@@ -180,11 +186,16 @@ def examine(
         """Read the same files with the same environment; a `partial` would show its secrets."""
         return load(path, given, overrides=overrides)
 
+    def examine_again() -> Examined:
+        """Examine the same files, likewise."""
+        return examine(path, given, overrides=overrides)
+
     config = Config(
         **vars(app),
         lines=lines,
         placers=tuple(agents[path].agent for path in placers),
         agents={path: read.agent for path, read in agents.items()},
+        documents={path: read.document for path, read in agents.items()},
         lookup_secrets={
             name: SecretStr(secret)
             for name in _lookup_secrets(lines)
@@ -193,6 +204,7 @@ def examine(
         remarks=(*remarks, *hours_remarks(agents, placers)),
         by_rest=rest,
         read_again=read_again,
+        examine_again=examine_again,
     )
     missing = rest if app.twilio.rest_account is None else ()
     return Examined(config, found, config.remarks, missing)

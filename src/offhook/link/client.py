@@ -12,10 +12,12 @@ import msgspec
 
 from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
+from offhook.link.agent_records import AgentDetails, AgentFinding, AgentSummary, TrialRequest
 from offhook.link.lines import LineConnection, adopt
 from offhook.link.messages import (
     LINE_MAX,
     CallProcessState,
+    CheckFiles,
     LinkOrder,
     NumberedOrder,
     NumberedReply,
@@ -23,10 +25,13 @@ from offhook.link.messages import (
     PerformOperation,
     Ping,
     PlaceCall,
+    ReadAgent,
+    ReadAgents,
     ReadCallState,
     ReadMetrics,
     ReadProcessState,
     ReloadAgents,
+    TryFunction,
     Withdraw,
     other_version,
 )
@@ -34,6 +39,7 @@ from offhook.link.process_files import live_processes
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, uncertain
 from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.tools.trials import FunctionTrial
 
 PATIENCE_S: Final = 5.0
 """Seconds after which a silent process is pinged; one that is silent for as long again is given up.
@@ -134,6 +140,30 @@ class CallProcess:
         report: ReloadReport = await self._ask(ReloadAgents(), RELOAD_S, ReloadReport)
         return report
 
+    async def check_files(self) -> list[AgentFinding]:
+        """Check the files as they are now; return what `offhook check` says of them."""
+        findings: list[AgentFinding]
+        findings = await self._ask(CheckFiles(), RELOAD_S, list[AgentFinding])
+        return findings
+
+    async def agents(self) -> list[AgentSummary]:
+        """Return the agents that new calls get."""
+        found: list[AgentSummary] = await self._ask(ReadAgents(), PERFORM_S, list[AgentSummary])
+        return found
+
+    async def agent(self, name: str) -> AgentDetails:
+        """Return all of one agent. Raises UserError as AgentDirectory.details does."""
+        found: AgentDetails = await self._ask(ReadAgent(name), PERFORM_S, AgentDetails)
+        return found
+
+    async def try_function(self, request: TrialRequest) -> FunctionTrial:
+        """Run a function without a call, as AgentDirectory.try_function.
+
+        Cancelled, it is stopped.
+        """
+        tried: FunctionTrial = await self._ask(TryFunction(request), PERFORM_S, FunctionTrial)
+        return tried
+
     async def _ask(self, order: LinkOrder, limit_s: float, kind: Any) -> Any:
         connection = await self._open()
         raw = await connection.ask(order, limit_s)
@@ -214,6 +244,10 @@ class CallProcesses:
     async def reload(self) -> ReloadReport:
         """Read the agent files again in every process; return the report of the newest."""
         return (await asyncio.gather(*(process.reload() for process in self._some())))[0]
+
+    def newest(self) -> CallProcess:
+        """Return the newest process, whose agents new calls get."""
+        return self._some()[0]
 
     def _some(self) -> list[CallProcess]:
         processes = self.live()

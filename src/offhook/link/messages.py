@@ -11,12 +11,13 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from offhook.errors import UserError
+from offhook.link.agent_records import TrialRequest
 from offhook.outbound.errors import TryLaterError, UncertainError
 from offhook.outbound.outbound_calls import OutboundRequest
 from offhook.tools.declare import ToolError
 
 LINE_MAX: Final = 4 * 1024 * 1024
-"""Bytes of a line. The longest is a page of metrics, of some 100 kB."""
+"""Bytes of a line. The longest is an agent with its file, of 2 MB at most (agent_directory.py)."""
 
 
 class PerformOperation(msgspec.Struct, tag="perform", frozen=True):
@@ -62,6 +63,26 @@ class ReloadAgents(msgspec.Struct, tag="reload", frozen=True):
     """Request to read the agent files again."""
 
 
+class CheckFiles(msgspec.Struct, tag="check", frozen=True):
+    """Request to check the configuration's files as they are now, which changes nothing."""
+
+
+class ReadAgents(msgspec.Struct, tag="agents", frozen=True):
+    """Request for the agents that new calls get."""
+
+
+class ReadAgent(msgspec.Struct, tag="agent", frozen=True):
+    """Request for all of one agent."""
+
+    name: str
+
+
+class TryFunction(msgspec.Struct, tag="try", frozen=True):
+    """Request to run a function of an agent without a call."""
+
+    request: TrialRequest
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Request for any reply, which shows that the process's event loop runs."""
 
@@ -77,6 +98,10 @@ LinkOrder: TypeAlias = (
     | ReadMetrics
     | ReadProcessState
     | ReloadAgents
+    | CheckFiles
+    | ReadAgents
+    | ReadAgent
+    | TryFunction
     | Ping
     | Withdraw
 )

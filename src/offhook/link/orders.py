@@ -1,7 +1,7 @@
 """What a call process does at each request of the operator's process."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pydantic
@@ -10,22 +10,29 @@ from offhook.calls.operations import OPERATIONS
 from offhook.calls.registry import CallRegistry
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
+from offhook.link.agent_directory import AgentDirectory
+from offhook.link.agent_records import AgentFinding
 from offhook.link.messages import (
     CallProcessState,
+    CheckFiles,
     LinkOrder,
     PerformedOperation,
     PerformOperation,
     Ping,
     PlaceCall,
+    ReadAgent,
+    ReadAgents,
     ReadCallState,
     ReadMetrics,
     ReadProcessState,
     ReloadAgents,
+    TryFunction,
     Withdraw,
     other_version,
 )
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
+from offhook.yamlfile import Finding
 
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
 
@@ -40,6 +47,8 @@ class LinkOrders:
         metrics: Its metrics.
         failing: Returns the parts that do not work, each with its state.
         reload: Reads the agent files again, and returns a report.
+        check: Checks the files as they are now, and returns every finding.
+        agents: Tells of the agents, and tries their functions.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class LinkOrders:
         *,
         failing: Callable[[], Mapping[str, str]],
         reload: Callable[[], Awaitable[ReloadReport]],
+        check: Callable[[], Awaitable[Sequence[Finding]]],
+        agents: AgentDirectory,
     ) -> None:
         self._config = config
         self._calls = calls
@@ -58,6 +69,8 @@ class LinkOrders:
         self._metrics = metrics
         self._failing = failing
         self._reload = reload
+        self._check = check
+        self._agents = agents
 
     async def obey(self, order: LinkOrder) -> Any:
         """Return the result of a request. Raises UserError or ToolError for one that fails."""
@@ -79,6 +92,14 @@ class LinkOrders:
                 )
             case ReloadAgents():
                 return await self._reload()
+            case CheckFiles():
+                return [AgentFinding.of(finding) for finding in await self._check()]
+            case ReadAgents():
+                return self._agents.summaries()
+            case ReadAgent(name):
+                return await self._agents.details(name)
+            case TryFunction(request):
+                return await self._agents.try_function(request)
             case Ping() | Withdraw():
                 return None
 

@@ -1,6 +1,6 @@
 """Composition of a server: builds its parts in the order of their dependencies."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -15,12 +15,12 @@ from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, wall_clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
-from offhook.config.current_agents import ReloadReport
 from offhook.config.prices import cost_micros
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.journal.keeper import EventJournal
+from offhook.link.agent_directory import AgentDirectory
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
@@ -33,6 +33,7 @@ from offhook.redaction.redactor import redacting
 from offhook.serving.reloading import AgentReloader
 from offhook.tools.processes import ToolProcesses
 from offhook.tools.runner import Runner
+from offhook.tools.trials import FunctionTrials
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks.pending_streams import PendingStreams
@@ -75,7 +76,8 @@ class ServerParts:
     placing: OutboundCalls | None
     watchdog: Watchdog
     processes: ToolProcesses
-    reload: Callable[[], Awaitable[ReloadReport]]
+    reloader: AgentReloader
+    directory: AgentDirectory
 
 
 def compose_server(
@@ -190,7 +192,8 @@ def compose_server(
 
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
-    return ServerParts(calls, webhooks, placing, watchdog, runner.processes, reloader.reload)
+    directory = AgentDirectory(calls.agents, FunctionTrials(runner, clock), reloader.threads)
+    return ServerParts(calls, webhooks, placing, watchdog, runner.processes, reloader, directory)
 
 
 def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> InboundPolicy:

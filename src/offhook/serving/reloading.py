@@ -2,16 +2,25 @@
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from offhook.config import Config
 from offhook.config.agents import dialling_rules
 from offhook.config.current_agents import CurrentAgents, ReloadReport, check_reload
+from offhook.config.reading import Examined
+from offhook.errors import UserError
 from offhook.policy.dial_policy import DialPolicy
 from offhook.policy.inbound_policy import InboundPolicy
-from offhook.tools.threads import Threads
+from offhook.tools.threads import NoThreadError, Threads
+from offhook.yamlfile import Collected, Finding
 
 _log: Final = logging.getLogger("offhook.server")
+
+READ_S: Final = 40.0
+"""Seconds that reading all files may take: those of functions are Python that runs."""
+
+_T = TypeVar("_T")
 
 
 class AgentReloader:
@@ -43,7 +52,7 @@ class AgentReloader:
     async def reload(self) -> ReloadReport:
         """Use the files as they are now. Raises UserError as `load` and `check_reload` do."""
         async with self._reloading:
-            config: Config = await self.threads.run("agent files", self._started.read_again)
+            config: Config = await self._read(self._started.read_again)
             check_reload(self._started, config, is_recording=self._is_recording)
             self._agents.use(config)
             # Countries of the lines are those that may be dialled, unless `dialling` names some.
@@ -57,3 +66,32 @@ class AgentReloader:
         if report.restart:
             _log.warning("only a restart applies: %s", ", ".join(report.restart))
         return report
+
+    async def check(self) -> list[Finding]:
+        """Return what `offhook check` says of the files as they are now, which changes nothing.
+
+        Raises UserError E-AGENT-06 when a file hangs.
+        """
+
+        def examined() -> list[Finding]:
+            found = Collected()
+            read: Examined | None = found.attempt(self._started.examine_again)
+            if read is None:
+                return found.findings
+            return [*read.found.findings, *read.by_rest, *read.remarks]
+
+        return await self._read(examined)
+
+    async def _read(self, work: Callable[[], _T]) -> _T:
+        """Read files in a thread. Raises UserError E-AGENT-06 when that takes too long."""
+        try:
+            async with asyncio.timeout(READ_S):
+                read: _T = await self.threads.run("agent files", work)
+                return read
+        except (TimeoutError, NoThreadError):
+            raise UserError(
+                "E-AGENT-06",
+                f"The files were not read within {READ_S:g} s, and nothing has changed: a file of"
+                " functions hangs while it is loaded.",
+                "See in the log at which line it is, and correct that file.",
+            ) from None

@@ -181,7 +181,9 @@ class Server:
             parts.placing,
             self.metrics,
             failing=self.failing,
-            reload=parts.reload,
+            reload=parts.reloader.reload,
+            check=parts.reloader.check,
+            agents=parts.directory,
         )
         link = LinkServer(orders, tasks)
         try:

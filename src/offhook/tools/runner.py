@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
-from offhook.call.phrases import Phrases, fill
+from offhook.call.phrases import fill
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import FunctionOutcome
 from offhook.tools.declare import Call, ToolArgumentsError, ToolError
@@ -90,7 +90,11 @@ class Runner:
 
 
 class CallTools:
-    """The tools of one call: a session.Tools."""
+    """The tools of one call: a session.Tools.
+
+    Attributes:
+        fault: The last exception that a function raised, with file and line; no agent is told it.
+    """
 
     def __init__(self, runner: Runner, toolbox: Toolbox, call: Call) -> None:
         self._runner = runner
@@ -98,6 +102,7 @@ class CallTools:
         self._call = call
         self._runs: dict[str, ToolRun] = {}
         self._first: Final = call._once
+        self.fault = ""
 
     def run(self, call_id: str, name: str, arguments: str, told: Callable[[Told], None]) -> None:
         """Start a function; `told` gets its end, and its beginning if it cannot be taken back.
@@ -156,7 +161,7 @@ class CallTools:
                 return await self._only_once(run, tool, function, canonical)
             return await self._result(run, tool, function), "answered"
         except ToolProcessDiedError as died:
-            return _died(tool, died, phrases)
+            return self._died(tool, died)
         except (ToolArgumentsError, ToolError) as told:
             return _error(str(told)), "failed"
         except NoThreadError:
@@ -164,11 +169,10 @@ class CallTools:
         except asyncio.CancelledError as error:
             if run.task.cancelling():
                 raise
-            return _failed(
-                tool, error, phrases
-            )  # something that the function waited for was cancelled
+            # Something that the function waited for was cancelled.
+            return self._failed(tool, error)
         except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - user code
-            return _failed(tool, error, phrases)
+            return self._failed(tool, error)
 
     async def _only_once(
         self, run: ToolRun, tool: AnyTool, function: Callable[[], Any], canonical: str
@@ -188,7 +192,7 @@ class CallTools:
         except ToolProcessDiedError as died:
             if not died.has_begun:
                 del self._first[key]
-            answer = _died(tool, died, self._call._phrases)
+            answer = self._died(tool, died)
         except BaseException as error:
             # The agent may try again; a repeat that waits for this run is told that it failed.
             del self._first[key]
@@ -233,6 +237,25 @@ class CallTools:
             job.call_off()
         return text
 
+    def _died(self, tool: AnyTool, died: ToolProcessDiedError) -> _Answer:
+        phrases = self._call._phrases
+        self.fault = f"its process has ended, with the exit code {died.code}"
+        _log.error(
+            "the process of the tool %s has ended, with the exit code %d", tool.name, died.code
+        )
+        if tool.irreversible and died.has_begun:
+            return _error(phrases.outcome_unknown), "outcome_unknown"
+        return _error(phrases.function_failed), "failed"
+
+    def _failed(self, tool: AnyTool, error: BaseException) -> _Answer:
+        # The error's message may hold what was said, so only its kind and line are told.
+        kind, where = type(error).__name__, place_of(error, tool.file)
+        if isinstance(error, RaisedInProcessError):
+            kind, where = error.kind, error.where
+        self.fault = f"{kind} at {where}"
+        _log.error("the tool %s raised %s at %s", tool.name, kind, where)
+        return _error(self._call._phrases.function_failed), "failed"
+
 
 def _unless_awaited(result: Any) -> Any:
     """Return a result as text, in the thread of the function, since that may run user code."""
@@ -247,19 +270,3 @@ def _name_unstoppable(run: ToolRun) -> None:
 
 def _error(words: str) -> str:
     return as_text(json.dumps({"error": words}, ensure_ascii=False))
-
-
-def _died(tool: AnyTool, died: ToolProcessDiedError, phrases: Phrases) -> _Answer:
-    _log.error("the process of the tool %s has ended, with the exit code %d", tool.name, died.code)
-    if tool.irreversible and died.has_begun:
-        return _error(phrases.outcome_unknown), "outcome_unknown"
-    return _error(phrases.function_failed), "failed"
-
-
-def _failed(tool: AnyTool, error: BaseException, phrases: Phrases) -> _Answer:
-    # The error's message may hold what was said, so only its kind and line are logged.
-    kind, where = type(error).__name__, place_of(error, tool.file)
-    if isinstance(error, RaisedInProcessError):
-        kind, where = error.kind, error.where
-    _log.error("the tool %s raised %s at %s", tool.name, kind, where)
-    return _error(phrases.function_failed), "failed"
