@@ -17,6 +17,7 @@ help:
 	@echo "make deploy-test  docs/deploy.md as it is written, and calls through nginx and HAProxy; needs root"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
+	@echo "make console      build the console's page of web/ into the package"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make pictures     draw the pictures of the documentation"
 	@echo "make licences     write the tables of docs/licences.md from what is installed here"
@@ -102,6 +103,11 @@ fuzz: setup
 pages: setup
 	$(BIN)/python -m scripts.write_pages
 
+# The console's page, of web/, with a Node of its own where the machine has none.
+.PHONY: console
+console: setup
+	$(BIN)/python -m scripts.build_console
+
 docs: setup
 	$(BIN)/python -m mkdocs build --strict
 	@echo "open site/index.html"
@@ -119,6 +125,7 @@ lock: $(UV)
 	$(UV) export --quiet --extra local --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
 	$(UV) export --quiet --extra ears --no-dev --no-emit-project --no-header --format requirements-txt \
 	    | scripts/only-new requirements/dev.txt > requirements/ears.txt
+	$(UV) export --quiet --only-group node --no-emit-project --no-header --format requirements-txt -o requirements/node.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
 	$(UV) export --quiet --no-dev --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/install.txt
 	$(UV) export --quiet --only-group build --no-emit-project --no-header --format requirements-txt -o requirements/build.txt

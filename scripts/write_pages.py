@@ -4,7 +4,8 @@
 docs/cli.md from the commands of Typer; docs/rest.md from the OpenAPI document of the API;
 docs/events.md from events/types.py; docs/design/call-tables.md from call/phases.py and
 call/handlers.py; the table in docs/metrics.md and docs/grafana-dashboard.json from
-observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py.
+observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py;
+web/src/events.ts from events/types.py.
 """
 
 import inspect
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from scripts.pages import cli, rest
+from scripts.pages import cli, rest, typescript
 
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram
@@ -24,7 +25,8 @@ from offhook.events import types as events
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
 from offhook.tools import Call
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
 METRICS: Final = DOCS / "metrics.md"
 CONTROL: Final = DOCS / "control.md"
 OPERATIONS_TABLE: Final = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -53,6 +55,7 @@ def pages() -> dict[Path, str]:
         DOCS / "events.md": events_page(),
         DOCS / "design" / "call-tables.md": call_page(),
         METRICS: table,
+        ROOT / "web" / "src" / "events.ts": typescript.page(),
         DOCS / "grafana-dashboard.json": json.dumps(dashboard(), indent=1) + "\n",
     }
 

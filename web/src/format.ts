@@ -1,0 +1,74 @@
+/** Times, lengths and numbers as the console writes them. */
+
+/** Return a length as m:ss, or h:mm:ss from an hour on. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const h = Math.floor(seconds / 3600);
+  const m = Math.floor((seconds % 3600) / 60);
+  const s = String(seconds % 60).padStart(2, "0");
+  return h ? `${h}:${String(m).padStart(2, "0")}:${s}` : `${m}:${s}`;
+}
+
+/** Return a short time, such as a latency: 840 ms, 1.2 s. */
+export function millis(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** Return a length in words, for screen readers: "2 minutes 5 seconds". */
+export function spoken(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const parts: string[] = [];
+  const add = (count: number, unit: string) => {
+    if (count) parts.push(`${count} ${unit}${count === 1 ? "" : "s"}`);
+  };
+  add(Math.floor(seconds / 3600), "hour");
+  add(Math.floor((seconds % 3600) / 60), "minute");
+  add(seconds % 60, "second");
+  return parts.join(" ") || "0 seconds";
+}
+
+const SAME_DAY = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const OTHER_DAY = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+/** Return a moment: the time alone if it is today. */
+export function moment(at: number | Date, now: number = Date.now()): string {
+  const date = new Date(at);
+  const today = date.toDateString() === new Date(now).toDateString();
+  return (today ? SAME_DAY : OTHER_DAY).format(date);
+}
+
+/** Return a moment with everything, for a tooltip. */
+export function exactMoment(at: number | Date): string {
+  return EXACT.format(new Date(at));
+}
+
+const COUNT = new Intl.NumberFormat();
+export function count(n: number): string {
+  return COUNT.format(n);
+}
+
+/** Return "1 call" or "2 calls". */
+export function plural(n: number, one: string, many: string = `${one}s`): string {
+  return `${count(n)} ${n === 1 ? one : many}`;
+}
+
+/** Return an amount in US dollars; small ones with as many digits as they need. */
+export function dollars(amount: number): string {
+  const digits = amount !== 0 && Math.abs(amount) < 0.1 ? 4 : 2;
+  return `$${amount.toFixed(digits)}`;
+}
+
+export function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(ratio < 0.1 ? 1 : 0)} %`;
+}
+
+/** Return a slug or an outcome as words. */
+export function words(slug: string): string {
+  return slug.replaceAll("_", " ").replaceAll("-", " ");
+}

@@ -1,0 +1,194 @@
+/**
+ * Live calls: a snapshot first, then every event, over one stream for the whole page.
+ *
+ * `calls` are the live calls by CallSid, `connection` is the stream's state. A view that needs each
+ * event of a call uses `onEvent`. After a break the stream resumes behind the last event; where the
+ * server has dropped that, or was restarted, the snapshot is taken again (`onRefresh`).
+ */
+import { computed, signal } from "@preact/signals";
+import { address, get, open, Problem, problemOf } from "./api";
+import type { Event } from "./events";
+import { after } from "./live-calls";
+import { sentEvents } from "./sse";
+
+export type Speaker = "caller" | "agent" | "nobody";
+
+/** A live call, as the server's snapshot has it; events change it (live-calls.ts). */
+export interface LiveCall {
+  call_sid: string;
+  agent: string;
+  tier: string;
+  direction: "inbound" | "outbound";
+  by: string;
+  from: string;
+  to: string;
+  /** Milliseconds since 1970. */
+  began_ms: number;
+  speaking: Speaker;
+  last_words: { who: string; text: string } | null;
+  /** Latency of the last turn, in ms. */
+  turn_ms: number | null;
+  turns: number;
+  interruptions: number;
+  functions: number;
+  /** What is wrong with the call now, in words. */
+  trouble: string | null;
+  agent_state: string;
+  caller_state: string;
+  taken_by: string | null;
+  listeners: string[];
+}
+
+interface Snapshot {
+  last_event_id: string;
+  calls: LiveCall[];
+}
+
+/** An event of a call. Switch on `type`; the fields are those of docs/events.md. */
+export type LiveEvent = { id: string; callSid: string; atMs: number } & Event;
+
+export type Connection =
+  | { kind: "connecting" }
+  | { kind: "open" }
+  /** The stream broke `since`, in ms since 1970; it is tried again at `next`. */
+  | { kind: "lost"; since: number; next: number; problem: Problem };
+
+export const connection = signal<Connection>({ kind: "connecting" });
+export const calls = signal<ReadonlyMap<string, LiveCall>>(new Map());
+
+/** The live calls, those with trouble first, then the longest first. */
+export const sorted = computed(() =>
+  [...calls.value.values()].sort(
+    (a, b) => Number(b.trouble !== null) - Number(a.trouble !== null) || a.began_ms - b.began_ms,
+  ),
+);
+
+type Listener = (event: LiveEvent) => void;
+const listeners = new Set<Listener>();
+const refreshed = new Set<() => void>();
+
+/** Call `listener` with each event of every call. Returns what ends that. */
+export function onEvent(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
+
+/** Call `act` after events were lost: what a view has gathered from events must be loaded again. */
+export function onRefresh(act: () => void): () => void {
+  refreshed.add(act);
+  return () => void refreshed.delete(act);
+}
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 10_000;
+
+/** The stream must show a sign of life, an event or a comment every 15 s, within this time. */
+const SILENCE_MAX_MS = 40_000;
+
+let running: AbortController | null = null;
+let wake: () => void = () => {};
+
+/** Follow the live calls until `stopFollowing`. The shell does it while somebody is signed in. */
+export function startFollowing(): void {
+  if (running) return;
+  running = new AbortController();
+  void follow(running.signal);
+}
+
+export function stopFollowing(): void {
+  running?.abort();
+  running = null;
+  calls.value = new Map();
+  connection.value = { kind: "connecting" };
+}
+
+/** Try to connect now, without waiting for the next attempt. */
+export function reconnect(): void {
+  wake();
+}
+
+async function follow(aborted: AbortSignal): Promise<void> {
+  let lastId: string | null = null;
+  let failures = 0;
+  let since = 0;
+  while (!aborted.aborted) {
+    try {
+      if (lastId === null) lastId = await refresh(aborted, failures > 0);
+      for await (const id of stream(lastId, aborted)) {
+        failures = 0;
+        if (connection.value.kind !== "open") connection.value = { kind: "open" };
+        if (id === null) {
+          lastId = null;
+          break; // events were lost
+        }
+        if (id) lastId = id;
+      }
+      if (lastId === null) continue;
+      throw new Problem("The server ended the live stream.", "Wait: it is tried again.", "", 0);
+    } catch (error) {
+      if (aborted.aborted) return;
+      const problem = problemOf(error);
+      if (problem.status === 401) return; // the sign-in page follows
+      since = failures === 0 ? Date.now() : since;
+      const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures) * (0.75 + Math.random() / 2);
+      failures += 1;
+      connection.value = { kind: "lost", since, next: Date.now() + wait, problem };
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, wait);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+}
+
+async function refresh(aborted: AbortSignal, again: boolean): Promise<string> {
+  const snapshot = await get<Snapshot>("/live/snapshot", {}, aborted);
+  calls.value = new Map(snapshot.calls.map((call) => [call.call_sid, call]));
+  if (again) for (const act of refreshed) act();
+  return snapshot.last_event_id;
+}
+
+/** Read the stream from behind `lastId`. Yields the id of each block; null when events were lost. */
+async function* stream(lastId: string, aborted: AbortSignal): AsyncGenerator<string | null> {
+  const silence = new AbortController();
+  let timer = 0;
+  const alive = () => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => silence.abort(), SILENCE_MAX_MS);
+  };
+  alive();
+  try {
+    const until = AbortSignal.any([aborted, silence.signal]);
+    const response = await open("GET", address("/live", { after: lastId }), undefined, until);
+    if (!response.body) throw new Problem("The live stream is empty.", "Load the page again.", "", 0);
+    for await (const sent of sentEvents(response.body)) {
+      alive();
+      if (sent.name === "gap") yield null;
+      else if (sent.data) take(sent.id, sent.name, sent.data);
+      yield sent.id;
+    }
+  } catch (error) {
+    if (silence.signal.aborted && !aborted.aborted) {
+      throw new Problem("The server has been silent for 40 s.", "Wait: it is tried again.", "", 0);
+    }
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function take(id: string, type: string, data: string): void {
+  const { call_sid, at_ms, event } = JSON.parse(data) as {
+    call_sid: string;
+    at_ms: number;
+    event: object;
+  };
+  // The server declares the events; events.ts is made from that declaration.
+  const taken = { id, callSid: call_sid, atMs: at_ms, type, ...event } as LiveEvent;
+  const changed = after(calls.value, taken, Date.now());
+  if (changed) calls.value = changed;
+  for (const listener of listeners) listener(taken);
+}
