@@ -26,16 +26,36 @@ LEFT_0003 = (
     "INSERT INTO messages (call_sid, line, at_ms, from_name, number, text)"
     " VALUES ('CA1', 9, 950, 'Ada', '', 'Call.')"
 )
+CALL_0008 = (
+    "INSERT INTO calls (sid, account_sid, agent, direction, came_by, from_number, to_number,"
+    " variables, journal, started_ms, duration_ms, slug, agent_ms, tier, text_erased, turns)"
+    " VALUES ('CA1', 'AC1', 'desk', 'inbound', 'webhook', '+15550100142', '+15550100100', '{}',"
+    " 'j', 1795000000000, 1000, 'caller_hung_up', 800, 'standard', FALSE, 1)"
+)
+SAID_0008 = (
+    "INSERT INTO utterances (call_sid, line, who, text)"
+    " VALUES ('CA1', 8, 'caller', 'A table for two.')"
+)
+EVENTS_0008 = (
+    "INSERT INTO events (call_sid, line, at_ms, wall_ms, kind, body) VALUES"
+    " ('CA1', 7, 0, 0, 'CallBegan', '{}'), ('CA1', 8, 900, 0, 'CallerSaid', '{}'),"
+    " ('CA1', 9, 950, 0, 'MessageTaken', '{}')"
+)
+
+
+def rows_of(version: str) -> list[str]:
+    """The statements that fill a database of that version with one call."""
+    if version >= "0008":
+        return [CALL_0008, SAID_0008, EVENTS_0008]
+    return [CALL_0001, SAID_0001, *([LEFT_0003] if version >= "0003" else [])]
 
 
 @pytest.mark.parametrize("version", database.revisions()[:-1])
 def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) -> None:
     database.migrate(empty, version)
     with empty.begin() as connection:
-        connection.execute(text(CALL_0001))
-        connection.execute(text(SAID_0001))
-        if version >= "0003":
-            connection.execute(text(LEFT_0003))
+        for statement in rows_of(version):
+            connection.execute(text(statement))
     assert database.upgrade(empty) == (version, database.HEAD)
     with empty.connect() as connection:
         row = connection.execute(text("SELECT sid, turns, slug FROM calls")).one()

@@ -1,9 +1,10 @@
 """The environment: the process's variables over those of .env, and what they set.
 
 Secrets have variables of their own, and may be in files that `NAME_FILE` names. Every other key of
-offhook.yaml has the variable that pydantic-settings gives it: OFFHOOK_SERVER__PUBLIC_URL.
+offhook.yaml has a variable of the same steps: OFFHOOK_SERVER__PUBLIC_URL.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -132,20 +133,27 @@ def _value(env: Mapping[str, str], name: str, loc: Loc) -> Any:
 
     Raises ValueError when it must be JSON and is not. A key that is not known has its text.
     """
-    # Nothing is imported where no variable is set.
-    from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+    from offhook.config.schema import app_schema  # slow, and few variables are set
 
-    class Keys(AppConfigFile, BaseSettings):
-        model_config = SettingsConfigDict(defer_build=True)  # it is asked for its fields alone
-
-    source = EnvSettingsSource(Keys, env_prefix=PREFIX, env_nested_delimiter=DELIMITER)
-    source.env_vars = {name.lower(): env[name]}
+    schema = app_schema()
+    kinds = _kinds(schema, schema["$defs"], loc)
+    if kinds.isdisjoint(("array", "object")):
+        return env[name]
     try:
-        value: Any = source()
-    except SettingsError:
-        raise ValueError from None
-    for step in loc:
-        if not isinstance(value, dict) or step not in value:
+        return json.loads(env[name])
+    except ValueError:
+        if "string" in kinds:
             return env[name]
-        value = value[step]
-    return value
+        raise
+
+
+def _kinds(schema: Mapping[str, Any], definitions: Mapping[str, Any], loc: Loc) -> set[str]:
+    """Return the JSON types that the value of a key may have; none for an unknown key."""
+    if "$ref" in schema:
+        return _kinds(definitions[schema["$ref"].rpartition("/")[2]], definitions, loc)
+    several = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    found = set().union(*(_kinds(each, definitions, loc) for each in several))
+    if not loc:
+        return found | {schema.get("type", "")}
+    below = schema.get("properties", {}).get(loc[0], schema.get("additionalProperties"))
+    return found | _kinds(below, definitions, loc[1:]) if isinstance(below, dict) else found

@@ -1,4 +1,4 @@
-"""The tables of the record. `migrations/` makes them; a test holds the two equal.
+"""The tables of the database. `migrations/` makes them; a test holds the two equal.
 
 `events` has every event of every call. `calls` sums a call up, for lists and totals; `utterances`
 holds what was heard, for the search of texts. Both derive from events, in the same transaction.
@@ -158,6 +158,47 @@ applied: Final = Table(
     Column("process", String(32), primary_key=True),
     Column("line", BigInteger, nullable=False),  # the last line of its journal that is in here
 )
+
+
+# People who may sign in, and what they have signed in with: users/. Keys are hashes of secrets.
+users: Final = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("password_hash", Text, nullable=False),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    # None: of a sign-in link
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE")),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+Index("sessions_by_user", sessions.c.user_name)
+
+sign_in_links: Final = Table(
+    "sign_in_links",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+# Who did what (users/audit.py). It outlives the calls and users that it names.
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("what", String(64), nullable=False),
+    Column("about", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+)
+Index("audit_by_time", audit.c.at_ms)
 
 
 def of_calls() -> list[tuple[Table, Column[str]]]:

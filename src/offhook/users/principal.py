@@ -38,5 +38,8 @@ class Principal:
 API_TOKEN: Final = Principal("API token", Role.ADMIN)
 """Whoever has the API's token. The space keeps its name from being a user's."""
 
+SIGN_IN_LINK: Final = Principal("sign-in link", Role.ADMIN)
+"""Whoever has signed in by a link that the server has printed."""
+
 AUDIO_LINK: Final = Principal("link to a recording", Role.VIEWER)
 """Whoever has a link to a recording, which opens that recording alone (api/links.py)."""
