@@ -12,7 +12,7 @@ from offhook.api.operator import Operator
 _EXAMPLE = """\
 id: 5f1d02c4-17
 event: CallerSaid
-data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"text":"Hello?","start_ms":4310}}
+data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"text":"Hello?","start_ms":4310},"words":"the caller spoke"}
 
 """  # noqa: E501 - must be one line
 
@@ -56,9 +56,10 @@ def router(operator: Operator) -> APIRouter:
         """Server-sent events, from now on, or from behind `Last-Event-ID`.
 
         `event` is the name of an event of Offhook and `data` is JSON: `call_sid`, `at_ms` since
-        that call began, and the `event`'s fields. An event named `gap` says that some are not
-        available any more: `lost` of them, or null when their number is not known, as after a
-        restart of the server. Every 15 s a comment shows that the connection is alive.
+        that call began, the `event`'s fields, and `words`: a sentence about it without what was
+        said, which may change. An event named `gap` says that some are not available any more:
+        `lost` of them, or null when their number is not known, as after a restart of the server.
+        Every 15 s a comment shows that the connection is alive.
         """
         return _Stream(operator.live.listen(last_event_id, call_sid))
 

@@ -17,6 +17,7 @@ import msgspec
 
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
+from offhook.events.describe import describe
 from offhook.events.types import CallEvent
 
 KEPT_MAX: Final = 5000
@@ -55,7 +56,12 @@ class LiveEvents:
         """Keep an event, and wake the listeners that wait for it."""
         event = call_event.event
         data = msgspec.json.encode(
-            {"call_sid": call_event.call_sid, "at_ms": call_event.at_ms, "event": event}
+            {
+                "call_sid": call_event.call_sid,
+                "at_ms": call_event.at_ms,
+                "event": event,
+                "words": describe(event, texts=False),
+            }
         )
         self.last += 1
         block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
