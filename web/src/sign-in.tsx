@@ -17,6 +17,12 @@ function takenCode(): string {
   return code;
 }
 
+/** Return the view that the link leads to: `/enter?to=/phone`. Only the console's own paths count. */
+function wanted(): string {
+  const to = place.value.query.get("to") ?? "";
+  return /^\/[a-z]/.test(to) ? to : "/live";
+}
+
 export function SignIn({ expired }: { expired: boolean }): JSX.Element {
   const [code] = useState(takenCode);
   const [entering, setEntering] = useState(code !== "");
@@ -26,7 +32,7 @@ export function SignIn({ expired }: { expired: boolean }): JSX.Element {
   const [busy, setBusy] = useState(false);
 
   function done(): void {
-    if (place.value.path === "/enter") navigate("/live", { replace: true });
+    if (place.value.path === "/enter") navigate(wanted(), { replace: true });
   }
 
   useEffect(() => {
