@@ -1,5 +1,6 @@
 /**
- * Live calls: a snapshot first, then every event, over one stream for the whole page.
+ * Live calls: a snapshot first, then every event, over one stream for the whole page. What an event
+ * changes of a call's row comes with it: the server alone decides what a row shows.
  *
  * `calls` are the live calls by CallSid, `connection` is the stream's state. A view that needs each
  * event of a call uses `onEvent`. After a break the stream resumes behind the last event; where the
@@ -8,12 +9,11 @@
 import { computed, signal } from "@preact/signals";
 import { address, get, open, Problem, problemOf } from "./api";
 import type { Event } from "./events";
-import { after } from "./live-calls";
 import { sentEvents } from "./sse";
 
 export type Speaker = "caller" | "agent" | "nobody";
 
-/** A live call, as the server's snapshot has it; events change it (live-calls.ts). */
+/** A live call, as the server's snapshot has it; events come with what they change of it. */
 export interface LiveCall {
   call_sid: string;
   agent: string;
@@ -33,8 +33,8 @@ export interface LiveCall {
   functions: number;
   /** What is wrong with the call now, in words. */
   trouble: string | null;
-  agent_state: string;
-  caller_state: string;
+  agent_state: "dialling" | "connected" | "muted" | "lost";
+  caller_state: "ringing" | "connected" | "away" | "put through" | "lost";
   taken_by: string | null;
   listeners: string[];
 }
@@ -44,8 +44,16 @@ interface Snapshot {
   calls: LiveCall[];
 }
 
-/** An event of a call. Switch on `type`; the fields are those of docs/events.md. */
-export type LiveEvent = { id: string; callSid: string; atMs: number } & Event;
+/**
+ * An event of a call. Switch on `type`; the fields are those of docs/events.md, and `sentence`
+ * tells of it without what was said. `streamId` is unique.
+ */
+export type LiveEvent = {
+  streamId: string;
+  callSid: string;
+  atMs: number;
+  sentence: string;
+} & Event;
 
 export type Connection =
   | { kind: "connecting" }
@@ -66,6 +74,14 @@ export const sorted = computed(() =>
 type Listener = (event: LiveEvent) => void;
 const listeners = new Set<Listener>();
 const refreshed = new Set<() => void>();
+
+/** The last events of all calls: what a view that opens a call needs beside the record, which lags. */
+const recent: LiveEvent[] = [];
+const RECENT_MAX = 1000;
+
+export function recentEvents(callSid: string): LiveEvent[] {
+  return recent.filter((event) => event.callSid === callSid);
+}
 
 /** Call `listener` with each event of every call. Returns what ends that. */
 export function onEvent(listener: Listener): () => void {
@@ -180,15 +196,33 @@ async function* stream(lastId: string, aborted: AbortSignal): AsyncGenerator<str
   }
 }
 
-function take(id: string, type: string, data: string): void {
-  const { call_sid, at_ms, event } = JSON.parse(data) as {
-    call_sid: string;
-    at_ms: number;
-    event: object;
-  };
+interface Sent {
+  call_sid: string;
+  at_ms: number;
+  event: object;
+  words: string;
+  /** What changes of the call's row; null: the call is over. */
+  call?: Partial<LiveCall> | null;
+}
+
+function take(streamId: string, type: string, data: string): void {
+  const { call_sid, at_ms, event, words, call } = JSON.parse(data) as Sent;
   // The server declares the events; events.ts is made from that declaration.
-  const taken = { id, callSid: call_sid, atMs: at_ms, type, ...event } as LiveEvent;
-  const changed = after(calls.value, taken, Date.now());
-  if (changed) calls.value = changed;
+  const taken = { ...event, streamId, callSid: call_sid, atMs: at_ms, sentence: words, type } as LiveEvent;
+  if (call !== undefined) calls.value = changed(calls.value, call_sid, call);
+  recent.push(taken);
+  if (recent.length > RECENT_MAX) recent.splice(0, RECENT_MAX / 2);
   for (const listener of listeners) listener(taken);
+}
+
+function changed(
+  before: ReadonlyMap<string, LiveCall>,
+  callSid: string,
+  change: Partial<LiveCall> | null,
+): ReadonlyMap<string, LiveCall> {
+  const now = new Map(before);
+  if (change === null) now.delete(callSid);
+  // The first change of a call that the snapshot does not have is its whole row.
+  else now.set(callSid, { ...before.get(callSid), ...change } as LiveCall);
+  return now;
 }

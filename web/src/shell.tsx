@@ -6,6 +6,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Problem, problemOf } from "./api";
 import icon from "./icon.svg";
 import { calls, connection, reconnect, startFollowing, stopFollowing } from "./live";
+import { leave, onAir } from "./on-air";
 import { navigate, place, startRouter } from "./router";
 import { may, resume, session, signOut, user } from "./session";
 import { SignIn } from "./sign-in";
@@ -81,6 +82,7 @@ function Frame(): JSX.Element {
       <a class="skip" href="#main">Skip to the content</a>
       <main class="main" id="main" tabIndex={-1}>
         <LostBanner />
+        <OnAirBanner path={path} />
         <Shown path={path} />
       </main>
       <Navigation path={path} />
@@ -164,6 +166,25 @@ function LostBanner(): JSX.Element | null {
         <span class="num" aria-hidden="true">{wait > 0 ? `Next attempt in ${wait} s.` : "Trying…"}</span>
       </span>
       <Button small onClick={reconnect}>Try now</Button>
+    </div>
+  );
+}
+
+/** Says that this page is still in a call which another view hides. */
+function OnAirBanner({ path }: { path: string }): JSX.Element | null {
+  const current = onAir.value;
+  if (!current) return null;
+  const href = `/live/${encodeURIComponent(current.callSid)}`;
+  if (path === href) return null;
+  const taken = current.kind === "taken";
+  return (
+    <div class="banner" role="status">
+      <Icon name={taken ? "mic" : "ear"} />
+      <span>
+        <strong>{taken ? "You speak with a caller." : "You are listening to a call."}</strong>{" "}
+        <a href={href}>Back to the call</a>
+      </span>
+      <Button small onClick={leave}>{taken ? "Hand back" : "Stop listening"}</Button>
     </div>
   );
 }

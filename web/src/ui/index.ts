@@ -3,6 +3,7 @@ export { ActionButton, Button } from "./button";
 export { Dialog } from "./dialog";
 export { Check, Field, Select, TextArea, TextField } from "./field";
 export { Icon } from "./icon";
+export { Level } from "./level";
 export { useLoad } from "./load";
 export { Badge, Empty, ErrorBox, Facts, Loading, Panel, Stat, Stats } from "./parts";
 export { useShortcut } from "./shortcuts";

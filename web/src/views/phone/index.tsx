@@ -11,6 +11,7 @@ import {
   Empty,
   ErrorBox,
   Icon,
+  Level,
   Loading,
   Panel,
   Select,
@@ -21,7 +22,6 @@ import {
 import { type Calling, calling } from "./calling";
 import { dial, isDialling, problem } from "./dial";
 import { Keypad } from "./keypad";
-import { Level } from "./level";
 import { Lost, Notices } from "./notices";
 import "./phone.css";
 import { Transcript } from "./transcript";

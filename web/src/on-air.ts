@@ -1,0 +1,114 @@
+/**
+ * What this page hears of a live call, and speaks into it. One call at a time, and it goes on while
+ * another view is shown: the shell says so, and leads back.
+ */
+import { effect, signal } from "@preact/signals";
+import { Problem, post } from "./api";
+import type { Listening } from "./audio/listening";
+import type { TakeOver } from "./audio/operator";
+import { toast, toastProblem } from "./ui/toast";
+
+export type OnAir =
+  | { kind: "listening"; callSid: string; listening: Listening }
+  | { kind: "taken"; callSid: string; takeOver: TakeOver };
+
+export const onAir = signal<OnAir | null>(null);
+
+/** Functions of audio/, which the view of a call has loaded; the shell shall not load them. */
+type ListenTo = (make: () => Promise<{ stream: string }>) => Promise<Listening>;
+type TakeCall = (make: () => Promise<{ stream: string }>) => Promise<TakeOver>;
+
+/** Listen to a call; what was listened to before ends. Call it in the handler of a click. */
+export async function listen(callSid: string, listenTo: ListenTo): Promise<void> {
+  leave();
+  const listening = await listenTo(() => post(`/calls/${callSid}/listening`));
+  onAir.value = { kind: "listening", callSid, listening };
+  const end = effect(() => {
+    const state = listening.state.value;
+    if (state === "connecting" || state === "live") return;
+    if (onAir.peek()?.kind === "listening") onAir.value = null;
+    if (state === "lost") {
+      toastProblem(new Problem("You do not hear the call any more: the connection broke off.", "Press Listen again.", "", 0));
+    }
+    queueMicrotask(() => end());
+  });
+}
+
+/** Attempts to have a call back whose connection broke off: the server waits 3 s for that. */
+const ATTEMPTS = [0, 700, 1500];
+
+/** Take a call over. Call it in the handler of a click. */
+export async function take(callSid: string, takeCall: TakeCall): Promise<void> {
+  leave();
+  await taken(callSid, takeCall, 0);
+}
+
+async function taken(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
+  const takeOver = await takeCall(() => post(`/calls/${callSid}/take-over`));
+  onAir.value = { kind: "taken", callSid, takeOver };
+  const end = effect(() => {
+    const state = takeOver.state.value;
+    if (state === "connecting") return;
+    if (state === "taken") {
+      attempt = 0;
+      return;
+    }
+    queueMicrotask(() => end());
+    const current = onAir.peek();
+    const isOurs = current?.kind === "taken" && current.takeOver === takeOver;
+    if (state === "lost" && isOurs) void again(callSid, takeCall, attempt);
+    else {
+      if (isOurs) onAir.value = null;
+      tell(state, takeOver);
+    }
+  });
+}
+
+async function again(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
+  const wait = ATTEMPTS[attempt];
+  try {
+    if (wait === undefined) throw new Problem("The connection to the call broke off.", "", "", 0);
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    await taken(callSid, takeCall, attempt + 1);
+    if (attempt === 0) toast("The connection broke off, and is back");
+  } catch (error) {
+    if (wait !== undefined && attempt + 1 < ATTEMPTS.length) {
+      await again(callSid, takeCall, attempt + 1);
+      return;
+    }
+    onAir.value = null;
+    toastProblem(
+      new Problem(
+        `The caller is with the agent again: ${error instanceof Problem ? error.what : "the connection broke off."}`,
+        "Take over again when the server is reached.",
+        "",
+        0,
+      ),
+    );
+  }
+}
+
+/** Why the server hands a caller back, in words (HandBackCause of events/types.py). */
+const CAUSES: Record<string, string> = {
+  asked: "it was asked for",
+  lost: "your connection was gone for 3 s",
+  silent: "your microphone sent nothing for 5 s",
+  call_over: "the call is over",
+};
+
+function tell(state: TakeOver["state"]["value"], takeOver: TakeOver): void {
+  const why = takeOver.why.value;
+  if (state === "refused") {
+    toastProblem(new Problem(`You do not have the call: ${why || "it was refused"}.`, "", "", 409));
+  } else if (state === "returned" && why !== "asked" && why !== "") {
+    toastProblem(new Problem(`The caller is with the agent again: ${CAUSES[why] ?? why}.`, "", "", 409));
+  } else if (state === "over") toast("The call is over.");
+}
+
+/** Stop listening, or speaking: the agent has the caller again. */
+export function leave(): void {
+  const current = onAir.value;
+  onAir.value = null;
+  if (current?.kind === "listening") current.listening.stop();
+  if (current?.kind === "taken") current.takeOver.leave();
+}

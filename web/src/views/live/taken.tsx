@@ -1,0 +1,72 @@
+/** What is shown while this page hears a call, or speaks into it. */
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { post } from "../../api";
+import type { Listening } from "../../audio/listening";
+import type { TakeOver } from "../../audio/operator";
+import type { LiveCall } from "../../live";
+import { ActionButton, Button, Icon, Level, TextField, useShortcut } from "../../ui";
+import type { Done } from "./controls";
+
+export function ListeningNow({ listening }: { listening: Listening }): JSX.Element {
+  const held = listening.sound.value === "held";
+  return (
+    <div class="call-air stack tight">
+      <p role="status">
+        {listening.state.value === "connecting"
+          ? "Connecting…"
+          : held
+            ? "The browser holds the sound back until you press a button."
+            : "You hear both sides. They do not hear you."}
+      </p>
+      {held && <Button small onClick={() => listening.resume()}>Turn the sound on</Button>}
+      <Level name="Caller" tone="caller" level={listening.voices.caller.level} />
+      <Level name="Agent" tone="agent" level={listening.voices.agent.level} />
+    </div>
+  );
+}
+
+export function InTheCall({ call, takeOver }: { call: LiveCall; takeOver: TakeOver }): JSX.Element {
+  const [note, setNote] = useState("");
+  const microphone = takeOver.microphone.value;
+  const muted = microphone === "muted";
+  const mute = (): void => takeOver.mute(!muted);
+  const back = async (): Promise<string> =>
+    (await post<Done>(`/calls/${call.call_sid}/hand-back`, note.trim() ? { note } : {})).what;
+  useShortcut("m", "Mute your microphone, or not", mute);
+  const words =
+    takeOver.state.value === "connecting"
+      ? "Connecting… The agent still speaks."
+      : "You speak with the caller. The agent is muted.";
+  return (
+    <div class="call-air stack">
+      <p role="status"><strong>{words}</strong></p>
+      {microphone === "gone" && (
+        <p class="row" role="alert">
+          <Icon name="warn" /> The microphone is gone: the caller hears silence. Hand back, or connect one
+          and take over again.
+        </p>
+      )}
+      {takeOver.sound.value === "held" && (
+        <Button small onClick={() => takeOver.resume()}>Turn the sound on</Button>
+      )}
+      <div class="stack tight">
+        <Level name="You" tone="operator" level={takeOver.level} />
+        <Level name="Caller" tone="caller" level={takeOver.voices.caller.level} />
+      </div>
+      <TextField
+        label="What the agent should know"
+        hint="The agent has heard the caller, and not you. It is told this when you hand back."
+        value={note}
+        onValue={setNote}
+        input={{ maxLength: 2000, autocomplete: "off" }}
+      />
+      <div class="row">
+        <ActionButton kind="primary" act={back}>Hand back to the agent</ActionButton>
+        <Button pressed={muted} disabled={microphone === "gone" && "There is no microphone."} onClick={mute}>
+          {muted ? "Unmute yourself" : "Mute yourself"}
+        </Button>
+      </div>
+    </div>
+  );
+}
