@@ -169,6 +169,7 @@ async def agents_are_told_as_they_were_loaded(s: Shop) -> None:
         "places_calls": False,
         "records": False,
         "variables": {"name": "you", "city": "Bonn"},
+        "destinations": ["night"],
         "greeting": "Hello, {{name}}.",
     }
     status, body = await s.get("/the%20shop")

@@ -151,6 +151,7 @@ def _summary(config: Config, path: Path | None, agent: Agent, masks: Masks) -> A
         places_calls=any(of.name == agent.name for of in config.placers),
         records=agent.recording,
         variables=masks.message(dict(agent.variables)),
+        destinations=[] if agent.transfer is None else list(agent.transfer.destinations),
         greeting=agent.settings.greeting,
     )
 

@@ -37,8 +37,9 @@ class AgentSummary:
     """An agent in use. `file` is its file's path; empty for Deepgram's tutorial, which has none.
 
     `lines` are the numbers that it answers, or `default`; an agent without lines is reached by a
-    transfer, or `places_calls`. `variables` are the defaults of `{{name}}` in its file. `greeting`
-    is None where it is not known here.
+    transfer, or `places_calls`. `variables` are the defaults of `{{name}}` in its file,
+    `destinations` the names of those to whom it puts callers through. `greeting` is None where it
+    is not known here.
     """
 
     name: str
@@ -47,6 +48,7 @@ class AgentSummary:
     places_calls: bool
     records: bool
     variables: dict[str, str]
+    destinations: list[str]
     greeting: str | None
 
 
