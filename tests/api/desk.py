@@ -94,12 +94,13 @@ async def desk(
     readers: Readers | None = None,
     hosts: tuple[str, ...] | None = None,
     webhook: str | None = None,
+    captures: Path | None = None,
     change: Callable[[Config], Config] = lambda config: config,
     config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A server with records in that folder, and the operator's side in the same process."""
-    script = {"script": options.pop("script")} if "script" in options else {}
+    served = {name: options.pop(name) for name in ("script", "make_tap") if name in options}
     config = config or configured("ws://127.0.0.1:1/", **options)
     records = RecordsSettings(
         folder=folder,
@@ -114,12 +115,12 @@ async def desk(
         config, records=records, server=config.server.model_copy(update=server)
     )
     config = change(config)
-    side = OperatorSide(config, readers)
+    side = OperatorSide(config, readers, captures)
     with side, CallFiles(config) as files:
         await until(side.keeping.follower.settled.is_set)
         async with (
             side.run(),
-            whole_server(config=config, files=files, operator=side.call_socket, **script) as made,
+            whole_server(config=config, files=files, operator=side.call_socket, **served) as made,
         ):
             await side.server.started.wait()
             yield Desk(made, folder, files, side)

@@ -9,7 +9,7 @@ import pytest
 
 from offhook.call.ending import Ending, Slug
 from offhook.config.app_config import Prices
-from offhook.config.prices import cost_micros
+from offhook.config.prices import cost_of
 from offhook.events.types import AgentConnected, CallerLeft, CallEvent, Event
 from offhook.policy import inbound_policy
 from offhook.policy.inbound_policy import (
@@ -32,9 +32,9 @@ PRICES = Prices(
 
 
 def cost(ms: int, tier: str) -> int:
-    known = cost_micros(PRICES, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier)
+    known = cost_of(PRICES, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier)
     assert known is not None
-    return known
+    return sum(known)
 
 
 class Calls:

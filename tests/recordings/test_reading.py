@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offhook.errors import UserError
-from offhook.recordings import reading, wav
+from offhook.recordings import peaks, reading, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.silencing import Side
 
@@ -105,15 +105,15 @@ def test_peaks_are_the_loudest_of_each_tenth_of_a_second(files: LocalFiles, tmp_
         ]
         for side in (LEFT, RIGHT)
     ]
-    peaks = reading.peaks(files, NAME)
-    assert [list(peaks.caller), list(peaks.agent)] == expected
+    found = reading.peaks(files, NAME)
+    assert [list(found.caller), list(found.agent)] == expected
     assert files.names() == [NAME.replace(".wav", ".peaks"), NAME]
     assert reading.names(files) == [NAME]
 
 
 def test_they_are_computed_once(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     first = reading.peaks(files, NAME)
-    monkeypatch.setattr(reading, "_MAGNITUDE", b"")
+    monkeypatch.setattr(peaks, "of_file", None)
     assert reading.peaks(files, NAME) == first
 
 
@@ -123,8 +123,8 @@ def test_a_file_of_peaks_that_does_not_fit_is_made_anew(
 ) -> None:
     path = (tmp_path / NAME).with_suffix(".peaks")
     path.write_bytes(kept)
-    peaks = reading.peaks(files, NAME)
-    assert len(peaks.caller) == len(peaks.agent) == 3
+    found = reading.peaks(files, NAME)
+    assert len(found.caller) == len(found.agent) == 3
     assert path.stat().st_size == 6
 
 
@@ -136,8 +136,8 @@ def test_those_of_a_live_recording_are_not_kept(tmp_path: Path) -> None:
 
 def test_silence_is_flat_and_the_loudest_sample_is_255(tmp_path: Path) -> None:
     files = write(tmp_path, b"\xff" * 801, b"\x00" * 801)
-    peaks = reading.peaks(files, NAME)
-    assert (peaks.caller, peaks.agent) == (b"\0\0", b"\xff\xff")
+    found = reading.peaks(files, NAME)
+    assert (found.caller, found.agent) == (b"\0\0", b"\xff\xff")
 
 
 # --- silence, and no more ------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from sqlalchemy import Engine, update
@@ -35,7 +36,7 @@ from offhook.config.webhook_secret import signing_key
 from offhook.errors import UserError
 from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
-from offhook.records.call_record import record_as_json, show
+from offhook.records.call_record import exported, show
 from offhook.records.delivery import WebhookDelivery
 
 SECRETS = ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_" + "ab12" * 16)
@@ -82,7 +83,7 @@ def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engin
     with engine.connect() as connection:
         record = show(connection, "CA1")
         assert record is not None
-        assert request.json["call"] == record_as_json(record, "USD")
+        assert request.json["call"] == msgspec.to_builtins(exported(record, "USD"))
     assert request.headers["Offhook-Attempt"] == "1"
     assert request.headers["Content-Type"] == "application/json"
     headers, other = dict(request.headers), "whsec_" + "cd34" * 16

@@ -93,7 +93,9 @@ def secrets(event: Event) -> list[str]:
 
 def as_json(engine: Engine) -> dict[str, Any]:
     with engine.connect() as connection:
-        return call_record.record_as_json(call_record.shown(connection, "CA1"), "USD")
+        record = call_record.exported(call_record.shown(connection, "CA1"), "USD")
+    made: dict[str, Any] = msgspec.to_builtins(record)
+    return made
 
 
 def printed(engine: Engine) -> str:

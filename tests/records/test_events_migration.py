@@ -4,6 +4,7 @@ import json
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from alembic import op
 from sqlalchemy import Engine, inspect, text
@@ -163,7 +164,9 @@ def old(empty: Engine) -> Engine:
 def test_a_call_reads_as_before(old: Engine) -> None:
     assert database.upgrade(old) == ("0007", database.HEAD)
     with old.connect() as connection:
-        record = call_record.record_as_json(call_record.shown(connection, "CA1"), "USD")
+        record = msgspec.to_builtins(
+            call_record.exported(call_record.shown(connection, "CA1"), "USD")
+        )
     assert record["timeline"] == TIMELINE
     shown = record["call"]
     counted = ("turns", "interruptions", "functions", "troubles")

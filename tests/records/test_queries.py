@@ -346,7 +346,7 @@ def test_delays_are_edges_of_buckets(whole: CallRecord) -> None:
 
 
 def test_the_json_holds_all_of_it(whole: CallRecord) -> None:
-    made = call_record.record_as_json(whole, "EUR")
+    made = call_record.exported(whole, "EUR")
     again = msgspec.json.decode(msgspec.json.encode(made))
     assert (again["version"], again["currency"]) == (1, "EUR")
     assert msgspec.convert(again["call"], type(whole.call)) == whole.call

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
@@ -15,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, agents, audio, calls, control, following, page, placing
+from offhook.api import after, agents, audio, calls, control, following, page, placing, wire
 from offhook.api.auth import OperatorAuth
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
@@ -72,6 +73,7 @@ class Api:
         processes: CallProcesses,
         *,
         readers: Readers | None = None,
+        captures: Path | None = None,
     ) -> None:
         self.live: Final = LiveEvents()
         self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
@@ -83,6 +85,8 @@ class Api:
         self._operator = Operator(
             engine=engine,
             files=files,
+            captures=captures,
+            prices=config.records.prices,
             journal=config.records.journals,
             delivers=config.records.webhook.url is not None,
             processes=processes,
@@ -118,7 +122,7 @@ def routes(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, placing, audio, after, control, following, agents):
+    for part in (calls, placing, audio, after, control, following, agents, wire):
         app.include_router(
             part.router(operator),
             prefix=PREFIX,

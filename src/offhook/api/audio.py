@@ -19,6 +19,7 @@ from offhook.api.problems import ApiError
 from offhook.errors import UserError
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
+from offhook.recordings.peaks import BUCKET_MS
 from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
 
@@ -152,7 +153,7 @@ def router(operator: Operator) -> APIRouter:
             found = reading.find(operator.files, name)
             peaks = reading.peaks(operator.files, name)
             body = {
-                "bucket_ms": reading.BUCKET_MS,
+                "bucket_ms": BUCKET_MS,
                 "length_ms": found.length_ms,
                 "caller": list(peaks.caller),
                 "agent": list(peaks.agent),

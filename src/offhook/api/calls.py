@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from offhook.api.models import (
     ListCallsRequest,
+    PricesResponse,
     ProblemResponse,
     RecordingResponse,
     SumCallsRequest,
@@ -20,7 +21,7 @@ from offhook.calls.operations import RECORDING, RecordingRequest
 from offhook.clock import wall_clock
 from offhook.errors import UserError
 from offhook.records import call_record, queries
-from offhook.records.models import CallPage, CallRecord, GroupTotals, Totals
+from offhook.records.models import CallPage, ExportedCall, GroupTotals, Totals
 from offhook.tools.declare import ToolError
 
 
@@ -56,18 +57,25 @@ def router(operator: Operator) -> APIRouter:
 
         return await operator.answer(question)
 
+    @made.get("/prices", operation_id="showPrices", summary="Prices by which costs are computed")
+    async def show_prices() -> PricesResponse:
+        """Return the prices of a minute. Calls that are over keep the cost of their day."""
+        return PricesResponse(**operator.prices.model_dump())
+
     @made.get(
         "/calls/{sid}",
         operation_id="showCall",
         summary="All of one call",
-        response_model=CallRecord,
+        response_model=ExportedCall,
         responses={404: unknown},
     )
     async def show_call(sid: str) -> Response:
         """Return everything that is known of a call, with its timeline."""
 
-        def question(connection: Connection) -> CallRecord:
-            return call_record.shown(connection, sid)
+        def question(connection: Connection) -> ExportedCall:
+            return call_record.exported(
+                call_record.shown(connection, sid), operator.prices.currency
+            )
 
         return await operator.answer(question)
 

@@ -75,6 +75,18 @@ class SumCallsRequest(CallsRequest):
     """Key of the sums; without it there is one sum of all calls."""
 
 
+class PricesResponse(ApiModel):
+    """Prices of a minute, as `records.prices` has them; null: there is none."""
+
+    currency: str = Field(examples=["USD"])
+    twilio_minute: float | None
+    """The price of a call at Twilio, for each begun minute."""
+    stream_minute: float | None
+    """The price of a media stream, for each begun minute."""
+    deepgram_minute: dict[str, float] = Field(examples=[{"standard": 0.075}])
+    """The price of a minute of connection, by tier."""
+
+
 class LinkResponse(ApiModel):
     """A link to a call's audio that needs no token."""
 

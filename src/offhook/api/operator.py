@@ -12,6 +12,7 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
+from offhook.config import Prices
 from offhook.link.client import CallProcesses
 from offhook.recordings.files import LocalFiles
 
@@ -22,12 +23,14 @@ _T = TypeVar("_T")
 class Operator:
     """What the API works on.
 
-    `files` has the recordings, `journal` is the journal's folder. `delivers`: there is an
-    after-call webhook. `processes` carry the live calls.
+    `files` has the recordings, `journal` is the journal's folder, `captures` that of `--capture`.
+    `delivers`: there is an after-call webhook. `processes` carry the live calls.
     """
 
     engine: Engine
     files: LocalFiles
+    captures: Path | None
+    prices: Prices
     journal: Path
     delivers: bool
     processes: CallProcesses

@@ -29,6 +29,8 @@ from offhook.twilio import messages
 
 _log: Final = logging.getLogger("offhook.capture")
 
+SUFFIX: Final = ".jsonl"
+
 VERSION: Final = 1
 """Version of the format. A reader accepts files of its own version and earlier ones."""
 
@@ -105,7 +107,7 @@ class Captures(ThreadOwner):
     def __call__(self, call: NewCall) -> Tap:
         """Return the tap of a new call."""
         now = datetime.now(UTC)
-        path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
+        path = self._folder / file_of_call(call.call_sid, now, SUFFIX)
         header = CaptureHeader(
             offhook_capture=VERSION,
             offhook=__version__,

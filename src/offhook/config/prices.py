@@ -1,14 +1,23 @@
 """The cost of a call by the configured prices."""
 
 import math
+from typing import NamedTuple
 
 from offhook.config.app_config import Prices
 
 
-def cost_micros(
+class Cost(NamedTuple):
+    """Cost of a call by meter, in millionths of the currency; a meter without a price costs 0."""
+
+    twilio_micros: int
+    stream_micros: int
+    deepgram_micros: int
+
+
+def cost_of(
     prices: Prices, *, twilio_ms: int | None, stream_ms: int, agent_ms: int, tier: str
-) -> int | None:
-    """Return the cost in millionths of the currency; None without prices.
+) -> Cost | None:
+    """Return the cost of a call; None without prices.
 
     `twilio_ms` None: Twilio has not billed the call yet.
 
@@ -18,10 +27,11 @@ def cost_micros(
     if all(price is None for price in known):
         return None
     twilio, stream, deepgram = (price or 0.0 for price in known)
-    cost = twilio * begun_minutes(twilio_ms or 0)
-    cost += stream * begun_minutes(stream_ms)
-    cost += deepgram * agent_ms / 60_000
-    return round(cost * 1_000_000)
+    return Cost(
+        round(twilio * begun_minutes(twilio_ms or 0) * 1_000_000),
+        round(stream * begun_minutes(stream_ms) * 1_000_000),
+        round(deepgram * agent_ms / 60_000 * 1_000_000),
+    )
 
 
 def begun_minutes(ms: int) -> int:

@@ -25,8 +25,13 @@ FLUSH_S: Final = 10.0
 
 def file_of_call(call_sid: str, began: datetime, suffix: str) -> str:
     """Return the name of a call's file. A CallSid comes from outside and must not become a path."""
+    return f"{began:%Y%m%dT%H%M%SZ}{end_of_name(call_sid, suffix)}"
+
+
+def end_of_name(call_sid: str, suffix: str) -> str:
+    """Return the end of the names of a call's files: of each process that carried it, one."""
     sid = re.sub(r"[^A-Za-z0-9]", "_", call_sid)[:40]
-    return f"{began:%Y%m%dT%H%M%SZ}-{sid}{suffix}"
+    return f"-{sid}{suffix}"
 
 
 class GrowingFile(Protocol):

@@ -4,6 +4,7 @@ All of it blocks. Where there is an event loop, call it in a thread.
 """
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +12,11 @@ from typing import BinaryIO, Final
 
 from offhook.audio import BYTES_PER_SECOND, milliseconds
 from offhook.errors import UserError
+from offhook.recordings import peaks as peaks_
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.repair import SUFFIX, is_ours
 from offhook.recordings.silencing import Side, overwrite, samples
-from offhook.recordings.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
-
-PEAKS_SUFFIX: Final = ".peaks"
-"""Suffix of the file beside a recording that keeps its peaks."""
-
-BUCKET_MS: Final = 100
+from offhook.recordings.wav import PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
 
 _PCM_HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 _PCM_SAMPLE: Final = 4
@@ -27,10 +24,6 @@ _PCM_SAMPLE: Final = 4
 
 _STRETCH: Final = 32 * 1024
 """Samples that are read at once."""
-
-_BUCKET: Final = BUCKET_MS * BYTES_PER_SECOND // 1000
-_LOUDEST: Final = max(LINEAR)
-_MAGNITUDE: Final = bytes(round(255 * abs(value) / _LOUDEST) for value in LINEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,7 @@ class RecordingFile:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Peak loudness of each side in every BUCKET_MS: 0 to 255, linear."""
+    """Peak loudness of each side in every peaks.BUCKET_MS: 0 to 255, linear."""
 
     caller: bytes
     agent: bytes
@@ -104,35 +97,32 @@ def _pieces(store: LocalFiles, found: RecordingFile, start: int, stop: int) -> I
 
 
 def peaks(store: LocalFiles, name: str) -> Peaks:
-    """Return the peaks of a recording: computed once, and kept beside it when its call is over.
+    """Return the peaks of a recording, which were written with it.
 
-    Raises as `find` does.
+    Those of a recording that a crash left, or of an earlier version, are computed once and kept
+    beside it. Raises as `find` does.
     """
     found = find(store, name)
-    kept = name.removesuffix(SUFFIX) + PEAKS_SUFFIX
-    size = 2 * -(-found.samples // _BUCKET)
-    with contextlib.suppress(OSError), store.open(kept) as file:
+    count = peaks_.buckets(found.samples)
+    with contextlib.suppress(OSError), store.open(_peaks_of(name)) as file:
         both = file.read()
-        if len(both) == size:
+        if len(both) == 2 * count and not found.growing:
             return Peaks(both[0::2], both[1::2])
-    both = _peaks(store, found)
-    if not found.growing:
-        # A full disk only prevents that the peaks are kept.
-        with contextlib.suppress(OSError):
-            _forget_peaks(store, name)
-            with store.create(kept) as file:
-                file.write(both)
+    with _opened(store, name) as file:
+        before = os.fstat(file.fileno()).st_mtime_ns
+        both = peaks_.of_file(file, 0, count)
+        changed = os.fstat(file.fileno()).st_mtime_ns != before
+    if not found.growing and not changed:
+        keep_peaks(store, name, both)
     return Peaks(both[0::2], both[1::2])
 
 
-def _peaks(store: LocalFiles, found: RecordingFile) -> bytes:
-    both = bytearray()
-    with store.open(found.name) as file:
-        file.seek(STEREO_HEADER_BYTES)
-        for at in range(0, found.samples, _BUCKET):
-            bucket = file.read(2 * min(_BUCKET, found.samples - at)).translate(_MAGNITUDE)
-            both += bytes((max(bucket[0::2], default=0), max(bucket[1::2], default=0)))
-    return bytes(both)
+def keep_peaks(store: LocalFiles, name: str, both: bytes) -> None:
+    """Keep the peaks beside a recording. A full disk only prevents that they are kept."""
+    with contextlib.suppress(OSError):
+        _forget_peaks(store, name)
+        with store.create(_peaks_of(name)) as file:
+            file.write(both)
 
 
 def silence(store: LocalFiles, name: str, start_ms: int, end_ms: int, side: Side) -> None:
@@ -141,10 +131,32 @@ def silence(store: LocalFiles, name: str, start_ms: int, end_ms: int, side: Side
     What lies outside of it is passed over. A live recording is silenced by Recordings.silence.
     Raises as `find` does.
     """
+    silence_samples(store, name, samples(start_ms), samples(end_ms), side)
+
+
+def silence_samples(store: LocalFiles, name: str, start: int, end: int, side: Side) -> None:
+    """Silence the samples from `start` to `end` as `silence` does."""
     with _opened(store, name, change=True) as file:
         found = _found(store, name, file)
-        overwrite(file, samples(start_ms), min(samples(end_ms), found.samples), side)
-    _forget_peaks(store, name)
+        end = min(end, found.samples)
+        overwrite(file, start, end, side)
+        _remake_peaks(store, found, file, start, end)
+
+
+def _remake_peaks(
+    store: LocalFiles, found: RecordingFile, file: BinaryIO, start: int, end: int
+) -> None:
+    """Have the kept peaks show a silenced stretch; forget them when that fails."""
+    first, last = start // peaks_.BUCKET, peaks_.buckets(end)
+    try:
+        with store.open(_peaks_of(found.name), change=True) as kept:
+            if store.size(_peaks_of(found.name)) != 2 * peaks_.buckets(found.samples):
+                _forget_peaks(store, found.name)
+                return
+            kept.seek(2 * first)
+            kept.write(peaks_.of_file(file, first, last) if first < last else b"")
+    except OSError:
+        _forget_peaks(store, found.name)
 
 
 def delete(store: LocalFiles, name: str) -> bool:
@@ -162,7 +174,11 @@ def delete(store: LocalFiles, name: str) -> bool:
 
 def _forget_peaks(store: LocalFiles, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        store.delete(name.removesuffix(SUFFIX) + PEAKS_SUFFIX)
+        store.delete(_peaks_of(name))
+
+
+def _peaks_of(name: str) -> str:
+    return name.removesuffix(SUFFIX) + peaks_.PEAKS_SUFFIX
 
 
 def _checked(name: str) -> str:

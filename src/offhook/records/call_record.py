@@ -1,5 +1,6 @@
 """The whole record of a call: its row, and its timeline."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,12 +10,19 @@ from sqlalchemy import Connection, Row, select
 from offhook.config.prices import begun_minutes
 from offhook.events import types as events
 from offhook.records import queries, tables
-from offhook.records.models import CallRecord, Delays, LookupRecord, Meters, Percentiles
+from offhook.records.models import (
+    CallRecord,
+    Delays,
+    ExportedCall,
+    LookupRecord,
+    Meters,
+    Percentiles,
+)
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, timeline
 
 JSON_VERSION: Final = 1
-"""Version of `record_as_json`: raised when a field changes its meaning or goes."""
+"""Version of ExportedCall: raised when a field changes its meaning or goes."""
 
 
 def show(connection: Connection, sid: str) -> CallRecord | None:
@@ -63,6 +71,9 @@ def _meters(row: Row[Any], stored: Sequence[StoredEvent]) -> Meters:
         stream_minutes=begun_minutes(streamed),
         deepgram_ms=row.agent_ms,
         deepgram_tier=row.tier,
+        twilio_micros=row.twilio_micros,
+        stream_micros=row.stream_micros,
+        deepgram_micros=row.deepgram_micros,
     )
 
 
@@ -74,9 +85,10 @@ def shown(connection: Connection, sid: str) -> CallRecord:
     return record
 
 
-def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
-    """Return one call as the export and the after-call webhook send it (docs/calls.md)."""
-    return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
+def exported(record: CallRecord, currency: str) -> ExportedCall:
+    """Return one call as the API, the export and the after-call webhook send it (docs/calls.md)."""
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return ExportedCall(**fields, version=JSON_VERSION, currency=currency)
 
 
 def _delays(text: str) -> Delays:

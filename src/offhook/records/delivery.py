@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Engine
@@ -24,9 +24,10 @@ from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.config.webhook_secret import signing_key
 from offhook.net import egress, tls
 from offhook.records import jobs
-from offhook.records.call_record import record_as_json, show
+from offhook.records.call_record import exported, show
 from offhook.records.database import clock_ms
 from offhook.records.jobs import WebhookJob
+from offhook.records.models import ExportedCall
 from offhook.records.queries import iso
 from offhook.text import urls
 
@@ -141,7 +142,7 @@ class WebhookDelivery(ThreadOwner):
                 now_ms = clock_ms(connection)
             if record is None:
                 return  # the call was erased since the claim
-            body = body_of(job, record_as_json(record, self._currency))
+            body = body_of(job, exported(record, self._currency))
             headers = {
                 "Content-Type": "application/json",
                 "User-Agent": f"Offhook/{__version__}",
@@ -226,7 +227,7 @@ def message_id(job: WebhookJob) -> str:
     return f"call_ended_{job.call_sid}"
 
 
-def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
+def body_of(job: WebhookJob, record: ExportedCall) -> bytes:
     """Return the JSON that is sent."""
     return msgspec.json.encode(
         {

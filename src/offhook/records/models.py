@@ -254,7 +254,10 @@ class Delays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meters:
-    """Amounts that are charged. `twilio_ms` is None until Twilio has told; begun minutes count."""
+    """Amounts that are charged. `twilio_ms` is None until Twilio has told; begun minutes count.
+
+    What each comes to, in millionths, is None without prices and for calls of earlier versions.
+    """
 
     twilio_status: str | None
     twilio_ms: int | None
@@ -263,6 +266,9 @@ class Meters:
     stream_minutes: int
     deepgram_ms: int
     deepgram_tier: str
+    twilio_micros: int | None
+    stream_micros: int | None
+    deepgram_micros: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,3 +301,14 @@ class CallRecord:
     meters: Meters
     delays: Delays | None
     timeline: list[TimelineEntry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedCall(CallRecord):
+    """The record of a call as it leaves Offhook: API, export and after-call webhook.
+
+    `version` is raised when a field changes its meaning or goes; `currency` is of every cost.
+    """
+
+    version: int
+    currency: str

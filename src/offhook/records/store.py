@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from offhook.call.ending import Slug
 from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.config import Prices
-from offhook.config.prices import cost_micros
+from offhook.config.prices import Cost, cost_of
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
@@ -151,7 +151,7 @@ class RecordStore:
             streamed = 0
             if stream_at_ms is not None and duration_ms is not None:
                 streamed = max(0, duration_ms - stream_at_ms)
-            cost = cost_micros(
+            cost = cost_of(
                 self._prices,
                 twilio_ms=billed_ms,
                 stream_ms=streamed,
@@ -159,6 +159,6 @@ class RecordStore:
                 tier=tier,
             )
             if cost is not None:
-                costs.append((cost, sid))
+                costs.append((sum(cost), *cost, sid))
         if costs:
-            sql.change(("cost_micros",), costs)
+            sql.change(("cost_micros", *Cost._fields), costs)

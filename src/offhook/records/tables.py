@@ -65,6 +65,9 @@ calls: Final = Table(
     Column("agent_ms", BigInteger, nullable=False),  # Deepgram's sockets, together
     Column("tier", String(32), nullable=False),  # of Deepgram's prices
     Column("cost_micros", BigInteger),  # millionths of the currency; None: without prices
+    Column("twilio_micros", BigInteger),  # parts of the cost; None: without prices,
+    Column("stream_micros", BigInteger),  # or written by a version that kept the sum alone
+    Column("deepgram_micros", BigInteger),
     Column("text_erased", Boolean, nullable=False, default=False),
     Column("lookup", String(16)),  # LookedUp's outcome; None: nothing was looked up
     Column("lookup_why", Text),

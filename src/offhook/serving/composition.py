@@ -15,7 +15,7 @@ from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, wall_clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
-from offhook.config.prices import cost_micros
+from offhook.config.prices import cost_of
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
@@ -201,8 +201,7 @@ def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> I
     prices = config.records.prices
 
     def cost(ms: int, tier: str) -> int:
-        cost = cost_micros(prices, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier)
-        return 0 if cost is None else cost
+        return sum(cost_of(prices, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier) or ())
 
     rules = config.inbound.rules
     if ledger is None:

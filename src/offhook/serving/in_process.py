@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from offhook.api.reading import Readers
@@ -33,10 +34,12 @@ class OperatorSide(PartsOwner):
         server: The operator's server, which `run` runs.
     """
 
-    def __init__(self, config: AppConfig, readers: Readers | None = None) -> None:
+    def __init__(
+        self, config: AppConfig, readers: Readers | None = None, captures: Path | None = None
+    ) -> None:
         """Compose the parts. Raises UserError for a configuration that cannot be served."""
         ours, self.call_socket = socket.socketpair()
-        self.keeping: Final = RecordKeeping(config, ours, readers)
+        self.keeping: Final = RecordKeeping(config, ours, readers, captures)
         self.server: Final = OperatorServer(config, self.keeping)
 
     def _enter_parts(self, stack: ExitStack) -> None:
@@ -66,7 +69,7 @@ def serve_in_process(
     config = load(options.config, environ, overrides=options.overrides())
     check(config)
     sock = public_socket(config, listening)
-    operator = OperatorSide(config)
+    operator = OperatorSide(config, captures=options.capture)
     calls = CallServing(config, options, sock)
     secrets = (*config.secrets, operator.keeping.api_token.get_secret_value())
 

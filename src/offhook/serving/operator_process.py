@@ -30,7 +30,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     for descriptor in (life, beats):
         os.set_inheritable(descriptor, False)
     config = load_app(options.config, environ, overrides=options.overrides())
-    keeping = RecordKeeping(config)
+    keeping = RecordKeeping(config, captures=options.capture)
     secrets = (*config.secrets, keeping.api_token.get_secret_value())
     with log_to(sys.stderr.fileno(), config.logs, secrets, "operator"), keeping:
         return run_logged("operator process", _until_over(config, keeping, life, beats))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from pathlib import Path
 from typing import Final
 
 from offhook.api import token
@@ -40,7 +41,7 @@ class RecordKeeping(PartsOwner):
     """Everything that follows the journals of a data folder, and the API for the operator.
 
     A context manager that runs their threads. `own` is a socket that is connected to a call process
-    in the same process; `readers` are the threads of the API.
+    in the same process; `readers` are the threads of the API, `captures` is the folder of captures.
 
     Attributes:
         engine: The database.
@@ -56,6 +57,7 @@ class RecordKeeping(PartsOwner):
         config: AppConfig,
         own: socket.socket | None = None,
         readers: Readers | None = None,
+        captures: Path | None = None,
     ) -> None:
         """Compose the parts. Raises UserError for a configuration that cannot be served."""
         settings = config.records
@@ -73,7 +75,13 @@ class RecordKeeping(PartsOwner):
         files = LocalFiles(settings.recordings)
         self.processes: Final = CallProcesses(root, None if own is None else CallProcess.over(own))
         self.api: Final = Api(
-            config, self.api_token, self.engine, files, self.processes, readers=readers
+            config,
+            self.api_token,
+            self.engine,
+            files,
+            self.processes,
+            readers=readers,
+            captures=captures,
         )
         self._measure(self.api.metrics)
         store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)

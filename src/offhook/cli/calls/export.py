@@ -85,7 +85,7 @@ def _jsonl(
     for call in calls:
         record = call_record.show(connection, call.sid)
         if record is not None:
-            yield msgspec.json.encode(call_record.record_as_json(record, currency)).decode() + "\n"
+            yield msgspec.json.encode(call_record.exported(record, currency)).decode() + "\n"
 
 
 def _csv(calls: "Iterator[CallSummary]", currency: str) -> "Iterator[str]":

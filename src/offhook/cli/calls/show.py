@@ -5,6 +5,7 @@ from offhook.cli import options
 
 def show(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
     """Print one call: what was said and heard, response times, ending and cost."""
+    import msgspec
     from rich.console import Console
 
     from offhook.cli.calls.call_page import page
@@ -16,7 +17,7 @@ def show(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     with opened(records) as connection:
         record = call_record.shown(connection, queries.find_sid(connection, sid))
     if as_json:
-        options.print_json(call_record.record_as_json(record, currency))
+        options.print_json(msgspec.to_builtins(call_record.exported(record, currency)))
         return
     console = Console(highlight=False)
     for line in page(record, currency):
