@@ -74,7 +74,7 @@ class NoControl(CallControl):
     """Control of a call whose stream is never left."""
 
     def __init__(self) -> None:
-        self.call = NewCall("CA1", "agent", webhook=True)  # type: ignore[misc]
+        self.call = NewCall("CA1", "agent", by="webhook")  # type: ignore[misc]
 
     def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
         raise AssertionError

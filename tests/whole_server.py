@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, TwilioSettings, load
 from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
+from offhook.link.in_process import InProcessLink
 from offhook.net import websocket
 from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_policy import DialPolicy, DialRules
@@ -262,7 +262,7 @@ async def whole_server(
     watchers: Sequence[Subscriber] = (),
     files: CallFiles | None = None,
     ledger: CallLedger | None = None,
-    operator: socket.socket | None = None,
+    operator: InProcessLink | None = None,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,

@@ -120,7 +120,7 @@ async def desk(
         await until(side.keeping.follower.settled.is_set)
         async with (
             side.run(),
-            whole_server(config=config, files=files, operator=side.call_socket, **served) as made,
+            whole_server(config=config, files=files, operator=side.link, **served) as made,
         ):
             await side.server.started.wait()
             yield Desk(made, folder, files, side)

@@ -54,7 +54,9 @@ def live_entry(
 ) -> CallEntry:
     """An entry of a live call, with a handoff that nothing is asked of."""
     agent = configured("ws://127.0.0.1:1/").lines["default"]
-    entry = CallEntry(sid, agent, ACCOUNT, token, clock.now())
+    entry = CallEntry(
+        sid, agent, ACCOUNT, token, clock.now(), "bin" if token is None else "webhook"
+    )
     entry.session = cast("Session", session or FakeSession())
     updates = CallUpdates(None, ServerTasks(asyncio.TaskGroup()))
     entry.handoff = StreamHandoff(entry, cast("Any", None), updates, clock, lambda sid, event: None)

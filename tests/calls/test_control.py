@@ -78,7 +78,7 @@ class Rig:
         self.beside = Beside()
         self.events: list[Event] = []
         self.control = CallControl(
-            NewCall(SID, "desk", webhook=True, from_=ADA, to=OURS),
+            NewCall(SID, "desk", by="webhook", from_=ADA, to=OURS),
             cast("Transfers", self.beside),
             cast("Messaging", self.beside),
             CallUpdates(None, ServerTasks(tasks or asyncio.TaskGroup())),

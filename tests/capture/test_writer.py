@@ -23,7 +23,7 @@ from offhook.capture.writer import Captures
 from offhook.errors import UserError
 from offhook.testing.scenarios.scenario import ScenarioStep
 
-CALL = NewCall("CA" + "2" * 32, "front-desk", webhook=True, from_="+12025550142", to="+12025550100")
+CALL = NewCall("CA" + "2" * 32, "front-desk", by="webhook", from_="+12025550142", to="+12025550100")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -221,7 +221,7 @@ def test_a_file_that_is_there_already_is_not_touched(
 def test_a_name_from_outside_cannot_leave_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     with Captures(folder, ()) as captures:
-        captures(NewCall("../../etc/" + "x" * 5000, "a", webhook=False))
+        captures(NewCall("../../etc/" + "x" * 5000, "a", by="bin"))
     path = only(folder)
     assert list(tmp_path.iterdir()) == [folder]
     assert len(path.name) < 80

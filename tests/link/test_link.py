@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from tests.waiting import until
 
+from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
@@ -23,6 +24,7 @@ from offhook.journal.folders import LOCK, ProcessInfo, write_process_info
 from offhook.link import client as module
 from offhook.link import server as server_module
 from offhook.link.client import CallProcess, CallProcesses
+from offhook.link.in_process import InProcessLink
 from offhook.link.messages import (
     LINE_MAX,
     CallProcessState,
@@ -39,6 +41,7 @@ from offhook.link.messages import (
 from offhook.link.orders import LinkOrders
 from offhook.link.process_files import live_processes
 from offhook.link.server import LinkServer
+from offhook.link.streams import OfferedStreams
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, UncertainError
 from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
@@ -85,8 +88,10 @@ class Rig:
         tasks: ServerTasks,
         path: Path,
         group: asyncio.TaskGroup,
+        streams: OfferedStreams,
     ) -> None:
         self.group = group
+        self.streams = streams
         self.server = server
         self.orders = orders
         self.tasks = tasks
@@ -98,10 +103,11 @@ async def rig() -> AsyncIterator[Rig]:
     async with asyncio.TaskGroup() as group:
         tasks = ServerTasks(group)
         orders = Orders()
-        server = LinkServer(cast("LinkOrders", orders), tasks)
+        streams = OfferedStreams(LoopClock(asyncio.get_running_loop()))
+        server = LinkServer(cast("LinkOrders", orders), tasks, streams)
         path = await server.listen()
         try:
-            yield Rig(server, orders, tasks, path, group)
+            yield Rig(server, orders, tasks, path, group, streams)
         finally:
             server.close()
 
@@ -110,9 +116,9 @@ async def rig() -> AsyncIterator[Rig]:
 async def linked(*, pair: bool = False) -> AsyncIterator[tuple[Rig, CallProcess]]:
     async with rig() as r:
         if pair:
-            ours, theirs = socket.socketpair()
-            await r.server.connect(ours)
-            process = CallProcess.over(theirs)
+            link = InProcessLink()
+            link.serve(r.server.connect)
+            process = CallProcess(link.connect)
         else:
             process = CallProcess.at(str(r.path))
         try:
@@ -322,12 +328,11 @@ async def test_a_process_that_is_gone_is_an_error_at_once(tmp_path: Path) -> Non
         await process.metrics()
     with pytest.raises(TryLaterError, match="E-LINK-01"):
         await process.place(REQUEST)  # it was not sent, so it is certain that nobody is rung
-    ours, theirs = socket.socketpair()
-    ours.close()
-    over = CallProcess.over(theirs)
-    for _ in range(2):
-        with pytest.raises(TryLaterError, match="E-LINK-01"):
-            await over.perform("CA1", "say", {})
+    async with linked(pair=True) as (r, process):
+        r.server.close()
+        for _ in range(2):
+            with pytest.raises(TryLaterError, match="E-LINK-01"):
+                await process.perform("CA1", "say", {})
 
 
 @pytest.mark.usefixtures("impatient")

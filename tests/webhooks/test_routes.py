@@ -67,6 +67,7 @@ class Rig:
                 CurrentAgents(config),
                 unused,
                 cast("Any", SimpleNamespace(take_over=lambda: None)),
+                unused,
             ),
             self.pending,
             self.metrics,

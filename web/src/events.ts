@@ -1,13 +1,13 @@
 /** The events of a call. Made from src/offhook/events/types.py by `make pages`; do not edit. */
 
-/** Twilio announced a call to our webhook, or a TwiML Bin's stream came: the first event of all. */
+/** A call began: the first event of all. */
 export interface CallBegan {
   type: "CallBegan";
   account_sid: string;
   agent: string;
   tier: string;
   direction: "inbound" | "outbound";
-  by: "webhook" | "bin" | "api";
+  by: "webhook" | "bin" | "api" | "browser";
   from_: string;
   to: string;
   variables: string;

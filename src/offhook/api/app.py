@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, agents, audio, calls, control, following, page, placing, wire
+from offhook.api import after, agents, audio, calls, control, following, page, phone, placing, wire
 from offhook.api.auth import OperatorAuth
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
@@ -27,14 +27,17 @@ from offhook.api.paths import PREFIX, moved_to
 from offhook.api.principal import require_role
 from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
+from offhook.api.streams import PageStreams
 from offhook.clock import LoopClock, wall_clock
 from offhook.config import AppConfig
 from offhook.errors import UserError, fault_of
 from offhook.link.client import CallProcesses
+from offhook.net import websocket
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
+from offhook.users.principal import Principal
 
 _ABOUT: Final = """\
 The calls that were and are. All times are in milliseconds; those of a call count from its
@@ -60,7 +63,8 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 class Api:
     """The operator's application. `app` returns what its listener serves.
 
-    `live` takes the events of calls as they happen, on the loop of the application. `metrics` are
+    `live` takes the events of calls as they happen, on the loop of the application. `streams` are
+    the sockets of its pages. `metrics` are
     the operator's own; those of the call `processes` are added to each page.
     """
 
@@ -76,12 +80,14 @@ class Api:
         captures: Path | None = None,
     ) -> None:
         self.live: Final = LiveEvents()
+        self.streams: Final = PageStreams()
         self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
         self._hosts = config.server.operator_hosts
         self._token = token
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
         self._page = MetricsPage(processes, self.metrics)
+        self._auth: OperatorAuth
         self._operator = Operator(
             engine=engine,
             files=files,
@@ -91,19 +97,25 @@ class Api:
             delivers=config.records.webhook.url is not None,
             processes=processes,
             live=self.live,
+            streams=self.streams,
             links=self._links,
             readers=self._readers,
         )
 
     def app(self) -> ASGIApp:
         """Return the application, behind its authentication, for the running event loop."""
-        return OperatorAuth(
+        self._auth = OperatorAuth(
             _application(self._operator, self._page),
             hosts=self._hosts,
             token=self._token,
             links=self._links,
             clock=LoopClock(asyncio.get_running_loop()),
         )
+        return self._auth
+
+    def admit_socket(self, upgrade: websocket.Upgrade) -> Principal | websocket.Refusal:
+        """Return who opens a WebSocket, or why it is refused."""
+        return self._auth.admit_socket(upgrade)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -122,7 +134,7 @@ def routes(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, placing, audio, after, control, following, agents, wire):
+    for part in (calls, placing, phone, audio, after, control, following, agents, wire):
         app.include_router(
             part.router(operator),
             prefix=PREFIX,

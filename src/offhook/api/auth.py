@@ -26,6 +26,7 @@ from offhook.api.principal import set_principal
 from offhook.api.problems import ApiError, response
 from offhook.clock import Clock
 from offhook.errors import UserError
+from offhook.net.websocket import Refusal, Upgrade
 from offhook.users.principal import API_TOKEN, AUDIO_LINK, Principal
 from offhook.webhooks.auth import host_name
 
@@ -78,6 +79,21 @@ class OperatorAuth:
         else:
             set_principal(scope, found)
             await self._operator(scope, receive, _with_headers(send))
+
+    def admit_socket(self, upgrade: Upgrade) -> Principal | Refusal:
+        """Return who opens a WebSocket, or why it is refused."""
+        path, _, query = upgrade.path.partition("?")
+        scope = {
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode("latin-1"),
+            "client": (upgrade.peer, 0),
+        }
+        found = self._admit(scope, Headers(dict(upgrade.headers)))
+        if isinstance(found, ApiError):
+            problem = found.problem
+            return Refusal(found.status, f"{problem.code} {problem.what} {problem.fix}\n")
+        return found
 
     def _admit(self, scope: Scope, headers: Headers) -> Principal | ApiError:
         if host_name(headers) not in self._hosts:

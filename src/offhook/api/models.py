@@ -141,6 +141,25 @@ class PlaceCallResponse(ApiModel):
     """True if the call was placed before, under the same idempotency key; nobody was rung now."""
 
 
+class OpenPhoneRequest(ApiModel):
+    """A call from the browser."""
+
+    agent: str = Field(default="", max_length=200, examples=["reminder"])
+    """Name of the agent that answers; empty for that of the default line."""
+    variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
+    """Values of `{{name}}` in the agent file."""
+
+
+class OpenPhoneResponse(ApiModel):
+    """A call from the browser that has begun, with what its `start` message must have."""
+
+    call_sid: str
+    account_sid: str
+    stream_sid: str
+    stream: str
+    """Path of the WebSocket, which can be opened once and within 10 s."""
+
+
 class CallStatusResponse(ApiModel):
     """State of a placed call."""
 

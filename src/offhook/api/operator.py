@@ -12,6 +12,7 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
+from offhook.api.streams import PageStreams
 from offhook.config import Prices
 from offhook.link.client import CallProcesses
 from offhook.recordings.files import LocalFiles
@@ -35,6 +36,7 @@ class Operator:
     delivers: bool
     processes: CallProcesses
     live: LiveEvents
+    streams: PageStreams
     links: Links
     readers: Readers
 

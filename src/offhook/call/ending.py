@@ -34,12 +34,24 @@ class Slug(Enum):
     MACHINE_ANSWERED = "machine_answered", "nobody", "an answering machine answered"
     MESSAGE_LEFT = "message_left", "nobody", "an answering machine gets our message"
 
-    STREAM_NEVER_CAME = "stream_never_came", "twilio", "Twilio opened no stream for the call"
-    CALLER_LEG_LOST = "caller_leg_lost", "twilio", "Twilio's socket broke off"
-    CALLER_LEG_STUCK = "caller_leg_stuck", "twilio", "Twilio's socket took nothing for 10 s"
-    CALLER_LEG_GARBAGE = "caller_leg_garbage", "twilio", "Twilio's socket sent too much nonsense"
-    CALLER_LEG_OVERSIZED = "caller_leg_oversized", "twilio", "Twilio's socket sent a huge message"
-    CALLER_LEG_FORMAT = "caller_leg_format", "twilio", "Twilio's stream is not mu-law of 8000 Hz"
+    STREAM_NEVER_CAME = "stream_never_came", "twilio", "no stream was opened for the call"
+    CALLER_LEG_LOST = "caller_leg_lost", "twilio", "the caller's socket broke off"
+    CALLER_LEG_STUCK = "caller_leg_stuck", "twilio", "the caller's socket took nothing for 10 s"
+    CALLER_LEG_GARBAGE = (
+        "caller_leg_garbage",
+        "twilio",
+        "the caller's socket sent too much nonsense",
+    )
+    CALLER_LEG_OVERSIZED = (
+        "caller_leg_oversized",
+        "twilio",
+        "the caller's socket sent a huge message",
+    )
+    CALLER_LEG_FORMAT = (
+        "caller_leg_format",
+        "twilio",
+        "the caller's stream is not mu-law of 8000 Hz",
+    )
 
     AGENT_BUSY = "agent_busy", "agent", "Deepgram has no room for another session"
     AGENT_KEY_REFUSED = "agent_key_refused", "agent", "Deepgram refused the key"

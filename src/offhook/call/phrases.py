@@ -160,6 +160,8 @@ class Phrases:
     """A person who was to be asked first was not called."""
     transfer_impossible: str = "the caller cannot be put through on this line"
     """A transfer needs our voice webhook, or REST credentials."""
+    no_telephone: str = "this call comes from a browser, so there is no telephone line for that"
+    """Transfers and keys need a telephone call."""
     call_impossible: str = "nobody can be called from here"
     """A person can only be called before a transfer with REST credentials."""
     reason_fault: str = "a fault in Offhook"

@@ -10,6 +10,7 @@ from offhook.call.ending import Ending
 from offhook.call.inputs import Input
 from offhook.config import Agent
 from offhook.deepgram.changes import Change
+from offhook.events.types import CameBy
 
 if TYPE_CHECKING:
     from offhook.calls.control import CallControl
@@ -46,12 +47,12 @@ class CallEntry:
     """Entry of one call in the registry. Little of it is kept after the call's end.
 
     Attributes:
+        by: Way in which the call came.
         session: The live session; None when the call is over.
         control: Control of the call, for tools, keypad, API and commands.
         handoff: Handoffs, which Twilio performs while the stream is left.
         agent: Current agent of the call, filled with the call's variables.
         token: Token that the call's stream must have; None for a TwiML Bin's call.
-        by_webhook: True if Twilio asks /twilio/after by itself when the stream is over.
         our_number: Our own number in this call.
         values: Values of `{{name}}`, while the call lasts.
         origin: Our https address as Twilio reaches it; empty as long as it is not known.
@@ -70,7 +71,7 @@ class CallEntry:
         "agent",
         "answered",
         "began",
-        "by_webhook",
+        "by",
         "call_sid",
         "changes",
         "control",
@@ -93,14 +94,20 @@ class CallEntry:
     handoff: "StreamHandoff"
 
     def __init__(
-        self, call_sid: str, agent: Agent, account_sid: str, token: str | None, began: float
+        self,
+        call_sid: str,
+        agent: Agent,
+        account_sid: str,
+        token: str | None,
+        began: float,
+        by: CameBy,
     ) -> None:
         self.call_sid: Final = call_sid
         self.agent = agent
         self.account_sid: Final = account_sid
         self.token = token
+        self.by: Final = by
         self.began: Final = began
-        self.by_webhook = token is not None
         self.session = None
         self.ending: Ending | None = None
         self.our_number = ""
@@ -119,6 +126,16 @@ class CallEntry:
         if origin != self.origin:
             self.origin = origin
             self.keep()
+
+    @property
+    def by_webhook(self) -> bool:
+        """True if Twilio asks /twilio/after by itself when the stream is over."""
+        return self.by in ("webhook", "api")
+
+    @property
+    def is_telephone(self) -> bool:
+        """True if Twilio has the call; False for a call from a browser."""
+        return self.by != "browser"
 
     @property
     def has_stream(self) -> bool:

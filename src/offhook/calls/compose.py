@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from offhook.calls.browser_calls import BrowserCalls
 from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
@@ -37,6 +38,7 @@ class CallHandling:
     agents: CurrentAgents
     inbound: InboundPolicy
     interrupted: InterruptedCalls
+    browser: BrowserCalls
 
 
 def compose(
@@ -112,8 +114,9 @@ def compose(
         clock,
     )
     sessions.ended = interrupted.ended
+    browser = BrowserCalls(config.twilio.account_sid, agents, registry, sessions, inbound, clock)
     return CallHandling(
-        registry, limits, intake, transfers, farewells, agents, inbound, interrupted
+        registry, limits, intake, transfers, farewells, agents, inbound, interrupted, browser
     )
 
 

@@ -1,6 +1,7 @@
 """Control of one live call, used by its tools, its keypad, the API and commands."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from offhook.calls.transfers import Transfers
 from offhook.capture.tap import NewCall
 from offhook.deepgram.changes import Change
 from offhook.deepgram.settings import Part
-from offhook.events.types import Event
+from offhook.events.types import CallEnded, Event
 from offhook.tools.declare import ToolError
 from offhook.tools.requests import (
     ControlRequest,
@@ -67,7 +68,7 @@ class CallControl:
     @property
     def party(self) -> str:
         """Number of the person at the other end; empty when it is not known."""
-        return self.call.to if self.call.outbound else self.call.from_
+        return self.call.to if self.call.outbound else self.call.number_of_caller
 
     async def perform(self, request: ControlRequest) -> str:
         """Perform a request, and return what happened.
@@ -103,6 +104,8 @@ class CallControl:
                 if not self.set_recording(request.is_on):
                     raise ToolError("this call is over, or it is not recorded")
                 return "what is said is recorded" if request.is_on else "the recording is paused"
+            case Leave(SendDigits()) if self.call.by == "browser":
+                raise ToolError(self._phrases.no_telephone)
             case Leave(SendDigits()) if not self._may_leave():
                 raise ToolError(self._phrases.keys_impossible)
             case _:
@@ -126,7 +129,8 @@ class CallControl:
             if not reply.done():
                 reply.set_result((done, what))
 
-        is_beyond_reach = not entry.has_stream and self._updates.rest is None
+        cannot_ask = self._updates.rest is None and entry.is_telephone
+        is_beyond_reach = not entry.has_stream and cannot_ask
         number = session.ask(request, replied)
         try:
             done, what = await reply
@@ -163,7 +167,16 @@ class CallControl:
 
     def end_phone_call(self, close: Callable[[], None]) -> None:
         """End the phone call; `close` closes the stream, and Twilio then asks what comes after."""
-        self._updates.hang_up(self.call.call_sid, close)
+        if self.call.by == "browser":
+            close()
+        else:
+            self._updates.hang_up(self.call.call_sid, close)
+
+    def ended(self, event: CallEnded) -> CallEnded:
+        """Return the ending as it is recorded: what is Twilio's of a telephone is the caller's."""
+        if self.call.by == "browser" and event.fault == "twilio":
+            return dataclasses.replace(event, fault="caller")
+        return event
 
     def transfer_by_key(self, destination: str) -> None:
         """Transfer a caller who has pressed the key of a destination."""

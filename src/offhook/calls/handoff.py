@@ -60,7 +60,8 @@ class StreamHandoff:
     def is_possible(self) -> bool:
         """True if Twilio can be told what comes after a stream that is left."""
         entry = self._entry
-        return entry.by_webhook or (self._updates.rest is not None and bool(entry.origin))
+        can_redirect = self._updates.rest is not None and bool(entry.origin)
+        return entry.by_webhook or (entry.is_telephone and can_redirect)
 
     @property
     def after_url(self) -> str:

@@ -158,9 +158,7 @@ class CallIntake:
         if known is not None:
             return known
         agent = pending.agent
-        call = NewCall(
-            call_sid, agent.name, webhook=True, from_=pending.from_, to=pending.to, outbound=True
-        )
+        call = NewCall(call_sid, agent.name, "api", from_=pending.from_, to=pending.to)
         control = self._sessions.control(call)
         entry = self._enter(control, agent, pending.account_sid, pending.token, pending.variables)
         entry.expected_until = self._clock.now() + pending.rings_s + STREAM_DUE_S
@@ -207,7 +205,7 @@ class CallIntake:
         if entry is None:
             assert agent is not None, "else it was refused"
             self._inbound.admit(call_sid, None, agent.tier)
-            control = self._sessions.control(NewCall(call_sid, agent.name, webhook=False))
+            control = self._sessions.control(NewCall(call_sid, agent.name, "bin"))
             given, _ = variables.taken(details.custom_parameters)
             entry = self._enter(control, agent, details.account_sid, None, given)
         else:
@@ -231,9 +229,7 @@ class CallIntake:
         )
 
     def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
-        return self._sessions.control(
-            NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
-        )
+        return self._sessions.control(NewCall(call_sid, agent.name, "webhook", from_=from_, to=to))
 
     def _announce(
         self, control: CallControl, account_sid: str, agent: Agent, found: LookupResult

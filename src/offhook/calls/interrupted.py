@@ -36,6 +36,10 @@ DEATHS_MAX: Final = 3
 SOON_MS: Final = 15_000
 """Milliseconds of a call within which a process that has taken it over dies soon."""
 
+HUNG_UP: Final = "a browser's call ends with its socket, and Twilio knows nothing of it"
+"""Why a call from a browser cannot go on: nothing asks what comes after its stream, and a page
+that opened another one by itself would have a microphone listen to whoever sits there by then."""
+
 
 class InterruptedCalls:
     """Calls of processes that died, which this process takes over.
@@ -85,7 +89,8 @@ class InterruptedCalls:
                 extra={"call_sid": file.call_sid},
             )
             self._drop(file.call_sid)
-            self.settle(file.call_sid)
+            if why is not HUNG_UP:
+                self.settle(file.call_sid)
         if taken or lost:
             _log.warning("%d calls of a process that died go on here, %d are over", taken, lost)
 
@@ -105,7 +110,7 @@ class InterruptedCalls:
         except Exception as error:  # noqa: BLE001 - one call's file must not keep the others out
             _log.exception("a fault with a live call's file", extra={"call_sid": file.call_sid})
             return type(error).__name__
-        if facts.is_outbound:
+        if facts.by == "api":
             self.placed(file.call_sid, entry.agent)
         return None
 
@@ -159,7 +164,9 @@ def _hindrance(
         return "the machine has been started anew since"
     if agent is None:
         return "its agent is not in the configuration any more"
-    if not facts.by_webhook and facts.streams == 0:
+    if facts.by == "browser":
+        return HUNG_UP
+    if facts.by == "bin" and facts.streams == 0:
         return "Twilio asks nothing more about a TwiML Bin's call (twilio.md §2.4)"
     soon = 0
     for at_ms, next_ms in pairwise((*resumed.taken_over_ms, round(1000 * (now - facts.began_s)))):

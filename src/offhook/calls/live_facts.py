@@ -13,6 +13,7 @@ import msgspec
 from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference, SendDigits
 from offhook.calls.call_entry import CallEntry
 from offhook.deepgram.changes import Change
+from offhook.events.types import CameBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,7 @@ class LiveFacts:
     Attributes:
         account_sid: Account of the call.
         agent: Name of the agent that answered first.
-        by_webhook: True if Twilio asks /twilio/after by itself when a stream is over.
-        is_outbound: True if we placed the call.
+        by: Way in which the call came.
         from_: Number that called.
         to: Number that was called.
         values: Values of `{{name}}`.
@@ -40,8 +40,7 @@ class LiveFacts:
 
     account_sid: str
     agent: str
-    by_webhook: bool
-    is_outbound: bool
+    by: CameBy
     from_: str
     to: str
     values: Mapping[str, str]
@@ -82,8 +81,7 @@ def facts_of(entry: CallEntry, boot: str) -> LiveFacts:
     return LiveFacts(
         account_sid=entry.account_sid,
         agent=call.agent,
-        by_webhook=entry.by_webhook,
-        is_outbound=call.outbound,
+        by=call.by,
         from_=call.from_,
         to=call.to,
         values=entry.values,

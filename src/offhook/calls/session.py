@@ -309,9 +309,11 @@ class Session(LegInputs):
     def _obey_one(self, command: Command) -> None:
         match command:
             case Note():
-                if isinstance(command.event, CallEnded):
+                event = command.event
+                if isinstance(event, CallEnded):
                     self._close_accounts()
-                self.note(command.event)
+                    event = self._control.ended(event)
+                self.note(event)
             case Play():
                 if self._caller is not None:
                     self._caller.play(command.pieces)

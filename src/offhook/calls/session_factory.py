@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from offhook import variables
 from offhook.call.ending import Slug
@@ -116,7 +116,8 @@ class SessionFactory:
         values = values_for(agent, call.call_sid, call.from_, call.to, given)
         agent = agent.filled(values)
         is_recorded = agent.recording and self._recordings is not None
-        entry = CallEntry(call.call_sid, agent, account_sid, token, self._clock.now())
+        now = self._clock.now()
+        entry = CallEntry(call.call_sid, agent, account_sid, token, now, call.by)
         session = self._make(control, entry, values, {})
         entry.keep()
         session.note(
@@ -125,13 +126,13 @@ class SessionFactory:
                 agent.name,
                 agent.tier,
                 "outbound" if call.outbound else "inbound",
-                _came_by(call),
+                call.by,
                 call.from_,
                 call.to,
                 json.dumps(values, ensure_ascii=False),
             )
         )
-        if is_recorded and not call.webhook:
+        if is_recorded and call.by == "bin":
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry
 
@@ -142,16 +143,18 @@ class SessionFactory:
 
         `agent` is the one that the call had last.
         """
-        by, to = facts.from_, facts.to
-        outbound = facts.is_outbound
-        call = NewCall(call_sid, facts.agent, facts.by_webhook, by, to, outbound)
+        call = NewCall(call_sid, facts.agent, facts.by, facts.from_, facts.to)
         control = self.control(call)
         agent = agent.filled(facts.values)
         now = self._clock.now()
         entry = CallEntry(
-            call_sid, agent, facts.account_sid, facts.token, _began(facts, resumed, now)
+            call_sid,
+            agent,
+            facts.account_sid,
+            facts.token,
+            _began(facts, resumed, now),
+            facts.by,
         )
-        entry.by_webhook = facts.by_webhook
         toolbox = agent.tool_files.latest()
         once = _once(toolbox, resumed, self.handle(control, agent, facts.values, {}))
         session = self._make(control, entry, facts.values, once)
@@ -199,7 +202,7 @@ class SessionFactory:
             ended=self._on_ended,
             switch_agent=partial(self._switch_agent, entry, values, once),
             tap=tap_for(self._make_tap, call),
-            recordings=self._recordings if agent.recording and call.webhook else None,
+            recordings=self._recordings if agent.recording and call.by != "bin" else None,
             session_s=self._session_s,
             began=entry.began,
         )
@@ -220,7 +223,7 @@ class SessionFactory:
         return Call(
             call.call_sid,
             agent.name,
-            call.from_ or None,
+            call.number_of_caller or None,
             call.to or None,
             MappingProxyType(values),
             control.perform,
@@ -270,12 +273,6 @@ class SessionFactory:
         entry = self._registry.find(session.call_sid)
         if entry is not None:
             self.ended(entry)
-
-
-def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
-    if call.outbound:
-        return "api"
-    return "webhook" if call.webhook else "bin"
 
 
 def _began(facts: LiveFacts, resumed: ResumedCall, now: float) -> float:

@@ -256,6 +256,8 @@ class Transfers:
     # --- inside ----------------------------------------------------------------------------------
 
     def _check(self, entry: CallEntry, destination: TransferDestination) -> None:
+        if not entry.is_telephone:
+            raise ToolError(entry.agent.phrases.no_telephone)
         if destination.warm and (self._updates.rest is None or not entry.origin):
             raise ToolError(entry.agent.phrases.call_impossible)
         if not entry.by_webhook and (self._updates.rest is None or not entry.origin):

@@ -15,7 +15,7 @@ from offhook.audio import SILENCE
 from offhook.call.ending import Ending
 from offhook.clock import Clock
 from offhook.deepgram.leg import Dial, PendingDial
-from offhook.events.types import Leg
+from offhook.events.types import CameBy, Leg
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.twilio import messages
 
@@ -34,12 +34,25 @@ class NewCall:
     call_sid: str
     agent: str
     """Name of the call's agent."""
-    webhook: bool
-    """True if the call came by the voice webhook; else it is a TwiML Bin's stream."""
+    by: CameBy
+    """Way in which the call came."""
     from_: str = ""
     to: str = ""
-    outbound: bool = False
-    """True if we placed the call."""
+
+    @property
+    def outbound(self) -> bool:
+        """True if we placed the call."""
+        return self.by == "api"
+
+    @property
+    def number_of_caller(self) -> str:
+        """The number that calls; empty for a user of the console, who has a name."""
+        return "" if self.by == "browser" else self.from_
+
+    @property
+    def webhook(self) -> bool:
+        """True if Twilio asks our webhook what comes after a stream of the call."""
+        return self.by in ("webhook", "api")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ class CurrentAgents:
         """Return every agent that can place calls."""
         return self._config.agents_by_name()
 
+    def every(self) -> Mapping[str, Agent]:
+        """Return every agent of the configuration that was read last, by its name."""
+        agents = self._config.agents.values()
+        return {agent.name: agent for agent in agents} | dict(self.by_name())
+
     def find(self, name: str) -> Agent | None:
         """Return the agent of that name; None if the configuration has none."""
         return self._by_name.get(name) or self.by_name().get(name)

@@ -17,6 +17,9 @@ Leg: TypeAlias = Literal["caller", "agent"]
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
 
+CameBy: TypeAlias = Literal["webhook", "bin", "api", "browser"]
+"""Way in which a call came (CallBegan)."""
+
 InterruptionCause: TypeAlias = Literal["speech", "long_speech", "beyond_echo", "turn"]
 
 SuppressionCause: TypeAlias = Literal["echo", "short", "greeting"]
@@ -44,7 +47,10 @@ PRIVATE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CallBegan:
-    """Twilio announced a call to our webhook, or a TwiML Bin's stream came: the first event of all.
+    """A call began: the first event of all.
+
+    `by`: `webhook`, Twilio announced it to our webhook; `bin`, a TwiML Bin's stream came; `api`, we
+    placed it; `browser`, a user of the console calls, and `from_` is the user's name.
 
     Numbers are as Twilio gives them, and empty where it gives none; they are private. `variables`
     is a JSON object of texts: what fills `{{name}}` in this call's prompt, greeting and
@@ -55,7 +61,7 @@ class CallBegan:
     agent: str
     tier: str
     direction: Direction
-    by: Literal["webhook", "bin", "api"]
+    by: CameBy
     from_: str
     to: str
     variables: str

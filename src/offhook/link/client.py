@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import itertools
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,7 +13,8 @@ import msgspec
 from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
 from offhook.link.agent_records import AgentDetails, AgentFinding, AgentSummary, TrialRequest
-from offhook.link.lines import LineConnection, adopt
+from offhook.link.channel import JoinStream, LinkChannel
+from offhook.link.lines import LineConnection
 from offhook.link.messages import (
     LINE_MAX,
     CallProcessState,
@@ -21,6 +22,8 @@ from offhook.link.messages import (
     LinkOrder,
     NumberedOrder,
     NumberedReply,
+    OpenedStream,
+    OpenPhoneCall,
     PerformedOperation,
     PerformOperation,
     Ping,
@@ -36,6 +39,7 @@ from offhook.link.messages import (
     other_version,
 )
 from offhook.link.process_files import live_processes
+from offhook.net.websocket import Receiver
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, uncertain
 from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
@@ -66,7 +70,7 @@ _T = TypeVar("_T")
 
 
 class CallProcess:
-    """A call process, over one connection that is opened when it is needed.
+    """A call process, over one connection that is opened when it is needed, and one a stream.
 
     Every method raises the UserError or ToolError that the call process raises, and TryLaterError
     E-LINK-01 when it has ended or does not answer.
@@ -84,11 +88,6 @@ class CallProcess:
         return cls(
             lambda lines: asyncio.get_running_loop().create_unix_connection(lambda: lines, path)
         )
-
-    @classmethod
-    def over(cls, sock: socket.socket) -> "CallProcess":
-        """Return the process at the other end of a connected socket, which is used only once."""
-        return cls(lambda lines: adopt(sock, lines))
 
     def close(self) -> None:
         """Close the connection; requests that are open fail."""
@@ -164,6 +163,24 @@ class CallProcess:
         tried: FunctionTrial = await self._ask(TryFunction(request), PERFORM_S, FunctionTrial)
         return tried
 
+    async def open_stream(self, order: LinkOrder) -> OpenedStream:
+        """Have the process offer a stream, which `join` makes this side's."""
+        opened: OpenedStream = await self._ask(order, STATE_S, OpenedStream)
+        return opened
+
+    async def join(self, token: str, receiver: Receiver) -> LinkChannel:
+        """Return the stream of a token that this process has offered, over its own connection.
+
+        A token that is not valid ends the stream with a reason. `receiver` gets no `on_open`.
+        """
+        lines = LineConnection(_ignore_line, _nothing)
+        await self._connect_lines(lines)
+        if not lines.is_open:
+            raise _LostError(was_sent=False)
+        channel = LinkChannel(lines, receiver)
+        lines.send(msgspec.json.encode(JoinStream(token)))
+        return channel
+
     async def _ask(self, order: LinkOrder, limit_s: float, kind: Any) -> Any:
         connection = await self._open()
         raw = await connection.ask(order, limit_s)
@@ -177,13 +194,24 @@ class CallProcess:
             if self._connection is not None and self._connection.lines.is_open:
                 return self._connection
             connection = _OpenConnection()
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await self._connect(connection.lines)
-            except (OSError, TimeoutError):
-                raise _LostError(was_sent=False) from None
+            await self._connect_lines(connection.lines)
             self._connection = connection
             return connection
+
+    async def _connect_lines(self, lines: LineConnection) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._connect(lines)
+        except (OSError, TimeoutError):
+            raise _LostError(was_sent=False) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStream:
+    """A stream that a call process has offered."""
+
+    process: CallProcess
+    opened: OpenedStream
 
 
 class CallProcesses:
@@ -226,12 +254,17 @@ class CallProcesses:
 
     async def place(self, request: OutboundRequest) -> PlacedCall:
         """Place a call with the newest process that is not draining, else with the newest."""
-        processes = self._some()
-        if len(processes) > 1:
-            states = await _each(processes, lambda process: process.process_state())
-            ready = [p for p, state in states if state is not None and not state.is_draining]
-            processes = ready or processes
-        return await processes[0].place(request)
+        return await (await self._ready()).place(request)
+
+    async def phone(self, order: OpenPhoneCall) -> ProcessStream:
+        """Begin a call from a browser, with the process that would place a call."""
+        process = await self._ready()
+        return ProcessStream(process, await process.open_stream(order))
+
+    async def stream_of(self, call_sid: str, order: LinkOrder) -> ProcessStream:
+        """Have the process that has a call offer a stream of it."""
+        process = await self._process_of(call_sid)
+        return ProcessStream(process, await process.open_stream(order))
 
     async def state(self, sid: str, seen: str | None, wait_s: float) -> PlacedCallState | None:
         """Return the state of a placed call, from the process that has it."""
@@ -259,6 +292,15 @@ class CallProcesses:
                 AGAIN_S,
             )
         return processes
+
+    async def _ready(self) -> CallProcess:
+        """Return the newest process that is not draining, else the newest."""
+        processes = self._some()
+        if len(processes) > 1:
+            states = await _each(processes, lambda process: process.process_state())
+            ready = [p for p, state in states if state is not None and not state.is_draining]
+            processes = ready or processes
+        return processes[0]
 
     async def _process_of(self, call_sid: str) -> CallProcess:
         """Return the process that knows a call, else the newest."""
@@ -364,3 +406,11 @@ class _OpenConnection:
         for waiting in self._open.values():
             if not waiting.done():
                 waiting.set_exception(_LostError(was_sent=True))
+
+
+def _ignore_line(line: bytes) -> None:
+    """Ignore a line: the stream has not begun."""
+
+
+def _nothing() -> None:
+    """Do nothing: the stream has not begun."""

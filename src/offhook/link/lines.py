@@ -1,7 +1,6 @@
 """One end of the local socket: lines of bounded length, in both directions."""
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 from typing import Final, cast
@@ -15,17 +14,27 @@ UNSENT_MAX: Final = 16 * 1024 * 1024
 class LineConnection(asyncio.Protocol):
     """A connection. `on_line` gets every line, and `on_lost` is called once at the end.
 
-    A line of more than LINE_MAX bytes ends the connection, as what follows cannot be understood.
+    A line of more than `line_max` bytes ends the connection, as what follows cannot be understood.
+    Each attribute may be replaced at any time.
 
     Attributes:
+        on_line: Takes every line, without its newline.
+        on_lost: Called once, at the end.
+        on_writable: Told when the peer reads too slowly (False), and when it has caught up.
+        line_max: Bytes that a line may have.
+        unsent_max: Bytes that may wait for the peer; beyond, the connection is closed.
         received: Number of reads, by which the owner notices that the peer lives.
+        is_open: True between connection and end.
     """
 
     def __init__(self, on_line: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+        self.on_line = on_line
+        self.on_lost = on_lost
+        self.on_writable: Callable[[bool], None] = _ignore
+        self.line_max = LINE_MAX
+        self.unsent_max = UNSENT_MAX
         self.received = 0
         self.is_open = False
-        self._on_line = on_line
-        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._partial = bytearray()
 
@@ -34,8 +43,28 @@ class LineConnection(asyncio.Protocol):
         if not self.is_open or self._transport is None:
             return
         self._transport.write(line + b"\n")
-        if self._transport.get_write_buffer_size() > UNSENT_MAX:
+        if self._transport.get_write_buffer_size() > self.unsent_max:
             self.abort()
+
+    def limit_writing(self, high: int, low: int) -> None:
+        """Have `on_writable` called at these numbers of unsent bytes."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=high, low=low)
+
+    def read(self, is_reading: bool) -> None:
+        """Stop or resume reading, so that a peer that writes too fast is slowed down."""
+        if self._transport is None or not self.is_open:
+            return
+        if is_reading and not self._transport.is_reading():
+            self._transport.resume_reading()
+        elif not is_reading and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def end(self) -> None:
+        """Close the connection once everything is sent; `on_lost` follows."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close the connection now; `on_lost` follows."""
@@ -55,26 +84,38 @@ class LineConnection(asyncio.Protocol):
         self.received += 1
         *lines, rest = data.split(b"\n")
         for line in lines:
-            whole = bytes(self._partial) + line
-            self._partial.clear()
-            if len(whole) > LINE_MAX:
+            whole = line
+            if self._partial:
+                whole = bytes(self._partial) + line
+                self._partial.clear()
+            if len(whole) > self.line_max:
                 self.abort()
             if not self.is_open:
                 return
-            self._on_line(whole)
+            self.on_line(whole)
         self._partial += rest
-        if len(self._partial) > LINE_MAX:
+        if len(self._partial) > self.line_max:
             self.abort()
+
+    def pause_writing(self) -> None:
+        """Report that the peer reads too slowly."""
+        self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """Report that the peer has caught up."""
+        self.on_writable(True)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end."""
         self.is_open = False
         self._partial.clear()
-        self._on_lost()
+        self.on_lost()
 
 
 async def adopt(sock: socket.socket, connection: LineConnection) -> None:
-    """Have the event loop serve a socket that is connected already. Raises OSError if it was."""
-    if sock.fileno() < 0:
-        raise OSError(errno.EBADF, "the socket was closed")
+    """Have the event loop serve a socket that is connected already."""
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+
+
+def _ignore(writable: bool) -> None:
+    """Do nothing: a connection of requests is cut when its peer does not read."""

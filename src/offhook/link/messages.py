@@ -83,6 +83,16 @@ class TryFunction(msgspec.Struct, tag="try", frozen=True):
     request: TrialRequest
 
 
+class OpenPhoneCall(msgspec.Struct, tag="phone", frozen=True):
+    """Request for a call from a browser, and for the stream that is its caller's leg."""
+
+    agent: str
+    """Name of the agent that answers; empty for that of the default line."""
+    by: str
+    """Name of the user who calls."""
+    variables: dict[str, str] = {}
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Request for any reply, which shows that the process's event loop runs."""
 
@@ -102,6 +112,7 @@ LinkOrder: TypeAlias = (
     | ReadAgents
     | ReadAgent
     | TryFunction
+    | OpenPhoneCall
     | Ping
     | Withdraw
 )
@@ -123,6 +134,21 @@ class PerformedOperation(msgspec.Struct, frozen=True):
 
     outcome: Literal["done", "over", "unknown"]
     what: str = ""
+
+
+class OpenedStream(msgspec.Struct, frozen=True):
+    """Result of a request that opens a stream: whoever has the token may join it once, soon.
+
+    `account_sid` and `stream_sid` are for the `start` of a phone; empty for every other stream.
+    """
+
+    call_sid: str
+    token: str
+    account_sid: str = ""
+    stream_sid: str = ""
+
+    def __repr__(self) -> str:
+        return f"OpenedStream({self.call_sid!r})"
 
 
 class CallProcessState(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pydantic
 
+from offhook.calls.compose import CallHandling
 from offhook.calls.operations import OPERATIONS
-from offhook.calls.registry import CallRegistry
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
 from offhook.link.agent_directory import AgentDirectory
@@ -16,6 +16,8 @@ from offhook.link.messages import (
     CallProcessState,
     CheckFiles,
     LinkOrder,
+    OpenedStream,
+    OpenPhoneCall,
     PerformedOperation,
     PerformOperation,
     Ping,
@@ -30,8 +32,10 @@ from offhook.link.messages import (
     Withdraw,
     other_version,
 )
+from offhook.link.streams import TOKEN_S, OfferedStreams
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
+from offhook.webhooks.pending_streams import PendingStreams
 from offhook.yamlfile import Finding
 
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
@@ -44,6 +48,8 @@ class LinkOrders:
         config: The configuration, which says why no calls are placed.
         calls: The calls of this process.
         placing: Its outbound calls; None without credentials for Twilio's REST API.
+        pending_streams: Streams that have not identified their call yet.
+        streams: Streams that it offers to the operator's process.
         metrics: Its metrics.
         failing: Returns the parts that do not work, each with its state.
         reload: Reads the agent files again, and returns a report.
@@ -54,8 +60,10 @@ class LinkOrders:
     def __init__(
         self,
         config: Config,
-        calls: CallRegistry,
+        calls: CallHandling,
         placing: OutboundCalls | None,
+        pending_streams: PendingStreams,
+        streams: OfferedStreams,
         metrics: Metrics,
         *,
         failing: Callable[[], Mapping[str, str]],
@@ -64,8 +72,11 @@ class LinkOrders:
         agents: AgentDirectory,
     ) -> None:
         self._config = config
-        self._calls = calls
+        self._calls = calls.registry
+        self._browser = calls.browser
         self._placing = placing
+        self._pending_streams = pending_streams
+        self._streams = streams
         self._metrics = metrics
         self._failing = failing
         self._reload = reload
@@ -100,6 +111,8 @@ class LinkOrders:
                 return await self._agents.details(name)
             case TryFunction(request):
                 return await self._agents.try_function(request)
+            case OpenPhoneCall():
+                return self._open_phone_call(order)
             case Ping() | Withdraw():
                 return None
 
@@ -118,6 +131,13 @@ class LinkOrders:
             raise other_version(f'the arguments of "{order.operation}" are others') from None
         what = await entry.control.perform(operation.request(arguments))
         return PerformedOperation("done", what)
+
+    def _open_phone_call(self, order: OpenPhoneCall) -> OpenedStream:
+        call = self._browser.begin(order.agent, order.by, order.variables, TOKEN_S)
+        receiver = self._pending_streams.receiver(call.admit, call.abandon)
+        token = self._streams.offer(receiver, lambda: call.abandon("no page opened it"))
+        entry = call.entry
+        return OpenedStream(entry.call_sid, token, entry.account_sid, call.stream_sid)
 
     def _outbound(self) -> OutboundCalls:
         """Return the outbound calls. Raises UserError E-TW-02 without credentials for Twilio."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import shutil
 import socket
@@ -14,6 +15,7 @@ import msgspec
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError, fault_of
+from offhook.link.channel import JoinStream, LinkChannel, ending_line
 from offhook.link.lines import LineConnection, adopt
 from offhook.link.messages import (
     LINE_MAX,
@@ -26,6 +28,7 @@ from offhook.link.messages import (
     other_version,
 )
 from offhook.link.orders import LinkOrders
+from offhook.link.streams import OfferedStreams
 from offhook.tools.declare import ToolError
 
 _log: Final = logging.getLogger("offhook.link")
@@ -36,7 +39,11 @@ REQUESTS_MAX: Final = 1000
 _FINISHED: Final = (PlaceCall, ReloadAgents)
 """Requests that are finished although they are withdrawn: a call may be placed already."""
 
+REFUSED_STREAM: Final = 1008
+"""Code with which a stream is closed whose token is not valid (RFC 6455 §7.4.1)."""
+
 _request: Final = msgspec.json.Decoder(NumberedOrder)
+_join: Final = msgspec.json.Decoder(JoinStream)
 
 
 class _Number(msgspec.Struct):
@@ -49,15 +56,18 @@ class LinkServer:
     """Takes requests from operators' processes, over as many connections as there are.
 
     A fault in a request is logged and counted by `tasks`, is answered with an error, and ends no
-    other request and no call.
+    other request and no call. A connection that begins with the token of one of the `streams` is
+    that stream from then on.
     """
 
-    def __init__(self, orders: LinkOrders, tasks: ServerTasks) -> None:
+    def __init__(self, orders: LinkOrders, tasks: ServerTasks, streams: OfferedStreams) -> None:
         self._orders = orders
         self._tasks = tasks
+        self._streams = streams
         self._connections: set[_ServedConnection] = set()
         self._server: asyncio.AbstractServer | None = None
         self._folder: Path | None = None
+        self._is_closed = False
 
     async def listen(self) -> Path:
         """Listen on a new Unix socket, and return its path.
@@ -73,20 +83,26 @@ class LinkServer:
         return path
 
     async def connect(self, sock: socket.socket) -> None:
-        """Take requests from a socket that is connected already, such as one of a socketpair."""
+        """Serve a socket that is connected already. Raises OSError once this is closed."""
+        if self._is_closed:
+            raise OSError(errno.ECONNREFUSED, "the call side has ended")
         await adopt(sock, self._connection())
 
     def close(self) -> None:
-        """End all connections, and with them their requests, and remove the socket."""
+        """End all connections, with their requests and streams, and remove the socket."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for connection in [*self._connections]:
             connection.lines.abort()
+        self._streams.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _connection(self) -> LineConnection:
-        connection = _ServedConnection(self._orders, self._tasks, self._connections.discard)
+        connection = _ServedConnection(
+            self._orders, self._tasks, self._streams, self._connections.discard
+        )
         self._connections.add(connection)
         return connection.lines
 
@@ -98,13 +114,30 @@ class _ServedConnection:
         self,
         orders: LinkOrders,
         tasks: ServerTasks,
+        streams: OfferedStreams,
         lost: Callable[["_ServedConnection"], None],
     ) -> None:
-        self.lines: Final = LineConnection(self._on_line, self._on_lost)
+        self.lines: Final = LineConnection(self._on_first_line, self._on_lost)
         self._orders = orders
         self._tasks = tasks
+        self._streams = streams
         self._lost = lost
         self._open: dict[int, tuple[NumberedOrder, asyncio.Task[None]]] = {}
+
+    def _on_first_line(self, line: bytes) -> None:
+        try:
+            token = _join.decode(line).stream
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.lines.on_line = self._on_line
+            self._on_line(line)
+            return
+        receiver = self._streams.take(token)
+        if receiver is None:
+            _log.warning("a stream was refused: its token has expired, was used or is unknown")
+            self.lines.send(ending_line(REFUSED_STREAM, "this stream has expired, or was used"))
+            self.lines.end()
+        else:
+            LinkChannel(self.lines, receiver, lambda: self._lost(self)).open()
 
     def _on_line(self, line: bytes) -> None:
         try:

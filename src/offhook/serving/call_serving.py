@@ -16,6 +16,7 @@ from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.journal.keeper import EventJournal
+from offhook.link.in_process import InProcessLink
 from offhook.observability.call_log import CallLog
 from offhook.observability.console_output import ANSI_WARNING, Conversation
 from offhook.observability.metrics import catalogue
@@ -85,7 +86,7 @@ class CallServing(PartsOwner):
         if self._captures is not None:
             stack.enter_context(self._captures)
 
-    def server(self, printer: Printer, operator: socket.socket | None = None) -> Server:
+    def server(self, printer: Printer, operator: InProcessLink | None = None) -> Server:
         """Return the server, for the running event loop; `operator` is as Server's."""
         captures = self._captures
         # Anywhere else than on a terminal the log is kept, and must be whole.

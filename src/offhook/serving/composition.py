@@ -73,6 +73,7 @@ class ServerParts:
 
     calls: CallHandling
     webhooks: Webhooks
+    pending_streams: PendingStreams
     placing: OutboundCalls | None
     watchdog: Watchdog
     processes: ToolProcesses
@@ -193,7 +194,16 @@ def compose_server(
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
     directory = AgentDirectory(calls.agents, FunctionTrials(runner, clock), reloader.threads)
-    return ServerParts(calls, webhooks, placing, watchdog, runner.processes, reloader, directory)
+    return ServerParts(
+        calls,
+        webhooks,
+        pending_streams,
+        placing,
+        watchdog,
+        runner.processes,
+        reloader,
+        directory,
+    )
 
 
 def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> InboundPolicy:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -13,6 +12,7 @@ from offhook.api.reading import Readers
 from offhook.concurrency.event_loop import on_stop_signal
 from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import AppConfig, load
+from offhook.link.in_process import InProcessLink
 from offhook.observability.log_format import log_to
 from offhook.observability.stderr import Printer
 from offhook.serving.call_serving import CallServing, check
@@ -30,7 +30,7 @@ class OperatorSide(PartsOwner):
 
     Attributes:
         keeping: The followers of the journals, and the API.
-        call_socket: Socket for the Server of the call side.
+        link: The link to the Server of the call side.
         server: The operator's server, which `run` runs.
     """
 
@@ -38,8 +38,8 @@ class OperatorSide(PartsOwner):
         self, config: AppConfig, readers: Readers | None = None, captures: Path | None = None
     ) -> None:
         """Compose the parts. Raises UserError for a configuration that cannot be served."""
-        ours, self.call_socket = socket.socketpair()
-        self.keeping: Final = RecordKeeping(config, ours, readers, captures)
+        self.link: Final = InProcessLink()
+        self.keeping: Final = RecordKeeping(config, self.link, readers, captures)
         self.server: Final = OperatorServer(config, self.keeping)
 
     def _enter_parts(self, stack: ExitStack) -> None:
@@ -74,7 +74,7 @@ def serve_in_process(
     secrets = (*config.secrets, operator.keeping.api_token.get_secret_value())
 
     async def answer(printer: Printer) -> None:
-        server = calls.server(printer, operator.call_socket)
+        server = calls.server(printer, operator.link)
         on_stop_signal(server.stop)
         async with operator.run():
             await server.run(lambda: calls.print_banner(printer))

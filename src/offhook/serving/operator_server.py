@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import AppConfig
 from offhook.errors import UserError
-from offhook.net import websocket
 from offhook.net.addresses import is_this_machine
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import address_of, listen
@@ -62,11 +62,14 @@ class OperatorServer:
         self._keeping.show_live(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             tasks = ServerTasks(group)
+            streams = self._keeping.api.streams
+            streams.clock, streams.tasks = LoopClock(asyncio.get_running_loop()), tasks
             watching = group.create_task(self._watch_threads(), name="watch threads")
             serving = tasks.keep("operator's HTTP", self._serve)
             await self._stopping.wait()
             await self._keeping.end_live()
             self._keeping.api.live.close()
+            streams.close()
             if self._web is None:
                 serving.cancel()
             else:
@@ -91,13 +94,14 @@ class OperatorServer:
         if not tls:  # the certificate is of the public host's name
             settings = settings.model_copy(update={"tls_cert": None, "tls_key": None})
         self.url = f"{'https' if settings.tls_cert else 'http'}://{address_of(sock)}"
+        api = self._keeping.api
         web = http_server(
-            self._keeping.api.app(),
+            api.app(),
             sock,
             settings,
-            decide=_no_streams,
+            decide=lambda upgrade: api.streams.decide(upgrade, api.admit_socket),
             started=self.started,
-            files_of_stream=1,
+            files_of_stream=2,  # the page's socket and the stream of the call process
         )
         self._web = web
         try:
@@ -141,10 +145,6 @@ class OperatorServer:
         if self._config.server.api_token is None:
             where = str(self._config.records.folder / "api-token")
         _log.info("the operator's API: %s/docs, its token: %s", self.url, where)
-
-
-def _no_streams(upgrade: websocket.Upgrade) -> websocket.Refusal:
-    return websocket.Refusal(404, "Not found.\n")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from offhook.config import AppConfig
 from offhook.events.types import CallEvent
 from offhook.journal.live import LiveFollower
 from offhook.link.client import CallProcess, CallProcesses
+from offhook.link.in_process import InProcessLink
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound import ledger_file
@@ -40,8 +40,8 @@ STOP_S: Final = 10.0
 class RecordKeeping(PartsOwner):
     """Everything that follows the journals of a data folder, and the API for the operator.
 
-    A context manager that runs their threads. `own` is a socket that is connected to a call process
-    in the same process; `readers` are the threads of the API, `captures` is the folder of captures.
+    A context manager that runs their threads. `own` is the link to a call process in the same
+    process; `readers` are the threads of the API, `captures` is the folder of captures.
 
     Attributes:
         engine: The database.
@@ -55,7 +55,7 @@ class RecordKeeping(PartsOwner):
     def __init__(
         self,
         config: AppConfig,
-        own: socket.socket | None = None,
+        own: InProcessLink | None = None,
         readers: Readers | None = None,
         captures: Path | None = None,
     ) -> None:
@@ -73,7 +73,9 @@ class RecordKeeping(PartsOwner):
         self.deliveries: Final = self._deliveries(config)
         self.api_token: Final = config.server.api_token or token.token_in(settings.folder)
         files = LocalFiles(settings.recordings)
-        self.processes: Final = CallProcesses(root, None if own is None else CallProcess.over(own))
+        self.processes: Final = CallProcesses(
+            root, None if own is None else CallProcess(own.connect)
+        )
         self.api: Final = Api(
             config,
             self.api_token,

@@ -16,14 +16,16 @@ from offhook import __version__
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.capture.tap import MakeTap
-from offhook.clock import LoopClock
+from offhook.clock import Clock, LoopClock
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.journal.keeper import EventJournal
+from offhook.link.in_process import InProcessLink
 from offhook.link.orders import LinkOrders
 from offhook.link.server import LinkServer
+from offhook.link.streams import OfferedStreams
 from offhook.net import egress, websocket
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
@@ -53,9 +55,9 @@ class Server:
 
     `sock` listens already, so that a port in use is found before anything is started. The owner
     handles signals, and runs `journal`, `ledger`, `dial_count` and `threads`, whose state readiness
-    and metrics report. `operator` is a socket that is connected to the operator's part in the same
-    process; without it, operators' processes find this one by a file in the journal's folder.
-    `ServerNeeds` describes the other arguments.
+    and metrics report. `operator` is the link of the operator's side in the same process; without
+    it, operators' processes find this one by a file in the journal's folder. `ServerNeeds`
+    describes the other arguments.
 
     Raises UserError E-CFG-05 when the certificate of the configuration cannot be used,
     E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when the folder of recordings cannot
@@ -73,7 +75,7 @@ class Server:
         journal: EventJournal | None = None,
         ledger: CallLedger | None = None,
         dial_count: DialCount | None = None,
-        operator: socket.socket | None = None,
+        operator: InProcessLink | None = None,
         threads: Sequence[BackgroundThread] = (),
     ) -> None:
         check_certificate(config)
@@ -150,7 +152,7 @@ class Server:
                 if placing is not None
                 else None
             )
-            link = await self._open_link(parts, tasks)
+            link = await self._open_link(parts, clock, tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog, parts.processes:
                 serving = tasks.keep("HTTP", answer)
@@ -170,25 +172,30 @@ class Server:
             if self._unstartable is not None:
                 raise self._unstartable
 
-    async def _open_link(self, parts: ServerParts, tasks: ServerTasks) -> LinkServer | None:
+    async def _open_link(
+        self, parts: ServerParts, clock: Clock, tasks: ServerTasks
+    ) -> LinkServer | None:
         """Take the operator's requests; without a journal, there is no operator."""
         journal = self._needs.journal
         if journal is None:
             return None
+        streams = OfferedStreams(clock)
         orders = LinkOrders(
             self._config,
-            parts.calls.registry,
+            parts.calls,
             parts.placing,
+            parts.pending_streams,
+            streams,
             self.metrics,
             failing=self.failing,
             reload=parts.reloader.reload,
             check=parts.reloader.check,
             agents=parts.directory,
         )
-        link = LinkServer(orders, tasks)
+        link = LinkServer(orders, tasks, streams)
         try:
             if self._operator is not None:
-                await link.connect(self._operator)
+                self._operator.serve(link.connect)
             else:
                 control = str(await link.listen())
                 journal.announce(__version__, control, self.port, self._config.server.public_url)

@@ -45,16 +45,26 @@ class PendingStreams:
             next(iter(self.waiting)).refuse("its place was needed")
         self.waiting[stream] = None
 
-    def receiver(self) -> "UnverifiedStream":
-        """Return the receiver of a new socket's messages."""
-        return UnverifiedStream(self)
+    def receiver(
+        self, admit: Admit | None = None, lost: Callable[[str], None] | None = None
+    ) -> "UnverifiedStream":
+        """Return the receiver of a new socket's messages.
+
+        `admit` is the admission of a stream whose call is known beforehand; `lost` is called with
+        the reason when the stream was not admitted, or ended before.
+        """
+        return UnverifiedStream(self, admit or self.admit, lost)
 
 
 class UnverifiedStream:
     """A waiting socket: a websocket.Receiver, until a caller's leg replaces it."""
 
-    def __init__(self, pending: PendingStreams) -> None:
+    def __init__(
+        self, pending: PendingStreams, admit: Admit, lost: Callable[[str], None] | None
+    ) -> None:
         self._pending = pending
+        self._admit = admit
+        self._lost = lost
         self._channel: Channel
         self._timer: Timer
         self._connected = False
@@ -94,10 +104,10 @@ class UnverifiedStream:
 
     def on_close(self, closed: Closed) -> None:
         """Remove the stream from those that wait."""
-        self._leave()
+        self._lose(f"its socket closed before 'start' ({closed.reason or 'no reason given'})")
 
     def _start(self, start: messages.Start) -> None:
-        why = _misshapen(start) or self._pending.admit(self._channel, start)
+        why = _misshapen(start) or self._admit(self._channel, start)
         if why is not None:
             self.refuse(why, call_sid=start.start.call_sid)
         else:
@@ -109,8 +119,14 @@ class UnverifiedStream:
             self._pending.refused(kind or why)
             sid = call_sid[:40]
             _log.warning("refused a stream of call %r: %s", sid, why, extra={"call_sid": sid})
-            self._leave()
+            self._lose(why)
             self._channel.close(POLICY_VIOLATION, why[:100])
+
+    def _lose(self, why: str) -> None:
+        if not self._left:
+            self._leave()
+            if self._lost is not None:
+                self._lost(why)
 
     def _leave(self) -> None:
         if not self._left:

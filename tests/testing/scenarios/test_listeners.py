@@ -39,9 +39,9 @@ async def test_our_own_server_tells_it_from_its_wires(known: AgentVocabulary) ->
         made = listen("CA1")
     assert (sight.words, sight.inside) == (True, True)
     assert isinstance(made, WireHearing)
-    assert own.tap(NewCall("CA2", "desk", webhook=True)) is None
-    assert own.tap(NewCall("CA1", "desk", webhook=True)) is made
-    assert own.tap(NewCall("CA1", "desk", webhook=True)) is None
+    assert own.tap(NewCall("CA2", "desk", by="webhook")) is None
+    assert own.tap(NewCall("CA1", "desk", by="webhook")) is made
+    assert own.tap(NewCall("CA1", "desk", by="webhook")) is None
 
 
 async def test_a_call_of_which_the_server_never_hears_is_not_waited_for(

@@ -189,7 +189,7 @@ async def run(
             journal=files.journal if files is not None else None,
             ledger=files.ledger if files is not None else None,
             dial_count=files.dial_count if files is not None else None,
-            operator=side.call_socket if side is not None else None,
+            operator=side.link if side is not None else None,
         )
         own.server = server
         serving = group.create_task(server.run(), name="server")

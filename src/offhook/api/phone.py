@@ -1,0 +1,52 @@
+"""Route POST /api/v1/phone-calls: call an agent from the console's softphone."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+
+from offhook.api.models import OpenPhoneRequest, OpenPhoneResponse, ProblemResponse
+from offhook.api.operator import Operator
+from offhook.api.principal import principal_of
+from offhook.api.problems import STATUS, ApiError
+from offhook.errors import UserError
+from offhook.link.messages import OpenPhoneCall
+
+_STATUS: Final = STATUS | {"E-PHONE-01": 404, "E-PHONE-03": 429, "E-PHONE-04": 429}
+
+
+def router(operator: Operator) -> APIRouter:
+    """Return the route for calls from the softphone."""
+    made = APIRouter(tags=["calls"])
+
+    @made.post(
+        "/phone-calls",
+        operation_id="openPhoneCall",
+        summary="Call an agent from the browser",
+        status_code=201,
+        response_model=OpenPhoneResponse,
+        responses={
+            404: {"model": ProblemResponse, "description": "There is no such agent."},
+            429: {"model": ProblemResponse, "description": "A limit takes no further call."},
+        },
+    )
+    async def open_phone_call(request: Request, asked: OpenPhoneRequest) -> OpenPhoneResponse:
+        """Begin a call to an agent, whose caller's side is a WebSocket.
+
+        The call counts against every limit at once. Open the WebSocket at `stream` within 10 s, as
+        the same user: docs/protocols/console.md says what is sent there.
+        """
+        user = principal_of(request).name
+        order = OpenPhoneCall(asked.agent, user, asked.variables)
+        try:
+            stream = await operator.processes.phone(order)
+        except UserError as problem:
+            raise ApiError.of(problem, _STATUS) from None
+        opened = stream.opened
+        return OpenPhoneResponse(
+            call_sid=opened.call_sid,
+            account_sid=opened.account_sid,
+            stream_sid=opened.stream_sid,
+            stream=operator.streams.path(stream, user, full="wait"),
+        )
+
+    return made

@@ -1,0 +1,36 @@
+"""The local socket of a server whose two sides are one process."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from offhook.link.lines import LineConnection, adopt
+
+
+class InProcessLink:
+    """Connections from the operator's side to the call side, on one event loop.
+
+    Each is a pair of sockets: Windows has no Unix sockets.
+    """
+
+    def __init__(self) -> None:
+        self._serve: Callable[[socket.socket], Awaitable[None]] | None = None
+        self._is_served = asyncio.Event()
+
+    def serve(self, serve: Callable[[socket.socket], Awaitable[None]]) -> None:
+        """Have the call side serve each new connection with `serve`, as LinkServer.connect."""
+        self._serve = serve
+        self._is_served.set()
+
+    async def connect(self, lines: LineConnection) -> None:
+        """Connect to the call side, once it is there. Raises OSError when it has ended."""
+        await self._is_served.wait()
+        assert self._serve is not None, "it is served"
+        ours, theirs = socket.socketpair()
+        try:
+            await self._serve(theirs)
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        await adopt(ours, lines)
