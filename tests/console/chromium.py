@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = (
@@ -56,6 +56,7 @@ async def chromium(
         [] if microphone is None else [f"--use-file-for-fake-audio-capture={microphone}%noloop"]
     )
     executable = path()
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable, args=[*FLAGS, *flags, *speaks], chromium_sandbox=False

@@ -98,6 +98,9 @@ export function onRefresh(act: () => void): () => void {
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 
+/** A stream that lasted as long was a good one. */
+const STEADY_MS = 5000;
+
 /** The stream must show a sign of life, an event or a comment every 15 s, within this time. */
 const SILENCE_MAX_MS = 40_000;
 
@@ -128,10 +131,10 @@ async function follow(aborted: AbortSignal): Promise<void> {
   let failures = 0;
   let since = 0;
   while (!aborted.aborted) {
+    const began = Date.now();
     try {
       if (lastId === null) lastId = await refresh(aborted, failures > 0);
       for await (const id of stream(lastId, aborted)) {
-        failures = 0;
         if (connection.value.kind !== "open") connection.value = { kind: "open" };
         if (id === null) {
           lastId = null;
@@ -145,7 +148,9 @@ async function follow(aborted: AbortSignal): Promise<void> {
       if (aborted.aborted) return;
       const problem = problemOf(error);
       if (problem.status === 401) return; // the sign-in page follows
-      since = failures === 0 ? Date.now() : since;
+      // A proxy may cut every stream at once: that is not a new break each time.
+      if (Date.now() - began > STEADY_MS) failures = 0;
+      if (failures === 0) since = Date.now();
       const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures) * (0.75 + Math.random() / 2);
       failures += 1;
       connection.value = { kind: "lost", since, next: Date.now() + wait, problem };

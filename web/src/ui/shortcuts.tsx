@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Dialog } from "./dialog";
 import { Check } from "./field";
 
@@ -39,7 +39,8 @@ function setOn(value: boolean): void {
 export function useShortcut(keys: string, title: string, act: () => void): void {
   const latest = useRef(act);
   latest.current = act;
-  useEffect(() => {
+  // Before it is painted: what is seen takes keys.
+  useLayoutEffect(() => {
     const made: Shortcut = { keys, title, act: () => latest.current() };
     shortcuts.value = [...shortcuts.value, made];
     return () => {
