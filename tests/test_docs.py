@@ -122,6 +122,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
                 assert found[2].strip(" .") in quoted.get(found[1], ""), f"{path}:{node.lineno}"
     assert checked == {
         "E-API-02",
+        "E-API-26",
         "E-CAP-02",
         "E-DEV-04",
         "E-DG-02",

@@ -15,6 +15,7 @@ from tests.whole_server import WholeServer, configured, whole_server
 
 from offhook.api.reading import Readers
 from offhook.config import Config, RecordsSettings, WebhookSettings
+from offhook.observability.stderr import Printer
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import tables
@@ -97,6 +98,7 @@ async def desk(
     captures: Path | None = None,
     change: Callable[[Config], Config] = lambda config: config,
     config: Config | None = None,
+    printer: Printer | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A server with records in that folder, and the operator's side in the same process."""
@@ -119,7 +121,7 @@ async def desk(
     with side, CallFiles(config) as files:
         await until(side.keeping.follower.settled.is_set)
         async with (
-            side.run(),
+            side.run(printer),
             whole_server(config=config, files=files, operator=side.link, **served) as made,
         ):
             await side.server.started.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.api.desk import TOKEN, desk
 
-from offhook.api.auth import FAILURES_MAX
+from offhook.api.throttle import FAILURES_MAX
 from offhook.observability.metrics.meter import Metrics
 
 API = ("/api/v1/calls", "/api/v1/totals", "/api/v1/nothing", "/api", "/metrics")
@@ -189,7 +189,15 @@ async def test_no_spelling_of_a_path_opens_anything(
 async def test_everything_that_is_not_public_is_asked_for_the_token(tmp_path: Path) -> None:
     """Also what is not there: a path that is added later is behind the doors already."""
     async with desk(tmp_path) as d:
-        for path in ("/", "/nothing", "/metrics/new", "/twilio", "/healthz/", "/static/x.js"):
+        for path in (
+            "/nothing",
+            "/assets/x.js",
+            "/livex",
+            "/metrics/new",
+            "/twilio",
+            "/healthz/",
+            "/static/x.js",
+        ):
             assert (await d.ask(path, token=None)).status_code == 401
             assert (await d.ask(path)).status_code == 404
 

@@ -7,17 +7,31 @@ from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, agents, audio, calls, control, following, page, phone, placing, wire
+from offhook.api import (
+    after,
+    agents,
+    audio,
+    calls,
+    control,
+    entrance,
+    following,
+    page,
+    phone,
+    placing,
+    users,
+    wire,
+)
+from offhook.api.audit_log import AuditLog
 from offhook.api.auth import OperatorAuth
+from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.metrics_page import MetricsPage
@@ -27,22 +41,38 @@ from offhook.api.paths import PREFIX, moved_to
 from offhook.api.principal import require_role
 from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
+from offhook.api.signed_in import COOKIE, SignedIn
 from offhook.api.streams import PageStreams
+from offhook.api.throttle import Throttle
 from offhook.clock import LoopClock, wall_clock
 from offhook.config import AppConfig
 from offhook.errors import UserError, fault_of
 from offhook.link.client import CallProcesses
-from offhook.net import websocket
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
-from offhook.users.principal import Principal
+from offhook.users import sessions
 
 _ABOUT: Final = """\
 The calls that were and are. All times are in milliseconds; those of a call count from its
 beginning. Every error is an `application/problem+json` that says what happened, and what fixes it.
 """
+
+_PARTS: Final = (
+    calls,
+    placing,
+    phone,
+    audio,
+    after,
+    control,
+    following,
+    agents,
+    wire,
+    entrance,
+    users,
+)
+"""Modules whose routes are for whoever is signed in."""
 
 _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
     401: {"model": ProblemResponse, "description": "The token is missing or wrong."},
@@ -61,7 +91,7 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class Api:
-    """The operator's application. `app` returns what its listener serves.
+    """The operator's application. `auth` is what its listener serves.
 
     `live` takes the events of calls as they happen, on the loop of the application. `streams` are
     the sockets of its pages. `metrics` are
@@ -82,12 +112,9 @@ class Api:
         self.live: Final = LiveEvents()
         self.streams: Final = PageStreams()
         self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
-        self._hosts = config.server.operator_hosts
-        self._token = token
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
         self._page = MetricsPage(processes, self.metrics)
-        self._auth: OperatorAuth
         self._operator = Operator(
             engine=engine,
             files=files,
@@ -100,26 +127,39 @@ class Api:
             streams=self.streams,
             links=self._links,
             readers=self._readers,
+            signed_in=SignedIn(engine, self._readers, _now),
+            throttle=Throttle(_now),
         )
-
-    def app(self) -> ASGIApp:
-        """Return the application, behind its authentication, for the running event loop."""
-        self._auth = OperatorAuth(
+        self.auth: Final = OperatorAuth(
             _application(self._operator, self._page),
-            hosts=self._hosts,
-            token=self._token,
+            hosts=config.server.operator_hosts,
+            token=token,
             links=self._links,
-            clock=LoopClock(asyncio.get_running_loop()),
+            signed_in=self._operator.signed_in,
+            throttle=self._operator.throttle,
+            files=ConsoleFiles(),
+            audit=AuditLog(engine, self._readers),
         )
-        return self._auth
+        """The application, behind its authentication."""
 
-    def admit_socket(self, upgrade: websocket.Upgrade) -> Principal | websocket.Refusal:
-        """Return who opens a WebSocket, or why it is refused."""
-        return self._auth.admit_socket(upgrade)
+    async def sign_in_link(self, url: str) -> str:
+        """Make a link to the console at `url` that signs in once.
+
+        Raises ApiError and SQLAlchemyError when the database does not answer.
+        """
+        code = await self._operator.change(
+            lambda connection: sessions.make_link(connection, database.clock_ms(connection))
+        )
+        return sessions.link_at(url, code)
 
     def close(self) -> None:
         """Let the threads end."""
         self._readers.close()
+
+
+def _now() -> float:
+    """Return the time by the clock of the loop that serves, in seconds."""
+    return LoopClock(asyncio.get_running_loop()).now()
 
 
 def routes(operator: Operator) -> FastAPI:
@@ -134,12 +174,16 @@ def routes(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, placing, phone, audio, after, control, following, agents, wire):
+    cookie = APIKeyCookie(
+        name=COOKIE, auto_error=False, scheme_name="session", description="See docs/console.md."
+    )
+    app.include_router(entrance.open_router(operator), prefix=PREFIX, responses=_EVERYWHERE)
+    for part in _PARTS:
         app.include_router(
             part.router(operator),
             prefix=PREFIX,
             responses=_EVERYWHERE,
-            dependencies=[Depends(bearer), Depends(require_role)],
+            dependencies=[Depends(bearer), Depends(cookie), Depends(require_role)],
         )
     return app
 

@@ -1,54 +1,58 @@
 """Authentication of the operator's application: see docs/security.md.
 
 The application is protected, not the spelling of its paths: every path of the operator's listener
-needs authentication, known or not.
+needs authentication, known or not. Open are the page of the console, which holds no data, and
+signing in.
 
 Loopback protects nothing: requests from a tunnel, or from any web page in a browser on this
 machine, come from there. So a request must be for one of the operator's host names, must not come
-from another site's page, and must have the token.
+from another site's page, and must have the token or the cookie of somebody who has signed in. A
+request with a cookie that changes something must also have the token that a page of another site
+cannot read (`X-Offhook-CSRF`).
 """
 
 import base64
 import binascii
 import hmac
-import logging
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from offhook.api.audit_log import AuditLog
+from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
+from offhook.api.paths import SESSION
 from offhook.api.principal import set_principal
 from offhook.api.problems import ApiError, response
-from offhook.clock import Clock
+from offhook.api.signed_in import STREAM_FRESH_S, SignedIn, cookie_of, csrf_is_right
+from offhook.api.throttle import Throttle
 from offhook.errors import UserError
 from offhook.net.websocket import Refusal, Upgrade
-from offhook.users.principal import API_TOKEN, AUDIO_LINK, Principal
+from offhook.users.principal import API_TOKEN, AUDIO_LINK, Principal, Role
 from offhook.webhooks.auth import host_name
-
-_log: Final = logging.getLogger("offhook.api")
 
 PAGES: Final = ("/docs", "/openapi.json")
 """Paths for a browser, which asks for a password: the token, by HTTP Basic."""
 
-FAILURES_MAX: Final = 20
-"""Wrong tokens from one address within FAILURES_S, after which its tokens are not checked."""
-FAILURES_S: Final = 60.0
+CSRF_HEADER: Final = "x-offhook-csrf"
+
+SAFE: Final = ("GET", "HEAD")
+"""Methods that change nothing."""
+
 BODY_MAX: Final = 256 * 1024
 """Bytes of a request's body: a prompt and an agent's functions at most."""
 
-ADDRESSES_MAX: Final = 1000
-"""Addresses whose failures are counted; the one that failed longest ago is forgotten first."""
-
-_HEADERS: Final = (
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
+_HEADERS: Final = {
+    b"cache-control": b"no-store",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+}
 
 
 class OperatorAuth:
@@ -61,43 +65,86 @@ class OperatorAuth:
         hosts: Sequence[str],
         token: SecretStr,
         links: Links,
-        clock: Clock,
+        signed_in: SignedIn,
+        throttle: Throttle,
+        files: ConsoleFiles,
+        audit: AuditLog,
     ) -> None:
         self._operator = operator
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token.get_secret_value().encode()
         self._links = links
-        self._failures = _Failures(clock)
+        self._signed_in = signed_in
+        self._throttle = throttle
+        self._files = files
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":  # there are no WebSockets here
+        if scope["type"] != "http":  # sockets are admitted by `admit_socket`
             return
-        found = self._admit(scope, Headers(scope=scope))
-        if isinstance(found, ApiError):
-            await response(found)(scope, receive, _with_headers(send))
+        sending = _Sending(send)
+        headers = Headers(scope=scope)
+        try:
+            self._require_own_page(headers)
+            if self._files.serves(scope["method"], scope["path"]):
+                await self._files(scope, receive, sending)
+                return
+            is_entrance = (scope["method"], scope["path"]) == ("POST", SESSION)
+            principal = None if is_entrance else await self._principal(scope, headers, sending)
+            _require_short(headers)
+        except ApiError as refused:
+            await response(refused)(scope, receive, sending)
+            return
+        if principal is None:
+            await self._operator(scope, receive, sending)
         else:
-            set_principal(scope, found)
-            await self._operator(scope, receive, _with_headers(send))
+            await self._serve(principal, scope, receive, sending)
+
+    async def _serve(
+        self, principal: Principal, scope: Scope, receive: Receive, sending: "_Sending"
+    ) -> None:
+        set_principal(scope, principal)
+        try:
+            await self._operator(scope, receive, sending)
+        except _SessionOverError:
+            await sending.finish()
+        finally:
+            if scope["method"] not in SAFE:
+                await self._audit.note(scope, principal.name, sending.status)
 
     def admit_socket(self, upgrade: Upgrade) -> Principal | Refusal:
-        """Return who opens a WebSocket, or why it is refused."""
-        path, _, query = upgrade.path.partition("?")
-        scope = {
-            "method": "GET",
-            "path": path,
-            "query_string": query.encode("latin-1"),
-            "client": (upgrade.peer, 0),
-        }
-        found = self._admit(scope, Headers(dict(upgrade.headers)))
-        if isinstance(found, ApiError):
-            problem = found.problem
-            return Refusal(found.status, f"{problem.code} {problem.what} {problem.fix}\n")
-        return found
+        """Return who wants to open a WebSocket, or the answer for whoever may not.
 
-    def _admit(self, scope: Scope, headers: Headers) -> Principal | ApiError:
+        A browser must send an Origin that is this server, and the cookie of an operator's session
+        that it has used within the last seconds. A program sends the API's token.
+        """
+        headers = Headers(dict(upgrade.headers))
+        try:
+            self._require_own_page(headers)
+            token = _credentials(headers.get("authorization", ""), basic=False)
+            if token is not None:
+                self._require_token(token, upgrade.peer, "")
+                return API_TOKEN
+            if "origin" not in headers:
+                raise _foreign()
+            secret = cookie_of(headers)
+            principal = None if secret is None else self._signed_in.at_once(secret)
+            if principal is None:
+                raise _not_signed_in()
+            if not principal.role.includes(Role.OPERATOR):
+                return Refusal(403, "This needs the role operator.\n")
+        except ApiError as refused:
+            problem = refused.problem
+            words = f"{problem.code} {problem.what} {problem.fix}\n"
+            return Refusal(refused.status, words, refused.headers)
+        return principal
+
+    # --- what each check raises ApiError for ---
+
+    def _require_own_page(self, headers: Mapping[str, str]) -> None:
         if host_name(headers) not in self._hosts:
-            return ApiError(
+            raise ApiError(
                 404,
                 UserError(
                     "E-API-20",
@@ -107,19 +154,20 @@ class OperatorAuth:
             )
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != headers.get("host", "").lower():
-            return ApiError(
-                403,
-                UserError(
-                    "E-API-04",
-                    "This request comes from a page of another site.",
-                    "Ask from a program, or from a page that this server has served.",
-                ),
-            )
+            raise _foreign()
+
+    async def _principal(self, scope: Scope, headers: Headers, sending: "_Sending") -> Principal:
         if self._links.opens(scope["method"], scope["path"], scope["query_string"]):
             return AUDIO_LINK
-        given = _credentials(headers.get("authorization", ""), basic=scope["path"] in PAGES)
-        if given is None and b"signature=" in scope["query_string"]:
-            return ApiError(
+        authorization, secret = headers.get("authorization", ""), cookie_of(headers)
+        given = _credentials(authorization, basic=scope["path"] in PAGES)
+        if given is not None:
+            self._require_token(given, address_of(scope), scope["path"])
+            return API_TOKEN
+        if secret is not None:
+            return await self._by_cookie(secret, scope["method"], headers, sending)
+        if b"signature=" in scope["query_string"]:
+            raise ApiError(
                 403,
                 UserError(
                     "E-API-11",
@@ -127,73 +175,130 @@ class OperatorAuth:
                     "Have a new one made, by who has the API's token.",
                 ),
             )
-        if given is None:
-            return self._unauthorised(scope["path"], "The API's token is missing.")
-        address = scope["client"][0] if scope.get("client") else ""
-        wait_s = self._failures.wait_s(address)
-        if wait_s > 0:
-            return ApiError(
-                429,
-                UserError(
-                    "E-API-05",
-                    f"There were {FAILURES_MAX} wrong tokens from this address within a minute.",
-                    "Wait as long as Retry-After says, and then use the right one.",
-                ),
-                {"Retry-After": str(int(wait_s) + 1)},
-            )
-        if not hmac.compare_digest(given, self._token):
-            self._failures.add(address)
-            return self._unauthorised(scope["path"], "This is not the API's token.")
-        length = headers.get("content-length", "0")
-        if "transfer-encoding" in headers or not length.isdigit() or int(length) > BODY_MAX:
-            return ApiError(
-                413,
-                UserError(
-                    "E-API-06",
-                    f"The body is longer than {BODY_MAX} bytes, or does not say how long it is.",
-                    "Send a short one, with Content-Length.",
-                ),
-            )
-        return API_TOKEN
+        raise _unauthorised(scope["path"], "The API's token is missing.")
 
-    def _unauthorised(self, path: str, what: str) -> ApiError:
-        scheme = "Basic" if path in PAGES else "Bearer"
-        return ApiError(
-            401,
+    def _require_token(self, given: bytes, address: str, path: str) -> None:
+        self._throttle.require(address)
+        if not hmac.compare_digest(given, self._token):
+            self._throttle.add(address)
+            self._throttle.tell(address)
+            raise _unauthorised(path, "This is not the API's token.")
+
+    async def _by_cookie(
+        self, secret: str, method: str, headers: Headers, sending: "_Sending"
+    ) -> Principal:
+        found = await self._session_of(secret)
+        if found is None:
+            raise _not_signed_in()
+        if method not in SAFE and not csrf_is_right(secret, headers.get(CSRF_HEADER, "")):
+            raise ApiError(
+                403,
+                UserError(
+                    "E-API-24",
+                    "The request lacks the token that goes with its session.",
+                    "Load the page again; a program sends the API's token in place of a cookie.",
+                ),
+            )
+        sending.session = lambda: self._session_of(secret, STREAM_FRESH_S)
+        return found
+
+    async def _session_of(self, secret: str, fresh_s: float | None = None) -> Principal | None:
+        try:
+            if fresh_s is None:
+                return await self._signed_in.find(secret)
+            return await self._signed_in.find(secret, fresh_s)
+        except SQLAlchemyError as error:
+            raise self._signed_in.unreachable(error) from None
+
+
+class _SessionOverError(Exception):
+    """Raised in a response without end when the session has ended of whoever reads it."""
+
+
+class _Sending:
+    """The sending side of a response: adds headers, and ends when its session does."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        """HTTP status of the answer; 500 until it begins."""
+        self.session: Callable[[], Awaitable[Principal | None]] | None = None
+        """Looks the session of the request up, if it has one."""
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message of the response. Raises _SessionOverError."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = [*message.get("headers", ())]
+            given = {name for name, _ in own}
+            own += [(name, value) for name, value in _HEADERS.items() if name not in given]
+            message = {**message, "headers": own}
+        elif self.session is not None and message.get("more_body", False):
+            try:
+                found = await self.session()
+            except ApiError:  # only the database would know, which is away for long
+                found = None
+            if found is None:
+                raise _SessionOverError
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """End a response that has begun."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address that a request comes from."""
+    return scope["client"][0] if scope.get("client") else ""
+
+
+def _require_short(headers: Headers) -> None:
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdigit() or int(length) > BODY_MAX:
+        raise ApiError(
+            413,
             UserError(
-                "E-API-03",
-                what,
-                'Send "Authorization: Bearer TOKEN"; "offhook serve" says where the token is.',
+                "E-API-06",
+                f"The body is longer than {BODY_MAX} bytes, or does not say how long it is.",
+                "Send a short one, with Content-Length.",
             ),
-            {"WWW-Authenticate": f'{scheme} realm="Offhook"'},
         )
 
 
-class _Failures:
-    """Counts of wrong tokens, by address."""
+def _foreign() -> ApiError:
+    return ApiError(
+        403,
+        UserError(
+            "E-API-04",
+            "This request comes from a page of another site.",
+            "Ask from a program, or from a page that this server has served.",
+        ),
+    )
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._by_address: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self._said_until = 0.0
 
-    def wait_s(self, address: str) -> float:
-        """Return the seconds until a token from that address is checked; 0: now."""
-        count, until = self._by_address.get(address, (0, 0.0))
-        return max(0.0, until - self._clock.now()) if count >= FAILURES_MAX else 0.0
+def _unauthorised(path: str, what: str) -> ApiError:
+    scheme = "Basic" if path in PAGES else "Bearer"
+    return ApiError(
+        401,
+        UserError(
+            "E-API-03",
+            what,
+            'Send "Authorization: Bearer TOKEN"; "offhook serve" says where the token is.',
+        ),
+        {"WWW-Authenticate": f'{scheme} realm="Offhook"'},
+    )
 
-    def add(self, address: str) -> None:
-        """Count another wrong token."""
-        now = self._clock.now()
-        count, until = self._by_address.pop(address, (0, 0.0))
-        self._by_address[address] = (count + 1, until) if now < until else (1, now + FAILURES_S)
-        if len(self._by_address) > ADDRESSES_MAX:
-            self._by_address.popitem(last=False)
-        if now >= self._said_until:
-            self._said_until = now + FAILURES_S
-            _log.warning(
-                "E-API-02 wrong API token from %s; the next minute's are not logged", address
-            )
+
+def _not_signed_in() -> ApiError:
+    return ApiError(
+        401,
+        UserError(
+            "E-API-23",
+            "Nobody is signed in here, or the session has ended.",
+            "Sign in; this prints a link that signs in once: offhook users link",
+        ),
+        {"WWW-Authenticate": 'Bearer realm="Offhook"'},
+    )
 
 
 def _credentials(authorization: str, *, basic: bool) -> bytes | None:
@@ -216,12 +321,3 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
         return None
-
-
-def _with_headers(send: Send) -> Send:
-    async def with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
-        await send(message)
-
-    return with_headers

@@ -12,7 +12,9 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
+from offhook.api.signed_in import SignedIn
 from offhook.api.streams import PageStreams
+from offhook.api.throttle import Throttle
 from offhook.config import Prices
 from offhook.link.client import CallProcesses
 from offhook.recordings.files import LocalFiles
@@ -26,6 +28,7 @@ class Operator:
 
     `files` has the recordings, `journal` is the journal's folder, `captures` that of `--capture`.
     `delivers`: there is an after-call webhook. `processes` carry the live calls.
+    `throttle` counts wrong secrets.
     """
 
     engine: Engine
@@ -39,6 +42,8 @@ class Operator:
     streams: PageStreams
     links: Links
     readers: Readers
+    signed_in: SignedIn
+    throttle: Throttle
 
     async def ask(self, question: Callable[[Connection], _T]) -> _T:
         """Run `question` in a thread, in a transaction that writes nothing; return its result."""
@@ -49,14 +54,14 @@ class Operator:
 
         return await self.readers.run(work)
 
-    async def change(self, work: Callable[[Connection], None]) -> None:
-        """Run `work` in a thread, in a transaction that is committed."""
+    async def change(self, work: Callable[[Connection], _T]) -> _T:
+        """Run `work` in a thread, in a transaction that is committed; return its result."""
 
-        def committed() -> None:
+        def committed() -> _T:
             with self.engine.begin() as connection:
-                work(connection)
+                return work(connection)
 
-        await self.readers.run(committed)
+        return await self.readers.run(committed)
 
     async def answer(self, question: Callable[[Connection], Any]) -> Response:
         """Return the result of `question` as JSON, which is encoded in the thread, too."""

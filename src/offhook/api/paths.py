@@ -6,6 +6,9 @@ from typing import Final
 PREFIX: Final = "/api/v1"
 """Beginning of every path of the API."""
 
+SESSION: Final = f"{PREFIX}/session"
+"""Path of signing in and out."""
+
 _BEFORE: Final = re.compile(r"/api(/(?:calls|totals|live)(?:/.*)?)")
 
 

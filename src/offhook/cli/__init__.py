@@ -24,6 +24,7 @@ class _Commands(LazyGroup):
         "calls": "offhook.cli.calls:calls",
         "db": "offhook.cli.db:db",
         "dnc": "offhook.cli.dnc:dnc",
+        "users": "offhook.cli.users:users",
         "rehearse": "offhook.cli.rehearse:rehearse",
         "standin": "offhook.cli.standin:standin",
         "numbers": "offhook.cli.numbers:numbers",

@@ -46,18 +46,18 @@ class OperatorSide(PartsOwner):
         stack.enter_context(self.keeping)
 
     @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
+    async def run(self, printer: Printer | None = None) -> AsyncIterator[None]:
         """Run the operator's server beside the call side; a fault in it ends no call."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._contained(), name="operator")
+            group.create_task(self._contained(printer), name="operator")
             try:
                 yield
             finally:
                 self.server.stop()
 
-    async def _contained(self) -> None:
+    async def _contained(self, printer: Printer | None) -> None:
         try:
-            await self.server.run()
+            await self.server.run(printer)
         except Exception:  # noqa: BLE001 - any fault of the operator's side ends no call
             _log.exception("a fault ended the operator's server; calls go on")
 
@@ -76,7 +76,7 @@ def serve_in_process(
     async def answer(printer: Printer) -> None:
         server = calls.server(printer, operator.link)
         on_stop_signal(server.stop)
-        async with operator.run():
+        async with operator.run(printer):
             await server.run(lambda: calls.print_banner(printer))
 
     # The call side ends first, so that its last events are followed.

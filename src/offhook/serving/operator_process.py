@@ -11,8 +11,9 @@ import sys
 from collections.abc import Mapping
 
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.config import AppConfig, load_app
+from offhook.config import load_app
 from offhook.observability.log_format import log_to
+from offhook.observability.stderr import Printer
 from offhook.serving.heartbeat import beat
 from offhook.serving.operator_server import OperatorServer
 from offhook.serving.options import process_arguments
@@ -32,12 +33,12 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     config = load_app(options.config, environ, overrides=options.overrides())
     keeping = RecordKeeping(config, captures=options.capture)
     secrets = (*config.secrets, keeping.api_token.get_secret_value())
-    with log_to(sys.stderr.fileno(), config.logs, secrets, "operator"), keeping:
-        return run_logged("operator process", _until_over(config, keeping, life, beats))
-
-
-async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int, beats: int) -> None:
     server = OperatorServer(config, keeping)
+    with log_to(sys.stderr.fileno(), config.logs, secrets, "operator") as printer, keeping:
+        return run_logged("operator process", _until_over(server, printer, life, beats))
+
+
+async def _until_over(server: OperatorServer, printer: Printer, life: int, beats: int) -> None:
     loop = asyncio.get_running_loop()
 
     def on_readable() -> None:
@@ -48,7 +49,7 @@ async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int, beat
     loop.add_reader(life, on_readable)
     async with asyncio.TaskGroup() as group:
         beating = ServerTasks(group).keep("heartbeat", lambda: beat(beats))
-        await server.run()
+        await server.run(printer)
         beating.cancel()
 
 

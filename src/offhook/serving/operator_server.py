@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook.api.problems import ApiError
 from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import AppConfig
 from offhook.errors import UserError
 from offhook.net.addresses import is_this_machine
+from offhook.observability.stderr import Printer
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import address_of, listen
 from offhook.serving.record_keeping import RecordKeeping
@@ -52,13 +56,19 @@ class OperatorServer:
         self._keeping = keeping
         self._stopping = asyncio.Event()
         self._web: GracefulHttpServer | None = None
+        self._terminal: Printer | None = None
 
     def stop(self) -> None:
         """End live streams and requests soon, and then `run`."""
         self._stopping.set()
 
-    async def run(self) -> None:
-        """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps."""
+    async def run(self, printer: Printer | None = None) -> None:
+        """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
+
+        On a terminal's printer a link is printed that signs in to the console. A log is no place
+        for it: it is kept, and others read it.
+        """
+        self._terminal = printer if printer is not None and printer.isatty() else None
         self._keeping.show_live(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             tasks = ServerTasks(group)
@@ -96,17 +106,17 @@ class OperatorServer:
         self.url = f"{'https' if settings.tls_cert else 'http'}://{address_of(sock)}"
         api = self._keeping.api
         web = http_server(
-            api.app(),
+            api.auth,
             sock,
             settings,
-            decide=lambda upgrade: api.streams.decide(upgrade, api.admit_socket),
+            decide=lambda upgrade: api.streams.decide(upgrade, api.auth.admit_socket),
             started=self.started,
             files_of_stream=2,  # the page's socket and the stream of the call process
         )
         self._web = web
         try:
             with _announced(self._config.records.folder, self.url):
-                self._say_where()
+                await self._say_where()
                 await web.serve()
             if not self._stopping.is_set():
                 raise RuntimeError("nothing answers the operator any more")
@@ -140,11 +150,30 @@ class OperatorServer:
                     is_told = True
             await asyncio.sleep(LISTEN_AGAIN_S)
 
-    def _say_where(self) -> None:
+    async def _say_where(self) -> None:
         where = "OFFHOOK_API_TOKEN"
         if self._config.server.api_token is None:
             where = str(self._config.records.folder / "api-token")
         _log.info("the operator's API: %s/docs, its token: %s", self.url, where)
+        how = "offhook users link prints a link that signs in"
+        if self._terminal is not None:
+            try:
+                link = await self._keeping.api.sign_in_link(self._named_url())
+            except (ApiError, SQLAlchemyError):
+                _log.warning("the database does not answer: nobody can sign in to the console yet")
+            else:
+                self._terminal.write(f"  console          {link}\n")
+                how = f"that link signs in once, and {how.replace('a link', 'another')}"
+        _log.info("the console: %s; %s", self._named_url(), how)
+
+    def _named_url(self) -> str:
+        """Return the URL of the listener by a name under which it is served."""
+        scheme, _, address = self.url.partition("://")
+        if is_this_machine(self._address[0]):
+            return self.url
+        names = self._config.server.operator_hosts
+        name = next(one for one in names if not is_this_machine(one))
+        return f"{scheme}://{name}:{address.rpartition(':')[2]}"
 
 
 @contextlib.contextmanager

@@ -78,6 +78,11 @@ def make_link(connection: Connection, now_ms: int) -> str:
     return code
 
 
+def link_at(url: str, code: str) -> str:
+    """Return the link of a code, whose fragment no browser sends to a server or a proxy."""
+    return f"{url.rstrip('/')}/enter#{code}"
+
+
 def use_link(connection: Connection, code: str, now_ms: int) -> bool:
     """Return whether a code is good, which it is once."""
     used = (
