@@ -58,10 +58,19 @@ export function plural(n: number, one: string, many: string = `${one}s`): string
   return `${count(n)} ${n === 1 ? one : many}`;
 }
 
-/** Return an amount in US dollars; small ones with as many digits as they need. */
-export function dollars(amount: number): string {
-  const digits = amount !== 0 && Math.abs(amount) < 0.1 ? 4 : 2;
-  return `$${amount.toFixed(digits)}`;
+/** Return an amount of a currency (ISO 4217); small ones with as many digits as they need. */
+export function amount(value: number, currency: string): string {
+  const digits = value !== 0 && Math.abs(value) < 0.1 ? 4 : 2;
+  try {
+    return new Intl.NumberFormat(undefined, {
+      style: "currency",
+      currency,
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    }).format(value);
+  } catch {
+    return `${currency} ${value.toFixed(digits)}`; // not a currency that the browser knows
+  }
 }
 
 export function percent(ratio: number): string {
