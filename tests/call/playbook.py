@@ -62,6 +62,7 @@ from offhook.events.types import (
     AgentSaid,
     CallEnded,
     CallerSaid,
+    CallerSpeechBegan,
     CallStarted,
     Event,
     FunctionAnswered,
@@ -155,6 +156,7 @@ _EVENTS = get_args(Event)
 _ROUNDING = 1e-6
 """Seconds: what is due at the end of a Wait is served, however its sums were rounded."""
 _Output: TypeAlias = Command | Forwarded | Sent
+_Progress: TypeAlias = AgentAnnounced | AgentHeard
 
 
 class Contract:
@@ -278,7 +280,9 @@ class Playbook:
         """Changes of the agent that were to be kept. A conversation does not name them."""
         self.held: list[tuple[float, bytes]] = []
         """Hold sounds, and when they were sent. A conversation does not name them."""
-        self.progress: list[AgentAnnounced | AgentHeard] = []
+        self.progress: list[_Progress] = []
+        self.speech = 0
+        """How often the call has told that the caller began to speak."""
         """Events about an utterance before its end. A conversation does not name them."""
 
     def under(self, plan: CallSettings) -> Self:
@@ -381,7 +385,9 @@ class Playbook:
     def _take(self, commands: list[Command]) -> None:
         self.contract.leave(commands)
         for command in commands:
-            if isinstance(command, Note) and isinstance(command.event, AgentAnnounced | AgentHeard):
+            if isinstance(command, Note) and isinstance(command.event, CallerSpeechBegan):
+                self.speech += 1
+            elif isinstance(command, Note) and isinstance(command.event, _Progress):
                 self.progress.append(command.event)
             elif isinstance(command, KeepChanges):
                 self.kept = command.changes

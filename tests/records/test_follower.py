@@ -15,7 +15,7 @@ from offhook.config import Prices
 from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.events.types import CallEvent
-from offhook.journal.entries import encode
+from offhook.journal.entries import JournalEntry, encode
 from offhook.journal.folders import make_machine_id, process_folders
 from offhook.journal.keeper import EventJournal
 from offhook.journal.live import LiveFollower
@@ -52,7 +52,9 @@ def test_the_calls_of_a_dead_process_end_while_another_goes_on(
 ) -> None:
     root = tmp_path / "journal"
     dead = EventJournal(root, LIMIT)
-    with EventJournal(root, LIMIT) as alive, follower_of(engine, root):
+    told_ends: list[CallEvent] = []
+    following = follower_of(engine, root, on_orphaned=told_ends.extend)
+    with EventJournal(root, LIMIT) as alive, following:
         with dead:
             Calls(lambda told: dead(CallEvent("CA8", told.at_ms, told.event)), 1).say(3)
             calls = Calls(alive, 1)
@@ -61,6 +63,9 @@ def test_the_calls_of_a_dead_process_end_while_another_goes_on(
         wait_until(lambda: len(process_folders(root)) == 1)
         slugs = {row["sid"]: row["slug"] for row in rows(engine, tables.calls)}
         assert slugs == {"CA8": "server_died", "CA0": None}
+        (end,) = told_ends
+        assert isinstance(end.event, events.CallEnded)
+        assert (end.call_sid, end.event.slug) == ("CA8", "server_died")
         wait_until(lambda: len(rows(engine, tables.applied)) == 1)
         calls.end()
     assert process_folders(root) != []
@@ -193,7 +198,7 @@ def test_stopping_leaves_no_words_for_live_events(engine: Engine, tmp_path: Path
     root = tmp_path / "journal"
     go = threading.Event()
 
-    def hang(call_event: CallEvent) -> None:
+    def hang(process_id: str, entry: JournalEntry) -> None:
         go.wait(60)
 
     live = LiveFollower(root, hang)
@@ -213,10 +218,10 @@ class Watcher:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def __call__(self, call_event: CallEvent) -> None:
-        if isinstance(call_event.event, events.CallerSaid):
-            self.told.append(call_event.event.text)
-            if call_event.event.text == "fault":
+    def __call__(self, process_id: str, entry: JournalEntry) -> None:
+        if isinstance(entry.event, events.CallerSaid):
+            self.told.append(entry.event.text)
+            if entry.event.text == "fault":
                 raise ValueError
 
 
@@ -246,9 +251,9 @@ def test_words_are_kept_until_live_events_have_them(engine: Engine, tmp_path: Pa
     root = tmp_path / "journal"
     go, watcher = threading.Event(), Watcher()
 
-    def slowly(call_event: CallEvent) -> None:
+    def slowly(process_id: str, entry: JournalEntry) -> None:
         assert go.wait(60)
-        watcher(call_event)
+        watcher(process_id, entry)
 
     live = LiveFollower(root, slowly)
     with live, EventJournal(root, LIMIT) as journal, follower_of(engine, root, live=live):
@@ -268,7 +273,7 @@ def test_live_events_that_do_not_come_along_keep_no_words_for_ever(
     root = tmp_path / "journal"
     go = threading.Event()
 
-    def hang(call_event: CallEvent) -> None:
+    def hang(process_id: str, entry: JournalEntry) -> None:
         go.wait(60)
 
     live = LiveFollower(root, hang)

@@ -89,7 +89,7 @@ def test_a_call_whose_server_died_has_a_job_too(engine: Engine) -> None:
     keep(engine, lines((0, began())))
     with engine.begin() as connection:
         store = RecordStore("j", Prices(), after_call=True)
-        assert store.end_orphaned(connection) == ["CA1"]
+        assert [end.call_sid for end in store.end_orphaned(connection)] == ["CA1"]
     assert job(engine)["attempts"] == 0
 
 

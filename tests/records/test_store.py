@@ -221,7 +221,10 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     apply(engine, lines((0, began()), call_sid="CA4", first=200), process="another process")
     store = RecordStore("j", PRICES)
     with engine.begin() as connection:
-        assert store.end_orphaned(connection) == ["CA1", "CA2"]
+        first, second = store.end_orphaned(connection)
+        assert (first.call_sid, first.at_ms, second.call_sid) == ("CA1", 61_000, "CA2")
+        assert isinstance(first.event, events.CallEnded)
+        assert (first.event.slug, first.event.duration_ms) == ("server_died", 61_000)
         assert store.end_orphaned(connection) == []
     found = call(engine)
     assert (found["slug"], found["duration_ms"]) == ("server_died", 61_000)
@@ -230,7 +233,7 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     assert call(engine, "CA4")["duration_ms"] is None
     with engine.begin() as connection:
         another = RecordStore("j", PRICES, process_id="another process")
-        assert another.end_orphaned(connection) == ["CA4"]
+        assert [end.call_sid for end in another.end_orphaned(connection)] == ["CA4"]
     assert call(engine, "CA4")["duration_ms"] == 0
 
 
@@ -269,7 +272,9 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_leaves_what_was_heard(
 ) -> None:
     apply(engine, lines(*SPEAKING))
     with engine.begin() as connection:
-        assert RecordStore("j", PRICES).end_orphaned(connection) == ["CA1"]
+        assert [end.call_sid for end in RecordStore("j", PRICES).end_orphaned(connection)] == [
+            "CA1"
+        ]
     _, cut = agents_utterances(engine)
     assert (cut.text, cut.heard_ms) == ("We are open from nine to five.", 1600)
     assert cut.estimated

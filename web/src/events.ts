@@ -74,6 +74,11 @@ export interface AgentResumed {
   held_ms: number;
 }
 
+/** The caller began to speak, as Deepgram takes it. CallerSaid follows, if words were heard. */
+export interface CallerSpeechBegan {
+  type: "CallerSpeechBegan";
+}
+
 /** A confirmed turn of the caller, which ended by now. */
 export interface CallerSaid {
   type: "CallerSaid";
@@ -375,6 +380,7 @@ export type Event =
   | SpareAgentFailed
   | AgentLost
   | AgentResumed
+  | CallerSpeechBegan
   | CallerSaid
   | AgentAnnounced
   | AgentHeard

@@ -42,6 +42,7 @@ def router(operator: Operator) -> APIRouter:
         """
         await operator.ask(lambda connection: _over(connection, sid))
         operator.live.forget(sid)
+        operator.board.drop(sid)
         erasure = await operator.readers.run(
             lambda: erasing.erase(operator.engine, operator.files, operator.journal, [sid])
         )

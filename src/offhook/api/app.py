@@ -1,6 +1,7 @@
 """The API as an ASGI application: FastAPI with its routes, and one form for all errors."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,8 @@ from offhook.api.auth import OperatorAuth
 from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
+from offhook.api.live_board import LiveBoard
+from offhook.api.live_snapshot import LiveSnapshots
 from offhook.api.metrics_page import MetricsPage
 from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
@@ -47,6 +50,8 @@ from offhook.api.throttle import Throttle
 from offhook.clock import LoopClock, wall_clock
 from offhook.config import AppConfig
 from offhook.errors import UserError, fault_of
+from offhook.events.types import CallEvent
+from offhook.journal.entries import JournalEntry
 from offhook.link.client import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
@@ -93,9 +98,9 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 class Api:
     """The operator's application. `auth` is what its listener serves.
 
-    `live` takes the events of calls as they happen, on the loop of the application. `streams` are
-    the sockets of its pages. `metrics` are
-    the operator's own; those of the call `processes` are added to each page.
+    `tell` takes what happens in calls, on the loop of the application, and `live` sends it.
+    `streams` are the sockets of its pages. `metrics` are the operator's own; those of the call
+    `processes` are added to each page. `skipped` is that of LiveSnapshots.
     """
 
     def __init__(
@@ -106,11 +111,13 @@ class Api:
         files: LocalFiles,
         processes: CallProcesses,
         *,
+        skipped: Callable[[], Mapping[str, int] | None],
         readers: Readers | None = None,
         captures: Path | None = None,
     ) -> None:
         self.live: Final = LiveEvents()
         self.streams: Final = PageStreams()
+        self.board: Final = LiveBoard()
         self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
@@ -125,6 +132,8 @@ class Api:
             processes=processes,
             live=self.live,
             streams=self.streams,
+            board=self.board,
+            snapshots=LiveSnapshots(self.board, self.live, config.records.journals, skipped),
             links=self._links,
             readers=self._readers,
             signed_in=SignedIn(engine, self._readers, _now),
@@ -141,6 +150,16 @@ class Api:
             audit=AuditLog(engine, self._readers),
         )
         """The application, behind its authentication."""
+
+    def tell(self, process_id: str, entry: JournalEntry) -> None:
+        """Take the next entry of a call process."""
+        change = self.board.take(process_id, entry)
+        self.live(CallEvent(entry.call_sid, entry.at_ms, entry.event), change)
+
+    def end(self, ended: CallEvent) -> None:
+        """Take the end of a call whose process has died: no journal has it."""
+        is_there = self.board.drop(ended.call_sid)
+        self.live(ended, None if is_there else {})
 
     async def sign_in_link(self, url: str) -> str:
         """Make a link to the console at `url` that signs in once.

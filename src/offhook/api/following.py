@@ -7,7 +7,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from offhook.api.live import LiveListener
-from offhook.api.operator import Operator
+from offhook.api.models import LiveSnapshotResponse
+from offhook.api.operator import Operator, as_json
 
 _EXAMPLE = """\
 id: 5f1d02c4-17
@@ -49,6 +50,10 @@ def router(operator: Operator) -> APIRouter:
     )
     async def follow(
         call_sid: Annotated[str | None, Query(description="Of this call alone.")] = None,
+        after: Annotated[
+            str | None,
+            Query(description="As `Last-Event-ID`, which wins over it, for a first request."),
+        ] = None,
         last_event_id: Annotated[
             str | None, Header(description="`id` of the last event that was received.")
         ] = None,
@@ -57,10 +62,26 @@ def router(operator: Operator) -> APIRouter:
 
         `event` is the name of an event of Offhook and `data` is JSON: `call_sid`, `at_ms` since
         that call began, the `event`'s fields, and `words`: a sentence about it without what was
-        said, which may change. An event named `gap` says that some are not available any more:
-        `lost` of them, or null when their number is not known, as after a restart of the server.
-        Every 15 s a comment shows that the connection is alive.
+        said, which may change. `call` has the fields of the call's row in `/api/v1/live/snapshot`
+        that the event changes, if any; null: the call is over. An event named `gap` says that
+        some are not available any more: `lost` of them, or null when their number is not known,
+        as after a restart of the server. Every 15 s a comment shows that the connection is alive.
         """
-        return _Stream(operator.live.listen(last_event_id, call_sid))
+        return _Stream(operator.live.listen(last_event_id or after, call_sid))
+
+    @made.get(
+        "/live/snapshot",
+        operation_id="showLiveCalls",
+        summary="See what is going on",
+        response_model=LiveSnapshotResponse,
+    )
+    async def show_live_calls() -> Response:
+        """Return every live call, those with trouble first, then the longest.
+
+        Follow `/api/v1/live?after=LAST_EVENT_ID`: the snapshot and the events behind it are every
+        event once. Each event's `call` has the fields of its call's row that it changes, and is
+        null when the call is over.
+        """
+        return as_json(await operator.snapshots.take(operator.ask))
 
     return made

@@ -11,10 +11,11 @@ import contextlib
 import secrets
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
+from offhook.api.live_board import Change
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
 from offhook.events.describe import describe
@@ -31,6 +32,8 @@ GATHER_S: Final = 0.05
 CHUNK_BYTES: Final = 32 * 1024
 RETRY_MS: Final = 1000
 """Milliseconds after which a client must reconnect."""
+
+_UNCHANGED: Final[dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +55,18 @@ class LiveEvents:
         self.closed = False
         self._listeners: set[LiveListener] = set()
 
-    def __call__(self, call_event: CallEvent) -> None:
-        """Keep an event, and wake the listeners that wait for it."""
+    def __call__(self, call_event: CallEvent, change: Change = _UNCHANGED) -> None:
+        """Keep an event and what it changes on the board, and wake the listeners."""
         event = call_event.event
-        data = msgspec.json.encode(
-            {
-                "call_sid": call_event.call_sid,
-                "at_ms": call_event.at_ms,
-                "event": event,
-                "words": describe(event, texts=False),
-            }
-        )
+        content: dict[str, Any] = {
+            "call_sid": call_event.call_sid,
+            "at_ms": call_event.at_ms,
+            "event": event,
+            "words": describe(event, texts=False),
+        }
+        if change != _UNCHANGED:
+            content["call"] = change
+        data = msgspec.json.encode(content)
         self.last += 1
         block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
             self.id_of(self.last),

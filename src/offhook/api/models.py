@@ -220,6 +220,59 @@ class TryFunctionRequest(ApiModel):
     """True to run a function that cannot be taken back; without it such a one is refused."""
 
 
+class LatestWords(ApiModel):
+    """The last words of a call."""
+
+    who: Literal["caller", "agent"]
+    text: str
+    """What was said, or is being said; a long text is cut."""
+
+
+class LiveCallRow(ApiModel):
+    """A live call as it is now. Long texts are cut."""
+
+    call_sid: str
+    agent: str
+    tier: str
+    """Tier of Deepgram's prices."""
+    direction: Literal["inbound", "outbound"]
+    by: str = Field(examples=["webhook"])
+    """What announced the call, as in CallBegan."""
+    from_: str = Field(alias="from")
+    """Number that calls."""
+    to: str
+    """Number that is called."""
+    began_ms: int
+    """Time at which the call began, in ms since 1970 (UTC)."""
+    speaking: Literal["caller", "agent", "nobody"]
+    last_words: LatestWords | None
+    turn_ms: int | None
+    """Milliseconds from the caller's last turn to the first sound of its answer; null: none yet."""
+    turns: int
+    """Number of the caller's turns."""
+    interruptions: int
+    functions: int
+    """Number of functions that were called."""
+    trouble: str | None
+    """What is wrong now, in words; null: nothing."""
+    agent_state: Literal["dialling", "connected", "muted", "lost"]
+    """State of the agent's socket; muted: the caller hears nothing of the agent."""
+    caller_state: Literal["ringing", "connected", "away", "put through", "lost"]
+    """State of the caller's stream; away: keys are pressed for the caller meanwhile."""
+    taken_by: str | None
+    """Who speaks with the caller in the agent's place."""
+    listeners: list[str]
+    """Who listens, each as often as they do."""
+
+
+class LiveSnapshotResponse(ApiModel):
+    """The live calls, and the last event that is in them."""
+
+    last_event_id: str
+    """Id of an event, for `after` of `/api/v1/live`."""
+    calls: list[LiveCallRow]
+
+
 class EraseResponse(ApiModel):
     """Numbers of removed items: rows by their tables, and files."""
 

@@ -11,6 +11,8 @@ from starlette.responses import Response
 
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
+from offhook.api.live_board import LiveBoard
+from offhook.api.live_snapshot import LiveSnapshots
 from offhook.api.reading import Readers
 from offhook.api.signed_in import SignedIn
 from offhook.api.streams import PageStreams
@@ -40,6 +42,8 @@ class Operator:
     processes: CallProcesses
     live: LiveEvents
     streams: PageStreams
+    board: LiveBoard
+    snapshots: LiveSnapshots
     links: Links
     readers: Readers
     signed_in: SignedIn

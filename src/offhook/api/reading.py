@@ -38,7 +38,7 @@ class Readers:
         begun goes on.
         """
         if self._open >= THREADS + WAITING_MAX:
-            raise _too_slow()
+            raise too_slow()
         if self._threads < min(THREADS, self._open + 1):
             threading.Thread(target=self._work, name="API", daemon=True).start()
             self._threads += 1
@@ -50,7 +50,7 @@ class Readers:
                 answer: _T = await job.answer
                 return answer
         except TimeoutError:
-            raise _too_slow() from None
+            raise too_slow() from None
 
     def close(self) -> None:
         """End the threads, each after its current work."""
@@ -65,7 +65,8 @@ class Readers:
             job.run()
 
 
-def _too_slow() -> ApiError:
+def too_slow() -> ApiError:
+    """Return the error of a database or disk that does not answer in time."""
     return ApiError(
         503,
         UserError(

@@ -15,7 +15,7 @@ from offhook.call.pending_requests import Acknowledgement
 from offhook.call.phases import Phase
 from offhook.call.rollover import APPROACHING
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import AgentWarned
+from offhook.events.types import AgentWarned, CallerSpeechBegan
 from offhook.twilio import messages as twilio
 
 if TYPE_CHECKING:
@@ -172,14 +172,18 @@ def _echo_mark(call: "Call", message: twilio.Mark, now: float) -> None:
 
 def _hear_speech(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
     call.answers.begin_speech()
-    call.turns.begin_speech(now)
+    is_new = call.turns.begin_speech(now)
     call.hear_caller(now)
+    if is_new:
+        call.note(CallerSpeechBegan())
 
 
 def _interrupt(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
     call.answers.begin_speech()
-    call.turns.begin_speech(now)
+    is_new = call.turns.begin_speech(now)
     call.interruptions.begin_speech(now)
+    if is_new:  # Told last: nothing comes before the `clear`.
+        call.note(CallerSpeechBegan())
 
 
 def _report_latency(call: "Call", report: deepgram.LatencyReport, _: float) -> None:

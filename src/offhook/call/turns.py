@@ -160,10 +160,12 @@ class Turns:
 
     # --- the caller ----------------------------------------------------------------------------
 
-    def begin_speech(self, now: float) -> None:
-        """Note that the caller has begun to speak."""
-        if self._speech_start_ms is None:
+    def begin_speech(self, now: float) -> bool:
+        """Note that the caller has begun to speak; return False if that was known."""
+        is_new = self._speech_start_ms is None
+        if is_new:
             self._speech_start_ms = self._state.ms_since_start(now)
+        return is_new
 
     def confirm(self, text: str, now: float) -> None:
         """Take a finished turn of the caller."""

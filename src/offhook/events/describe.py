@@ -71,6 +71,7 @@ _SENTENCES: Final[_Sentences] = {
         " another leg is dialled"
     ),
     events.AgentResumed: lambda e: f"the agent is back after {e.after_ms} ms",
+    events.CallerSpeechBegan: lambda e: "the caller began to speak",
     events.CallerSaid: lambda e: "the caller spoke",
     events.AgentAnnounced: lambda e: "the agent is about to speak",
     events.AgentHeard: lambda e: f"{e.heard_ms} ms of what the agent says are heard",

@@ -174,6 +174,11 @@ class SpareAgentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerSpeechBegan:
+    """The caller began to speak, as Deepgram takes it. CallerSaid follows, if words were heard."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallerSaid:
     """A confirmed turn of the caller, which ended by now.
 
@@ -606,6 +611,7 @@ Event: TypeAlias = (
     | SpareAgentFailed
     | AgentLost
     | AgentResumed
+    | CallerSpeechBegan
     | CallerSaid
     | AgentAnnounced
     | AgentHeard

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
-from offhook.events.types import CallEvent
-from offhook.journal.entries import MalformedEntryError, decode
+from offhook.journal.entries import JournalEntry, MalformedEntryError, decode
 from offhook.journal.folders import process_folders
 from offhook.journal.reader import JournalReader
 
@@ -26,17 +25,19 @@ EVERYTHING: Final = 1 << 63
 
 
 class LiveFollower(ThreadOwner):
-    """Hands every new event of the processes with a journal in `root` to `told`, in order.
+    """Hands every new entry of the processes with a journal in `root` to `told`, in order.
 
-    A context manager that runs its thread, which calls `told`; that must not wait. Lines that were
+    A context manager that runs its thread, which calls `told` with the id of the process and the
+    entry; that must not wait. Lines that were
     there before the start are left out, and those of which this version knows nothing.
     """
 
-    def __init__(self, root: Path, told: Callable[[CallEvent], None]) -> None:
+    def __init__(self, root: Path, told: Callable[[str, JournalEntry], None]) -> None:
         self._root = root
         self._told = told
         self._readers: dict[str, JournalReader] = {}
         self._passed: dict[str, int] = {}
+        self._skipped: dict[str, int] = {}
         self._is_first = True
         self._changed_at = -1
         self._looks = 0
@@ -48,6 +49,13 @@ class LiveFollower(ThreadOwner):
         if self.thread.state == "dead" or self.thread.stopping:
             return EVERYTHING
         return self._passed.get(process_id, 0)
+
+    def skipped(self) -> dict[str, int] | None:
+        """Return the last line of each process that was left out, by its id; 0: it had none.
+
+        None before the first look, which alone leaves lines out.
+        """
+        return None if self._is_first else dict(self._skipped)
 
     # --- the thread ----------------------------------------------------------------------------
 
@@ -64,18 +72,18 @@ class LiveFollower(ThreadOwner):
     def _read(self, process_id: str, reader: JournalReader) -> None:
         while lines := reader.read(BATCH_LINES):
             for number, line in lines:
-                self._tell(number, line)
+                self._tell(process_id, number, line)
             self._passed[process_id] = reader.passed
         if reader.is_over:
             self._drop(process_id, reader)
 
-    def _tell(self, number: int, line: bytes) -> None:
+    def _tell(self, process_id: str, number: int, line: bytes) -> None:
         try:
             entry = decode(number, line)
         except MalformedEntryError:
             return
         try:
-            self._told(CallEvent(entry.call_sid, entry.at_ms, entry.event))
+            self._told(process_id, entry)
         except Exception as error:  # noqa: BLE001 - one event must not keep the others out
             self._faults += 1
             if self._faults == 1:
@@ -102,6 +110,7 @@ class LiveFollower(ThreadOwner):
             return
         if self._is_first:
             reader.skip()
+            self._skipped[process_id] = reader.passed if reader.passed >= reader.first else 0
         self._readers[process_id] = reader
         self._passed[process_id] = reader.passed
 

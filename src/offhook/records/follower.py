@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -76,7 +76,8 @@ class RecordFollower:
 
     One follower at a time has a data folder: another one is refused with UserError E-REC-02, or,
     with `wait`, waits until its turn comes. With `after_call` each call that ends gets a job for
-    its webhook (jobs.py). Lines that `live` has not seen yet are kept for it.
+    its webhook (jobs.py). Lines that `live` has not seen yet are kept for it. `on_orphaned` takes
+    the ends that calls of a dead process get, which are in no journal; it must not wait.
 
     Raises UserError E-REC-01 for a folder that cannot be used; on entering, E-REC-04 for a database
     of a newer version. One that cannot be reached is waited for, while calls are answered.
@@ -98,8 +99,10 @@ class RecordFollower:
         after_call: bool = False,
         wait: bool = False,
         live: LiveFollower | None = None,
+        on_orphaned: Callable[[Sequence[CallEvent]], None] = lambda ends: None,
     ) -> None:
         self._engine = engine
+        self._on_orphaned = on_orphaned
         self._root = root
         self._prices = prices
         self._after_call = after_call
@@ -350,6 +353,7 @@ class RecordFollower:
                 return
         if orphaned:
             _log.warning("%d calls had no end after the last run: they have now", len(orphaned))
+            self._on_orphaned(orphaned)
         reader.remove()
         self._dead_since.pop(process.process_id, None)
         del self._processes[process.process_id]

@@ -9,6 +9,7 @@ from offhook.call.ending import Slug
 from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.config import Prices
 from offhook.config.prices import Cost, cost_of
+from offhook.events.types import CallEnded, CallEvent
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
@@ -64,16 +65,20 @@ class RecordStore:
         which = tables.applied.c.process == self.process_id
         connection.execute(delete(tables.applied).where(which))
 
-    def end_orphaned(self, connection: Connection, held: Collection[str] = ()) -> list[str]:
-        """End the calls of this process that have no end: the process has died. Return them.
+    def end_orphaned(self, connection: Connection, held: Collection[str] = ()) -> list[CallEvent]:
+        """End the calls of this process that have no end: the process has died. Return the ends.
 
         Calls that another process has taken over or may take over, `held`, are left as they are.
         """
         calls = tables.calls.c
         which = (calls.process == self.process_id) & calls.sid.not_in(held)
         orphaned = self._end(connection, which)
-        self._end_speech(connection, orphaned)
-        return orphaned
+        self._end_speech(connection, [sid for sid, _ in orphaned])
+        died = Slug.SERVER_DIED
+        return [
+            CallEvent(sid, ms, CallEnded(died.fault, died.slug, died.words, "", ms))
+            for sid, ms in orphaned
+        ]
 
     def has_live(self, connection: Connection) -> bool:
         """Return whether a call of this process has no end."""
@@ -106,10 +111,10 @@ class RecordStore:
         Their machine did not come back. If it ever does, the end that its journal has replaces
         this one.
         """
-        return self._end(connection, tables.calls.c.started_ms < before_ms)
+        return [sid for sid, _ in self._end(connection, tables.calls.c.started_ms < before_ms)]
 
-    def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[str]:
-        """End these calls, whose server died. Return those that had no end before."""
+    def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[tuple[str, int]]:
+        """End these calls, whose server died. Return those that had no end, and their length."""
         calls, lines, died = tables.calls.c, tables.events.c, Slug.SERVER_DIED
         last_ms = select(func.max(lines.at_ms)).where(
             lines.call_sid == calls.sid, lines.kind.not_in(AFTER_THE_END)
@@ -124,12 +129,13 @@ class RecordStore:
                 detail="",
                 duration_ms=func.coalesce(last_ms.scalar_subquery(), 0),
             )
-            .returning(calls.sid)
+            .returning(calls.sid, calls.duration_ms)
         )
-        found = list(connection.scalars(ended))
+        found = [(row.sid, row.duration_ms) for row in connection.execute(ended)]
         if found:
-            self._cost(connection, found)
-            self._add_jobs(connection, found, [])
+            sids = [sid for sid, _ in found]
+            self._cost(connection, sids)
+            self._add_jobs(connection, sids, [])
         return found
 
     def _add_jobs(

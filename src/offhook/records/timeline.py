@@ -35,6 +35,7 @@ UNLISTED: Final[Mapping[type[Event], str]] = {
     events.CallBegan: "the fields of the call itself",
     events.CallStarted: "`stream_at_ms`",
     events.LookedUp: "`lookup`",
+    events.CallerSpeechBegan: "`start_ms` of the caller's turn",
     events.DelaysSampled: "`delays`",
     events.CallEnded: "`call.fault`, `slug`, `words` and `duration_ms`; `detail`",
     events.CallBilled: "`meters`",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import AppConfig
 from offhook.events.types import CallEvent
+from offhook.journal.entries import JournalEntry
 from offhook.journal.live import LiveFollower
 from offhook.link.client import CallProcess, CallProcesses
 from offhook.link.in_process import InProcessLink
@@ -65,9 +67,17 @@ class RecordKeeping(PartsOwner):
         self.engine: Final = database.open_engine(database.url_of(settings.database))
         root = settings.journals
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._untold: dict[str, int] = {}
+        """Last lines of processes that came before there was a loop to tell of them."""
         self._live = LiveFollower(root, self._on_live)
         self.follower: Final = RecordFollower(
-            self.engine, root, settings.prices, after_call=hooked, wait=True, live=self._live
+            self.engine,
+            root,
+            settings.prices,
+            after_call=hooked,
+            wait=True,
+            live=self._live,
+            on_orphaned=self._on_orphaned,
         )
         self._feed = LedgerFeed(self.engine, settings.folder / ledger_file.FILE)
         self.deliveries: Final = self._deliveries(config)
@@ -82,6 +92,7 @@ class RecordKeeping(PartsOwner):
             self.engine,
             files,
             self.processes,
+            skipped=self._skipped,
             readers=readers,
             captures=captures,
         )
@@ -120,10 +131,23 @@ class RecordKeeping(PartsOwner):
             await asyncio.sleep(LIVE_LOOK_S)
         await asyncio.sleep(0)  # what the thread handed to this loop comes first
 
-    def _on_live(self, call_event: CallEvent) -> None:
+    def _on_live(self, process_id: str, entry: JournalEntry) -> None:
+        if self._loop is None:
+            self._untold[process_id] = entry.number
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.api.tell, process_id, entry)
+
+    def _on_orphaned(self, ends: Sequence[CallEvent]) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self.api.live, call_event)
+                for end in ends:
+                    self._loop.call_soon_threadsafe(self.api.end, end)
+
+    def _skipped(self) -> dict[str, int] | None:
+        """Return the last line of each process that live events were not told of, by its id."""
+        skipped = self._live.skipped()
+        return None if skipped is None else {**skipped, **self._untold}
 
     @property
     def threads(self) -> list[BackgroundThread]:

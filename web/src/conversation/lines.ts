@@ -89,6 +89,7 @@ const UNLISTED = new Set([
   "CallBilled",
   "AudioDropped",
   "InterruptionSuppressed",
+  "CallerSpeechBegan",
   "Interrupted",
   "AgentRolledOver",
 ]);

@@ -1,0 +1,42 @@
+"""Events of the calls that are live, for whoever has not followed them from their beginning."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, or_, select
+
+from offhook.events.types import Event
+from offhook.journal.entries import JournalEntry
+from offhook.records import tables
+from offhook.records.timeline import StoredEvent, decoded
+
+
+def live_entries(
+    connection: Connection, until: Mapping[str, int], kinds: Collection[type[Event]]
+) -> list[JournalEntry] | None:
+    """Return the entries of live calls, of these kinds, in the order of each call.
+
+    `until` is the number of the last line of each call process, by its id; entries beyond it are
+    left out. Returns None while the database has not all lines up to there.
+    """
+    applied = {row.process: row.line for row in connection.execute(select(tables.applied))}
+    if any(applied.get(process, 0) < line for process, line in until.items()):
+        return None
+    calls, lines = tables.calls.c, tables.events.c
+    columns = (lines.call_sid, lines.line, lines.at_ms, lines.wall_ms, lines.kind, lines.body)
+    known = [(calls.process == process) & (lines.line <= line) for process, line in until.items()]
+    query = (
+        select(*columns)
+        .join(tables.calls, calls.sid == lines.call_sid)
+        .where(
+            calls.duration_ms.is_(None),
+            lines.kind.in_([kind.__name__ for kind in kinds]),
+            or_(calls.process.not_in(until), *known),
+        )
+        .order_by(lines.call_sid, lines.line)
+    )
+    entries = []
+    for sid, line, at_ms, wall_ms, kind, body in connection.execute(query):
+        event = decoded(StoredEvent(line, at_ms, wall_ms, kind, body))
+        if event is not None:
+            entries.append(JournalEntry(line, sid, at_ms, wall_ms, event))
+    return entries
