@@ -30,6 +30,7 @@ from offhook.events import types as events  # noqa: E402
 from offhook.journal.entries import JournalEntry  # noqa: E402
 from offhook.records import call_record, database, pages, queries, tables  # noqa: E402
 from offhook.records.filters import CallFilter  # noqa: E402
+from offhook.records.quality import quality  # noqa: E402
 from offhook.records.store import RecordStore  # noqa: E402
 
 BATCH_CALLS = 500
@@ -37,6 +38,8 @@ BETWEEN_MS = 26_000
 """From one call to the next: 100,000 are then those of a month."""
 BEGAN_MS = 1_793_000_000_000
 MOST_MS = 100
+MOST_OF_ALL_MS = 3000
+"""For the figures of quality over every call; a page asks for those of a month at most at first."""
 
 AGENTS = ["front-desk", "workshop", "sales", "after-hours"]
 SPEECH = """
@@ -203,6 +206,11 @@ def slow_questions() -> dict[str, Ask]:
         "totals": lambda connection: queries.totals(connection, CallFilter()),
         "sums by day": lambda connection: queries.sums(connection, CallFilter(), "day"),
         "sums by agent": lambda connection: queries.sums(connection, CallFilter(), "agent"),
+        "quality by day": lambda connection: quality(connection, CallFilter(), "day", "USD"),
+        "quality by agent": lambda connection: quality(connection, CallFilter(), "agent", "USD"),
+        "quality of an agent, by day": lambda connection: quality(
+            connection, CallFilter(agent=AGENTS[0]), "day", "USD"
+        ),
         "all that say a rare word": whole_search(RARE),
         "all, nobody said it": whole_search(NEVER),
     }
@@ -230,6 +238,8 @@ def measure(engine: Engine, calls: int, rounds: int) -> list[str]:
     for name, ask in slow_questions().items():
         took = [took_ms(engine, ask) for _ in range(5)]
         print(f"  {name:28} {statistics.median(took):8.1f} {max(took):8.1f}  (of 5: longest)")
+        if name.startswith("quality") and statistics.median(took) > MOST_OF_ALL_MS:
+            too_long.append(name)
     return too_long
 
 

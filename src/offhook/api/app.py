@@ -27,6 +27,7 @@ from offhook.api import (
     page,
     phone,
     placing,
+    quality,
     users,
     wire,
 )
@@ -66,6 +67,7 @@ beginning. Every error is an `application/problem+json` that says what happened,
 
 _PARTS: Final = (
     calls,
+    quality,
     placing,
     phone,
     audio,

@@ -87,6 +87,25 @@ class PricesResponse(ApiModel):
     """The price of a minute of connection, by tier."""
 
 
+_QualityFilters = pydantic.create_model(
+    "_QualityFilters",
+    __base__=ApiModel,
+    **{name: _FILTERS[name] for name in ("since", "until", "agent")},
+)
+
+
+class QualityRequest(_QualityFilters):  # type: ignore[valid-type, misc]  # made from the table
+    """Filter of calls, and the key by which their figures are grouped."""
+
+    by: Literal["agent", "day"] = "day"
+    """Key of the groups."""
+
+    def filter(self, now: datetime) -> CallFilter:
+        """Return the filter. Raises UserError E-ASK-01 and E-ASK-03 for impossible values."""
+        nothing = dict.fromkeys(field.name for field in FILTER_FIELDS)
+        return CallFilter.of(nothing | self.model_dump(exclude={"by"}), now)
+
+
 class LinkResponse(ApiModel):
     """A link to a call's audio that needs no token."""
 

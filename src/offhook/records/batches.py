@@ -36,6 +36,7 @@ class Batch:
         ended: CallSids of calls that ended.
         metered: CallSids of calls whose cost may have changed.
         billed: CallSids of calls of which Twilio told what it bills.
+        measured: CallSids of calls that ended, or whose measures changed after their end.
         barred: Numbers that are never to be rung.
         begun: Rows of calls that began, by CallSid.
     """
@@ -44,6 +45,7 @@ class Batch:
         self.ended: list[str] = []
         self.metered: list[str] = []
         self.billed: list[str] = []
+        self.measured: set[str] = set()
         self.barred: list[DoNotCallEntry] = []
         self._owner: Final = {"journal": machine_id, "process": process_id}
         self.begun: dict[str, Columns] = {}
@@ -78,12 +80,15 @@ class Batch:
                 self._changes[sid] |= self._owner
             case events.CallEnded():
                 self.ended.append(sid)
+                self.measured.add(sid)
                 self.metered.append(sid)
             case events.CallBilled():
                 self.billed.append(sid)
                 self.metered.append(sid)
             case events.AgentDisconnected():
                 self.metered.append(sid)
+            case events.DialRefused():  # the fallback of a call may be refused after its end
+                self.measured.add(sid)
             case events.DoNotCall():
                 self.barred.append(DoNotCallEntry(event.number, wall_ms, ASKED, sid))
 

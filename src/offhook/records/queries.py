@@ -42,7 +42,7 @@ words, and the second. They bound the time that a page takes."""
 SUFFIX_MIN: Final = 4
 """Characters of a CallSid's end that may stand for it."""
 
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 NUL: Final = "\x00"
 """NUL, which PostgreSQL does not accept, not even in a query's parameter."""
 
@@ -284,8 +284,8 @@ def sums(
     if by == "agent":
         groups = _grouped(connection, asked, _calls.agent)
         return [GroupTotals(agent, groups[agent]) for agent in sorted(groups)]
-    days = _grouped(connection, asked, _calls.started_ms // _DAY_MS)
-    return [GroupTotals(iso(day * _DAY_MS)[:10], days[day]) for day in sorted(days, reverse=True)]
+    days = _grouped(connection, asked, _calls.started_ms // DAY_MS)
+    return [GroupTotals(iso(day * DAY_MS)[:10], days[day]) for day in sorted(days, reverse=True)]
 
 
 def _grouped(

@@ -14,6 +14,7 @@ from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
+from offhook.records.measures import measure
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, decoded
 
@@ -54,6 +55,7 @@ class RecordStore:
         for entry in batch.barred:
             bar(connection, entry)
         ended = [sid for sid in batch.ended if sid in known]
+        measure(connection, sorted(batch.measured & known))
         self._cost(connection, batch.metered)
         self._add_jobs(connection, ended, batch.billed)
         Statements(connection).mark(self.process_id, last)
@@ -73,7 +75,9 @@ class RecordStore:
         calls = tables.calls.c
         which = (calls.process == self.process_id) & calls.sid.not_in(held)
         orphaned = self._end(connection, which)
-        self._end_speech(connection, [sid for sid, _ in orphaned])
+        sids = [sid for sid, _ in orphaned]
+        self._end_speech(connection, sids)
+        measure(connection, sids)
         died = Slug.SERVER_DIED
         return [
             CallEvent(sid, ms, CallEnded(died.fault, died.slug, died.words, "", ms))
@@ -111,7 +115,9 @@ class RecordStore:
         Their machine did not come back. If it ever does, the end that its journal has replaces
         this one.
         """
-        return [sid for sid, _ in self._end(connection, tables.calls.c.started_ms < before_ms)]
+        lost = [sid for sid, _ in self._end(connection, tables.calls.c.started_ms < before_ms)]
+        measure(connection, lost)
+        return lost
 
     def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[tuple[str, int]]:
         """End these calls, whose server died. Return those that had no end, and their length."""

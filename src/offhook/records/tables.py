@@ -1,7 +1,8 @@
 """The tables of the database. `migrations/` makes them; a test holds the two equal.
 
 `events` has every event of every call. `calls` sums a call up, for lists and totals; `utterances`
-holds what was heard, for the search of texts. Both derive from events, in the same transaction.
+holds what was heard, for the search of texts; `measures` has figures of calls that have ended. All
+three derive from events, in the same transaction.
 
 Columns named `…_ms` are milliseconds since the call began, except `started_ms` and `wall_ms`, which
 are the wall clock's: ms since 1970, UTC. Durations come from the call's clock alone, so no jump of
@@ -108,6 +109,27 @@ utterances: Final = Table(
     Column("text", Text, nullable=False),  # what was heard
     sqlite_with_rowid=False,
 )
+
+# Of each call that has ended, made of its events: measures.py. `agent` and `started_ms` are those
+# of the call, so that figures of many calls are added up without a look at each.
+measures: Final = Table(
+    "measures",
+    metadata,
+    _call_sid(),
+    Column("agent", Text, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("latencies", Text, nullable=False),
+    Column("stream_ms", BigInteger, nullable=False),
+    Column("spoken_ms", BigInteger, nullable=False),
+    Column("heard_chars", Integer, nullable=False),
+    Column("intended_chars", Integer, nullable=False),
+    Column("barge_ins", Integer, nullable=False),
+    Column("false_barge_ins", Integer, nullable=False),
+    Column("suppressed", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+)
+Index("measures_by_time", measures.c.started_ms)
+Index("measures_by_agent", measures.c.agent, measures.c.started_ms)
 
 # A job for each ended call, if a target for after-call webhooks is configured. Times are those of
 # `database.clock_ms`, not of the call.
