@@ -92,6 +92,10 @@ const UNLISTED = new Set([
   "CallerSpeechBegan",
   "Interrupted",
   "AgentRolledOver",
+  "AgentConnected",
+  "CallerSpeechBegan",
+  "RecordingStarted",
+  "RecordingEnded",
 ]);
 
 /** Events that a person should see as something wrong. */

@@ -117,4 +117,4 @@ function sentence(event: string): string {
   return event.replace(/(?!^)([A-Z])/g, " $1").toLowerCase();
 }
 
-const SILENT = new Set(["AgentDisconnected", "InterruptionSuppressed", "Interrupted", "KeysEntered", "UtteranceRedacted"]);
+const SILENT = new Set(["AgentDisconnected", "InterruptionSuppressed", "Interrupted", "KeysEntered", "UtteranceRedacted", "RecordingStarted", "RecordingEnded", "CallerSpeechBegan"]);

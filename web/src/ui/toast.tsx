@@ -18,7 +18,9 @@ let last = 0;
 function show(text: string, problem: Problem | null): void {
   last += 1;
   const id = last;
-  shown.value = [...shown.value.slice(1 - SHOWN_MAX), { id, text, problem }];
+  // The same again is not a second thing to read.
+  const others = shown.value.filter((each) => each.text !== text);
+  shown.value = [...others.slice(1 - SHOWN_MAX), { id, text, problem }];
   if (!problem) setTimeout(() => close(id), LASTS_MS);
 }
 
