@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from tests.api.desk import TOKEN, Desk, desk
-from tests.waiting import until
+from tests.page import ConsolePage, begin
+from tests.waiting import GIVEN_UP_AFTER_S, until
+from tests.whole_server import QUICK
 
 from offhook.api.paths import SESSION
 from offhook.api.signed_in import COOKIE, SignedIn
@@ -423,3 +425,39 @@ async def test_a_browser_opens_sockets_by_its_session_and_its_own_origin(tmp_pat
         assert admitted(d, Host=host, Authorization=f"Bearer {TOKEN}") == API_TOKEN
         await ask(d, SESSION, ada, method="DELETE")
         assert isinstance(admitted(d, **mine, Cookie=cookie), Refusal)
+
+
+@pytest.mark.parametrize("how", ["sign out", "remove the user"])
+async def test_a_session_s_sockets_end_with_it(tmp_path: Path, how: str) -> None:
+    async with desk(tmp_path, script=QUICK) as d:
+        add(d, "ada")
+        pages = []
+        for _ in "ab":
+            secret = secret_in(await enter(d, name="ada", password=PASSWORD))
+            d.whole.http.cookies.clear()
+            given = {
+                "Cookie": f"{COOKIE}={secret}",
+                "X-Offhook-CSRF": sessions.csrf_of(secret),
+                "Origin": d.url,
+            }
+            pages.append(ConsolePage(d.url, d.whole.http, given))
+        opened = [await page.open_phone() for page in pages]
+        sockets = [await page.socket(one.stream) for page, one in zip(pages, opened, strict=True)]
+        for raw, one in zip(sockets, opened, strict=True):
+            begin(raw, one)
+        if how == "sign out":
+            answer = await d.ask(SESSION, method="DELETE", token=None, headers=pages[0].headers)
+        else:
+            answer = await d.ask("/api/v1/users/ada", method="DELETE")
+        assert answer.status_code == 204
+        async with asyncio.timeout(GIVEN_UP_AFTER_S):
+            closed = await sockets[0].closed
+        assert (closed.received, closed.reason) == (1008, "the session has ended")
+        if how == "sign out":
+            assert not sockets[1].closed.done(), "the other browser of the same user"
+            sockets[1].channel.close()
+        async with asyncio.timeout(GIVEN_UP_AFTER_S):
+            await sockets[1].closed
+        calls = {about for who, what, about, _ in audited(d) if what == "openPhoneCall"}
+        assert calls == {one.call_sid for one in opened}
+        await d.whole.until_ended(2)

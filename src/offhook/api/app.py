@@ -138,7 +138,7 @@ class Api:
             snapshots=LiveSnapshots(self.board, self.live, config.records.journals, skipped),
             links=self._links,
             readers=self._readers,
-            signed_in=SignedIn(engine, self._readers, _now),
+            signed_in=SignedIn(engine, self._readers, _now, self.streams.end_session),
             throttle=Throttle(_now),
         )
         self.auth: Final = OperatorAuth(

@@ -4,6 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request
 
+from offhook.api.audit_log import acted_on
 from offhook.api.models import OpenPhoneRequest, OpenPhoneResponse, ProblemResponse
 from offhook.api.operator import Operator
 from offhook.api.principal import principal_of
@@ -42,6 +43,7 @@ def router(operator: Operator) -> APIRouter:
         except UserError as problem:
             raise ApiError.of(problem, _STATUS) from None
         opened = stream.opened
+        acted_on(request, opened.call_sid)
         return OpenPhoneResponse(
             call_sid=opened.call_sid,
             account_sid=opened.account_sid,

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection
 
+from offhook.api.audit_log import acted_on
 from offhook.api.models import (
     CallStatusResponse,
     PlaceCallRequest,
@@ -59,6 +60,7 @@ def router(operator: Operator) -> APIRouter:
     )
     async def place_call(
         asked: PlaceCallRequest,
+        request: Request,
         response: Response,
         idempotency_key: Annotated[
             str | None,
@@ -75,7 +77,7 @@ def router(operator: Operator) -> APIRouter:
         the same request may be repeated at that time. When it is unknown if Twilio was asked
         (E-OUT-14), repeat the request with the same key: the call is then looked up.
         """
-        request = OutboundRequest(
+        wanted = OutboundRequest(
             asked.to,
             asked.agent,
             asked.variables,
@@ -84,9 +86,10 @@ def router(operator: Operator) -> APIRouter:
             asked.within_hours,
         )
         try:
-            placed = await operator.processes.place(request)
+            placed = await operator.processes.place(wanted)
         except UserError as problem:
             raise ApiError.of(problem, _STATUS) from None
+        acted_on(request, placed.sid)
         if placed.again:
             response.status_code = 200
         return PlaceCallResponse(call_sid=placed.sid, again=placed.again)

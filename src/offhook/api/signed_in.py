@@ -5,6 +5,7 @@ database does not answer: whoever watches a call must be able to end it then, to
 """
 
 import asyncio
+import dataclasses
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -52,12 +53,22 @@ class _Known:
 
 
 class SignedIn:
-    """The sessions that browsers have. `now` is a monotonic clock, in seconds."""
+    """The sessions that browsers have. `now` is a monotonic clock, in seconds.
 
-    def __init__(self, engine: Engine, readers: Readers, now: Callable[[], float]) -> None:
+    `on_end` is called with the key of each session that was in use and has ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        readers: Readers,
+        now: Callable[[], float],
+        on_end: Callable[[str], None],
+    ) -> None:
         self._engine = engine
         self._readers = readers
         self._now = now
+        self._on_end = on_end
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def find(self, secret: str, fresh_s: float = FRESH_S) -> Principal | None:
@@ -81,10 +92,9 @@ class SignedIn:
             known.next_look_at = self._now() + AGAIN_S
             return known.principal
         if found is None:
-            self._known.pop(key, None)
-        else:
-            self._keep(key, found)
-        return found
+            self._end(key)
+            return None
+        return self._keep(key, found)
 
     def at_once(self, secret: str) -> Principal | None:
         """Return whose session it is if it was found within STREAM_FRESH_S, without waiting.
@@ -102,23 +112,29 @@ class SignedIn:
 
     def forget(self, secret: str) -> None:
         """Forget a session that has ended."""
-        self._known.pop(sessions.key_of(secret), None)
+        self._end(sessions.key_of(secret))
 
     def forget_user(self, name: str) -> None:
         """Forget the sessions of a user who was changed or removed."""
         for key in [key for key, known in self._known.items() if known.principal.name == name]:
-            del self._known[key]
+            self._end(key)
+
+    def _end(self, key: str) -> None:
+        self._known.pop(key, None)
+        self._on_end(key)
 
     def _look(self, key: str) -> Principal | None:
         with self._engine.connect() as connection:
             return sessions.find(connection, key, clock_ms(connection))
 
-    def _keep(self, key: str, principal: Principal) -> None:
+    def _keep(self, key: str, found: Principal) -> Principal:
         now = self._now()
+        principal = dataclasses.replace(found, session=key)
         self._known[key] = _Known(principal, now, now)
         self._known.move_to_end(key)
         if len(self._known) > SESSIONS_MAX:
             self._known.popitem(last=False)
+        return principal
 
 
 def cookie_of(headers: Mapping[str, str]) -> str | None:

@@ -99,12 +99,18 @@ class PageStreams:
         if waiting.user != principal.name:
             return Refusal(403, "This stream is another user's.\n")
         del self._waiting[token]
-        return Acceptance(StreamRelay(waiting.stream, waiting.full, self))
+        return Acceptance(StreamRelay(waiting.stream, waiting.full, self, principal.session))
 
     def close(self) -> None:
         """End every open stream, as the server stops."""
         for relay in [*self._open]:
             relay.end(GOING_AWAY, "the operator's server stops")
+
+    def end_session(self, key: str) -> None:
+        """End the streams of a session that has ended."""
+        for relay in [*self._open]:
+            if relay.session == key:
+                relay.end(POLICY_VIOLATION, "the session has ended")
 
     def entered(self, relay: "StreamRelay") -> None:
         """Keep a relay until its page is gone."""
@@ -135,7 +141,15 @@ class _WaitingStream:
 class StreamRelay:
     """The relay of one page's socket: the Receiver of the page's messages."""
 
-    def __init__(self, stream: ProcessStream, full: Full, streams: PageStreams) -> None:
+    def __init__(
+        self,
+        stream: ProcessStream,
+        full: Full,
+        streams: PageStreams,
+        session: str | None = None,
+    ) -> None:
+        self.session: Final = session
+        """Key of the session of the page's user, if a browser has one."""
         self._stream = stream
         self._full = full
         self._streams = streams

@@ -1,6 +1,6 @@
 """Who a request is from, and what they may do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -29,10 +29,14 @@ _ORDER: Final = tuple(Role)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request is from: a user, or what else may ask, such as the API's token."""
+    """Whoever a request is from: a user, or what else may ask, such as the API's token.
+
+    `session` is the key of the browser's session (sessions.key_of), if it is from one.
+    """
 
     name: str
     role: Role
+    session: str | None = field(default=None, compare=False, repr=False)
 
 
 API_TOKEN: Final = Principal("API token", Role.ADMIN)
