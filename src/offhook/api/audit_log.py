@@ -1,4 +1,4 @@
-"""The audit log as requests are answered: each is logged at once, and then kept in the database."""
+"""The audit log as requests are answered: kept in the database, which no answer waits for."""
 
 import logging
 from typing import Final
