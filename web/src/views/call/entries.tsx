@@ -113,7 +113,7 @@ function shown(entry: Entry, play: RowProps["play"]): Shown {
   }
 }
 
-const operatorEvents = new Set(["OperatorActed", "ListeningBegan", "ListeningEnded", "TakenOver", "HandedBack", "AgentTold"]);
+const operatorEvents = new Set(["OperatorActed", "ListeningBegan", "ListeningEnded", "OperatorTookOver", "OperatorHandedBack", "AgentTold"]);
 
 /** Return a type's name as words: AgentSwitched, "Agent switched". */
 function split(name: string): string {

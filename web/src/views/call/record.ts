@@ -197,7 +197,6 @@ const KEY_MS = 120;
 export function marksOf(timeline: readonly Entry[]): Mark[] {
   const marks: Mark[] = [];
   let asked: number | null = null; // when the last words of the caller were confirmed
-  let taken: { at: number; by: string } | null = null;
   for (const entry of timeline) {
     if (entry.kind === "utterance") {
       if (entry.who === "caller") asked = entry.end_ms;
@@ -220,11 +219,10 @@ export function marksOf(timeline: readonly Entry[]): Mark[] {
         const from = number(entry.fields["start_ms"]);
         const to = number(entry.fields["end_ms"]);
         if (from !== null && to !== null) marks.push({ from, to, tone: "silenced", label: "silenced" });
-      } else if (entry.event === "TakenOver") {
-        taken = { at: entry.at_ms, by: String(entry.fields["by"] ?? "") };
-      } else if (entry.event === "HandedBack" && taken) {
-        marks.push({ from: taken.at, to: entry.at_ms, tone: "operator", label: taken.by });
-        taken = null;
+      } else if (entry.event === "OperatorHandedBack") {
+        const lasted = number(entry.fields["after_ms"]) ?? 0;
+        const label = String(entry.fields["by"] ?? "");
+        marks.push({ from: entry.at_ms - lasted, to: entry.at_ms, tone: "operator", label });
       }
     }
   }
