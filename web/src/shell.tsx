@@ -17,6 +17,7 @@ import { Empty, ErrorBox, Loading } from "./ui/parts";
 import { Shortcuts, showShortcuts, useShortcut } from "./ui/shortcuts";
 import { now } from "./ui/time";
 import { Toasts, toast, toastProblem } from "./ui/toast";
+import { PhoneBar } from "./views/phone/bar";
 
 /** Props of every view: the part of the path behind its name, such as a CallSid, or "". */
 export interface ViewProps {
@@ -83,6 +84,7 @@ function Frame(): JSX.Element {
       <main class="main" id="main" tabIndex={-1}>
         <LostBanner />
         <OnAirBanner path={path} />
+        <PhoneBar path={path} />
         <Shown path={path} />
       </main>
       <Navigation path={path} />

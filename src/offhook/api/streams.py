@@ -27,7 +27,8 @@ WAITING_MAX: Final = 100
 """Streams whose page has not opened its socket yet; for one more the oldest is forgotten."""
 
 EARLY_MAX: Final = 16
-"""Messages of a page that are held until the call process is joined: two announce a stream."""
+"""Messages of a page that are held until the call process is joined: two announce a stream, and
+50 a second are audio, which is dropped beyond."""
 
 WINDOW_S: Final = 5.0
 MESSAGES_MAX: Final = 500
@@ -54,7 +55,7 @@ Admit: TypeAlias = Callable[[Upgrade], Principal | Refusal]
 """Function that returns who opens a socket, or why it is refused."""
 
 _MEDIA: Final = b'{"event":"media"'
-"""Beginning of the call process's messages that may be dropped."""
+"""Beginning of the messages, of either side, that may be dropped."""
 
 
 class PageStreams:
@@ -190,7 +191,7 @@ class StreamRelay:
                 self._link.send_text(text)
         elif len(self._early) < EARLY_MAX:
             self._early.append(text)
-        else:
+        elif not text.startswith(_MEDIA):
             self.end(POLICY_VIOLATION, "too many messages before the stream was joined")
 
     def on_binary(self, data: bytes) -> None:

@@ -6,8 +6,8 @@ import { AS_TWILIO, CLOSE_TO_NOW } from "./playout";
 import { type Playback, Sound, type SoundState } from "./sound";
 import { type StreamEnd, StreamSocket } from "./stream_socket";
 
-/** `over`: the call has ended; `lost`: the connection has. */
-export type ListeningState = "connecting" | "live" | "over" | "lost" | "stopped";
+/** `refused`: as `why` says; `over`: the call has ended; `lost`: the connection has. */
+export type ListeningState = "connecting" | "live" | "refused" | "over" | "lost" | "stopped";
 
 /** Both voices of a call to the loudspeaker. */
 export class Voices {
@@ -51,6 +51,8 @@ export class Voices {
 /** A person who listens to a live call. */
 export class Listening {
   readonly state: Signal<ListeningState> = signal("connecting");
+  /** Why it was refused, as the server says. */
+  readonly why: Signal<string> = signal("");
   readonly sound: ReadonlySignal<SoundState>;
   readonly voices: Voices;
   private readonly socket: StreamSocket;
@@ -66,9 +68,10 @@ export class Listening {
         this.state.value = "live";
       },
       onMessage: (message) => {
-        if (message["event"] === "end") {
+        if (message["event"] === "refused" || message["event"] === "end") {
+          this.why.value = String(message["why"] ?? "");
           this.socket.close();
-          this.finish("over");
+          this.finish(message["event"] === "end" ? "over" : "refused");
         } else {
           this.voices.obey(message);
         }

@@ -23,8 +23,8 @@ import { type Calling, calling } from "./calling";
 import { dial, isDialling, problem } from "./dial";
 import { Keypad } from "./keypad";
 import { Lost, Notices } from "./notices";
+import { Said } from "./said";
 import "./phone.css";
-import { Transcript } from "./transcript";
 
 interface Agent {
   name: string;
@@ -51,7 +51,7 @@ export default function PhoneView(): JSX.Element {
               <p>Call an agent: what you say and what it answers stands here.</p>
             </Empty>
           ) : (
-            <Transcript key={now.phone.call.call_sid} callSid={now.phone.call.call_sid} />
+            <Said callSid={now.phone.call.call_sid} />
           )}
         </Panel>
       </div>
@@ -136,7 +136,7 @@ function DialForm({ agents, cannot }: { agents: readonly Agent[]; cannot: string
           <Button kind="primary" submit disabled={disabled}>
             <Icon name="phone" /> {isDialling.value ? "Calling…" : "Call"}
           </Button>
-          <Button kind="quiet" disabled={disabled} onClick={() => begin(false)}>
+          <Button disabled={disabled} onClick={() => begin(false)}>
             Call without a microphone
           </Button>
         </div>
