@@ -5,7 +5,7 @@ Where something tells of what a test waits for, an event or an answer, the test 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 LOOKS_EVERY_S: Final = 0.01
@@ -17,6 +17,13 @@ async def until(done: Callable[[], object]) -> None:
     """Wait on the loop until something is so."""
     async with asyncio.timeout(GIVEN_UP_AFTER_S):
         while not done():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(LOOKS_EVERY_S)
+
+
+async def until_it(done: Callable[[], Awaitable[object]]) -> None:
+    """Wait on the loop until something is so that takes a question to find out."""
+    async with asyncio.timeout(GIVEN_UP_AFTER_S):
+        while not await done():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(LOOKS_EVERY_S)
 
 

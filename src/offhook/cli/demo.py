@@ -15,7 +15,8 @@ def demo(
 ) -> None:
     """Run one call: a simulated caller asks, interrupts, asks again and hangs up.
 
-    The agent is the stand-in, or Deepgram's agent if DEEPGRAM_API_KEY is set.
+    The agent is the stand-in, or Deepgram's agent if DEEPGRAM_API_KEY is set. Without --once a link
+    is printed, too, by which you talk to it in a browser, until Ctrl-C.
     """
     import os
 

@@ -11,19 +11,22 @@ from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
-from offhook.cli import demo_page
 from offhook.clock import Clock, LoopClock
 from offhook.concurrency.event_loop import on_stop_signal
 from offhook.config import DEFAULT, Config, Overrides, load
+from offhook.config.agent_file import Announcement
+from offhook.config.app_config import ServerFileSettings
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
 from offhook.recordings import rehearsals
+from offhook.serving.in_process import OperatorSide
 from offhook.serving.listen import listen
 from offhook.testing.scenarios import files, listeners, own_server, preparing, runner, scenario
 from offhook.testing.scenarios.caller import CallReport
@@ -53,19 +56,29 @@ async def demonstrate(
     port = sock.getsockname()[1]
     clock = LoopClock(asyncio.get_running_loop())
     sessions: list[StandIn] = []
+    is_remote = "SSH_CONNECTION" in environ
     watchers = [Conversation(console)]
     async with (
         _cast(environ, console, clock, sessions) as cast,
-        own_server.run(cast.config, clock, sock=sock, watchers=watchers) as own,
+        own_server.run(
+            cast.config if once else _recorded(cast.config),
+            clock,
+            sock=sock,
+            watchers=watchers,
+            operator_listen=None if once else _operator_address(),
+        ) as own,
     ):
-        console.print(f"A simulated caller rings 127.0.0.1:{port}; {cast.who} answers.\n")
+        console.print(f"A simulated caller rings 127.0.0.1:{port}; {cast.who} answers.")
+        if own.side is not None:
+            await _print_link(console, own.side, is_remote=is_remote)
+        console.print()
         result = await _call(cast.config, own, cast.caller)
         path = rehearsals.of_demo(result.report.call_sid)
         path.parent.mkdir(exist_ok=True)
         result.report.write_wav(path)
         well = _sum_up(console, result, sessions, path, words_count=cast.understands)
-        if not once:
-            await _go_on(console, port, cast, path)
+        if own.side is not None:
+            await _go_on(console, own.side, cast, is_remote=is_remote)
     return well
 
 
@@ -107,6 +120,26 @@ async def _cast(
         yield _Cast(
             config, "the front desk", "demo_front_desk.yaml", standin=True, understands=True
         )
+
+
+def _recorded(config: Config) -> Config:
+    """Return the configuration with recordings, so that the console plays the calls."""
+    change = {"announcement": Announcement(say="This call is recorded."), "recording": True}
+    return dataclasses.replace(
+        config,
+        lines={line: agent.model_copy(update=change) for line, agent in config.lines.items()},
+        agents={path: agent.model_copy(update=change) for path, agent in config.agents.items()},
+    )
+
+
+def _operator_address() -> str:
+    """Return HOST:PORT for the operator's listener: its usual one, or any free port."""
+    address = ServerFileSettings().operator_address
+    try:
+        listen(*address).close()
+    except UserError:
+        return f"{address[0]}:0"
+    return ":".join(map(str, address))
 
 
 def _listen(port: int | None) -> socket.socket:
@@ -223,18 +256,32 @@ def _frames(
     ]
 
 
-async def _go_on(console: Console, port: int, cast: _Cast, path: Path) -> None:
+async def _print_link(console: Console, side: OperatorSide, *, is_remote: bool) -> None:
+    """Print the address that signs in once, and leads to the console's phone."""
+    link = await side.keeping.api.sign_in_link(side.server.url)
+    link = link.replace("/enter#", "/enter?to=/phone#")
+    console.print(f"Talk to it yourself, in a browser: {link}", soft_wrap=True)
+    if is_remote:
+        # The link is this machine's, and browsers give the microphone to localhost and https alone.
+        port = urlsplit(link).port
+        tunnel = f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+        console.print(f"Your browser is on another machine? There, first: {tunnel}", soft_wrap=True)
+
+
+async def _go_on(console: Console, side: OperatorSide, cast: _Cast, *, is_remote: bool) -> None:
     stopped = asyncio.Event()
     on_stop_signal(stopped.set)
-    async with demo_page.serve(path, port) as page:
-        console.print(f"\nListen to the call: {page}/", soft_wrap=True)
-        console.print(f"Port {port} still takes Twilio's calls. Ctrl-C ends it.")
-        console.print("Your own number: offhook init, and then offhook dev")
-        if cast.understands and installed.missing_ears() is not None:
-            command = escape(installed.get_ears())
-            console.print(
-                f"A stand-in that understands free speech (110 MB): {command}", soft_wrap=True
-            )
-        if cast.standin:
-            console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
-        await stopped.wait()
+    console.print()
+    await _print_link(console, side, is_remote=is_remote)
+    if cast.understands:
+        console.print('Ask it: "What are your opening hours?", or "Book a table, please."')
+    console.print("Your calls are under Calls there until Ctrl-C, which ends the demo.")
+    console.print("Your own number: offhook init, and then offhook dev")
+    if cast.understands and installed.missing_ears() is not None:
+        command = escape(installed.get_ears())
+        console.print(
+            f"A stand-in that understands free speech (110 MB): {command}", soft_wrap=True
+        )
+    if cast.standin:
+        console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
+    await stopped.wait()

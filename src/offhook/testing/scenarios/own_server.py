@@ -58,8 +58,10 @@ class OwnServer:
     server: Server
     rig: FaultRig | None = None
     """Fault rig around the server, if it was asked for."""
+    side: "OperatorSide | None" = None
+    """The operator's side of a server that keeps records."""
     api_url: str = ""
-    """URL of the operator's listener of a server that places calls."""
+    """URL of the operator's listener of a server that keeps records."""
 
     def __init__(self, config: Config, port: int, token: str, clock: Clock) -> None:
         self.config: Final = config
@@ -100,10 +102,10 @@ async def _temporary_folder() -> AsyncIterator[Path]:
         await asyncio.to_thread(temporary.cleanup)
 
 
-def _with_records(config: Config, folder: Path, token: str) -> Config:
+def _with_records(config: Config, folder: Path, token: str, listen_at: str) -> Config:
     """Return the configuration with records in that folder, and an API with that token."""
     records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
-    listener = {"api_token": SecretStr(token), "operator_listen": "127.0.0.1:0"}
+    listener = {"api_token": SecretStr(token), "operator_listen": listen_at}
     server = config.server.model_copy(update=listener)
     return dataclasses.replace(config, records=records, server=server)
 
@@ -140,11 +142,13 @@ async def run(
     sock: socket.socket | None = None,
     watchers: Sequence[Subscriber] = (),
     faults: Sequence[Fault] | None = None,
+    operator_listen: str | None = None,
 ) -> AsyncIterator[OwnServer]:
     """Run a server with that configuration and a random Auth Token, on loopback.
 
     Without `sock` the server listens on a free port. With `faults`, even none, a fault rig is
-    around it.
+    around it. With `operator_listen`, HOST:PORT, the server has an operator's side, and keeps
+    records until it ends; one that places calls has them anyway.
     """
     token = secrets.token_hex(16)
     sock = sock or listen("127.0.0.1", 0)
@@ -174,9 +178,9 @@ async def run(
             twilio=given,
         )
         files, side = None, None
-        if places:
+        if places or operator_listen is not None:
             folder = await around.enter_async_context(_temporary_folder())
-            config = _with_records(config, folder, token)
+            config = _with_records(config, folder, token, operator_listen or "127.0.0.1:0")
             side = await around.enter_async_context(_operator(config))
             files = CallFiles(config)
             await around.enter_async_context(_entered(files))
@@ -196,6 +200,7 @@ async def run(
         await server.started.wait()
         if side is not None:
             await side.server.started.wait()
+            own.side = side
             own.api_url = side.server.url
         try:
             yield own
