@@ -1,6 +1,5 @@
 """Calls of every sort, written into the record of a running server."""
 
-import asyncio
 import random
 import time
 from collections.abc import Sequence
@@ -69,6 +68,13 @@ def fill(folder: Path) -> None:
             "INSERT INTO events (call_sid, line, at_ms, wall_ms, kind, body) VALUES"
             f" ('{FOREIGN}', 999999, 2000, 0, 'Teleported', '{{\"to\": \"<b>mars</b>\"}}')"
         )
+    engine.dispose()
+
+
+def end_live(folder: Path) -> None:
+    """End the live call of `fill`."""
+    engine = database.open_engine(database.url_of(f"sqlite:///{folder}/offhook.db"))
+    Filler(engine).call(LIVE, [(5000, ended(5000))], round(time.time() * 1000))
     engine.dispose()
 
 
@@ -141,8 +147,3 @@ def record_noise(path: Path, seconds: int) -> None:
             caller = second % 2 == 0
             writer.write(noise if caller else silence, silence if caller else noise)
         writer.close()
-
-
-async def filled(folder: Path) -> None:
-    """Write the calls in a thread."""
-    await asyncio.to_thread(fill, folder)

@@ -1,5 +1,6 @@
 """The list of calls and the page of one call, in a real Chromium on a running server."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -19,10 +20,12 @@ AXE = {"resultTypes": ["violations"]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def full(server: ConsoleServer) -> ConsoleServer:
-    """The server, with calls of every sort in its record."""
-    await recorded.filled(server.serving.records)
-    return server
+async def full(server: ConsoleServer) -> AsyncIterator[ConsoleServer]:
+    """The server, with calls of every sort in its record. None is live for the tests after."""
+    records = server.serving.records
+    await asyncio.to_thread(recorded.fill, records)
+    yield server
+    await asyncio.to_thread(recorded.end_live, records)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
