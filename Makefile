@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup ears run test busy-test lint types bench soak fuzz pages docs pictures licences lock clean-clone
+.PHONY: help setup ears run test busy-test lint types bench soak fuzz pages docs pictures screenshots licences lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -20,6 +20,7 @@ help:
 	@echo "make console      build the console's page of web/ into the package"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make pictures     draw the pictures of the documentation"
+	@echo "make screenshots  take pictures of the console into docs/pictures/console; needs Chromium"
 	@echo "make licences     write the tables of docs/licences.md from what is installed here"
 	@echo "make lock         resolve the dependencies anew into requirements/; write outbound/zones.txt"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
@@ -114,6 +115,10 @@ docs: setup
 
 pictures: setup
 	$(BIN)/python -m scripts.draw_pictures
+
+# Needs a Chromium; calls are made meanwhile, which takes a minute.
+screenshots: console
+	$(BIN)/python -m scripts.console_pictures
 
 licences: setup
 	$(BIN)/python scripts/licences.py

@@ -18,7 +18,7 @@ def test_a_picture_is_what_make_pictures_draws(path: Path) -> None:
 
 def test_every_picture_is_on_a_page_and_none_is_left_over() -> None:
     folder = ROOT / "docs" / "pictures"
-    assert set(folder.iterdir()) == set(PICTURES)
+    assert {path for path in folder.iterdir() if path.is_file()} == set(PICTURES)
     shown = {
         (page.parent / target).resolve()
         for page in pages()
@@ -31,3 +31,13 @@ def test_what_check_prints_is_in_its_picture() -> None:
     session = DRAWN["RECORDED"]["check"]
     recorded = (DRAWN["terminal"].SESSIONS / "check.txt").read_text(encoding="utf-8")
     assert session.run() == recorded, "python -m scripts.draw_pictures --record check"
+
+
+def test_each_view_of_the_console_has_small_pictures_and_some_are_shown() -> None:
+    taken = runpy.run_path(str(ROOT / "scripts" / "console_pictures.py"))
+    folder: Path = taken["PICTURES"]
+    assert {path.name for path in folder.iterdir()} == set(taken["names"]())
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert {name: size for name, size in sizes.items() if size > taken["BYTES_MAX"]} == {}
+    for page in (ROOT / "README.md", ROOT / "docs" / "console.md"):
+        assert "pictures/console/" in page.read_text("utf-8")

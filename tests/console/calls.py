@@ -52,6 +52,11 @@ class Person:
         """Wait until a whole text, of which there is a clip, was played."""
         await until(lambda: self.has_heard(voice(text), since))
 
+    async def until_heard_some(self, text: str, since: int = 0) -> None:
+        """Wait until the beginning of a text was played, a second of it."""
+        begin = voice(text).strip(audio.SILENCE)[: audio.BYTES_PER_SECOND]
+        await until(lambda: self.has_heard(begin, since))
+
     async def until_quiet(self, ms: int = 600) -> None:
         """Wait until something was heard, and then nothing for that long."""
         await until(lambda: is_speech(bytes(self.heard)) and not is_speech(self.last(ms)))

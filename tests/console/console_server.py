@@ -1,21 +1,27 @@
 """`offhook serve` as a person runs it, with the agents of this folder, and who is signed in."""
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.async_api import Browser, BrowserContext
+from sqlalchemy import Connection, make_url
 from tests.cli.served import Serving, serving
 from tests.console import chromium
 from tests.console.chromium import Watched
 
-from offhook.api.paths import SESSION
+from offhook.api.signed_in import COOKIE
 from offhook.records import database
+from offhook.records.database import clock_ms
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
-from offhook.users import sessions
+from offhook.users import accounts, sessions
+from offhook.users.accounts import User
+from offhook.users.principal import Role
 
 GREETING = "Hello! How can I help you today?"
 HOURS = "What are your opening hours?"
@@ -59,30 +65,70 @@ class ConsoleServer:
 
     @asynccontextmanager
     async def page(
-        self, browser: Browser, path: str = "/live", **options: Any
+        self,
+        browser: Browser,
+        path: str = "/live",
+        *,
+        user: str | None = None,
+        role: Role = Role.ADMIN,
+        signed_in: bool = True,
+        **options: Any,
     ) -> AsyncIterator[Watched]:
-        """Open a path of the console, signed in as admin. `options` are of chromium.context."""
+        """Open a path of the console, signed in as a user, or as by a link, as an admin.
+
+        `options` are of chromium.context.
+        """
         async with chromium.context(browser, **options) as context:
-            await self.sign_in(context)
+            if signed_in:
+                await self.sign_in(context, user, role)
             async with chromium.watched(context) as watched:
                 await watched.page.goto(self.url + path)
                 yield watched
 
+    async def sign_in(
+        self, context: BrowserContext, user: str | None = None, role: Role = Role.ADMIN
+    ) -> None:
+        """Give a profile the cookie of a session, as signing in does."""
+        with self._database() as connection:
+            if user is not None and accounts.find(connection, user) is None:
+                accounts.add(connection, User(user, role, 0, "none"))
+            secret = sessions.begin(connection, user, clock_ms(connection))
+        await context.add_cookies([{"name": COOKIE, "value": secret, "url": self.url}])
+
     def sign_in_code(self) -> str:
         """Make a code that signs in once, as `offhook users link` does."""
-        engine = database.open_engine(
-            database.url_of(f"sqlite:///{self.serving.records}/offhook.db")
-        )
-        with engine.begin() as connection:
-            code = sessions.make_link(connection, database.clock_ms(connection))
-        engine.dispose()
-        return code
+        with self._database() as connection:
+            return sessions.make_link(connection, clock_ms(connection))
 
-    async def sign_in(self, context: BrowserContext) -> None:
-        """Sign in as an admin."""
-        code = self.sign_in_code()
-        answer = await context.request.post(self.url + SESSION, data={"code": code})
-        assert answer.ok, await answer.text()
+    @contextmanager
+    def _database(self) -> Iterator[Connection]:
+        engine = database.open_engine(make_url(f"sqlite:///{self.serving.records}/offhook.db"))
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    async def act(self, call_sid: str, operation: str, **arguments: Any) -> httpx2.Response:
+        """Have an operation done on a live call, with the API's token."""
+        path = f"/api/v1/calls/{call_sid}/{operation}"
+        return (await self.ask("POST", path, json=arguments)).raise_for_status()
+
+    async def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send a request with the API's token."""
+        async with httpx2.AsyncClient(trust_env=False, headers=self.serving.headers) as http:
+            return await http.request(method, self.url + path, timeout=60, **options)
+
+    async def until_stored(self, call_sid: str) -> None:
+        """Wait until the record has the end of a call."""
+        path = f"/api/v1/calls/{call_sid}"
+        async with asyncio.timeout(240):
+            while not await self._is_stored(path):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
+
+    async def _is_stored(self, path: str) -> bool:
+        answer = await self.ask("GET", path)
+        return answer.is_success and answer.json()["call"]["duration_ms"] is not None
 
 
 def require_built() -> None:

@@ -1,0 +1,182 @@
+"""What open consoles cost live calls, and how soon the page can be used.
+
+    python -m bench.consoles [--calls 50] [--consoles 10] [--rounds 6] [--seconds 5]
+    python -m bench.consoles --page [--loads 10]
+
+The first: calls of a running `offhook serve`, measured by turns without and with consoles, each of
+which takes the snapshot and follows the live events as a page does; one of them also listens to a
+call. Exits with 1 when the p99 of the added delay is more than BAR times that without. The second:
+a Chromium opens the Live view, from an empty cache and again.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import httpx2
+from playwright.async_api import Browser, expect
+from tests.console.chromium import chromium, context
+from tests.console.console_server import ConsoleServer, console_server
+from websockets.asyncio.client import connect
+
+from offhook.bench.figures import spread
+from offhook.bench.load.messages import Measured
+from offhook.bench.runner import Bench, BridgeRun, Cores, ServeBridge
+
+BAR = 1.3
+SETTLE_S = 1.0
+
+
+@dataclasses.dataclass
+class Heard:
+    """What the consoles got."""
+
+    events: int = 0
+    frames: int = 0
+
+
+class Consoles:
+    """Consoles that are open at once; the first one listens to a call."""
+
+    def __init__(self, run: BridgeRun, count: int) -> None:
+        assert run.setup is not None, "only a server has consoles"
+        self._url = f"127.0.0.1:{run.setup.operator_port()}"
+        self._headers = {"Authorization": f"Bearer {run.setup.token}"}
+        self._count = count
+        self.heard = Heard()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        limits = httpx2.Limits(max_connections=None)
+        client = httpx2.AsyncClient(
+            base_url=f"http://{self._url}",
+            headers=self._headers,
+            trust_env=False,
+            limits=limits,
+            timeout=60,
+        )
+        async with client as http, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._follow(http)) for _ in range(self._count)]
+            tasks.append(group.create_task(self._listen(http)))
+            await asyncio.sleep(SETTLE_S)
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _follow(self, http: httpx2.AsyncClient) -> None:
+        snapshot = (await http.get("/api/v1/live/snapshot")).raise_for_status().json()
+        after = {"after": snapshot["last_event_id"]}
+        async with http.stream("GET", "/api/v1/live", params=after, timeout=None) as stream:
+            async for line in stream.aiter_lines():
+                self.heard.events += line.startswith("data:")
+
+    async def _listen(self, http: httpx2.AsyncClient) -> None:
+        snapshot = (await http.get("/api/v1/live/snapshot")).raise_for_status().json()
+        sid = snapshot["calls"][0]["call_sid"]
+        opened = (await http.post(f"/api/v1/calls/{sid}/listening")).raise_for_status().json()
+        url = f"ws://{self._url}{opened['stream']}"
+        async with connect(
+            url, additional_headers=self._headers, origin=f"http://{self._url}"
+        ) as socket:
+            async for message in socket:
+                self.heard.frames += '"media"' in str(message)
+
+
+def p99(measured: Sequence[Measured]) -> float:
+    """Return the p99 of the added delay in ms, of the slower way."""
+    ways = (
+        [ns for one in measured for ns in way(one)] for way in (lambda m: m.up, lambda m: m.down)
+    )
+    return max(found.p99 for found in map(spread, ways) if found is not None)
+
+
+async def measure(calls: int, consoles: int, rounds: int, seconds: float) -> int:
+    bench = Bench(Cores(), os.environ)
+    without: list[float] = []
+    beside: list[float] = []
+    async with bench.running(ServeBridge(), capacity=2 * calls) as run:
+        await run.open(calls)
+        await asyncio.sleep(bench.warm_up_s)
+        opened = Consoles(run, consoles)
+        for number in range(rounds):
+            # ABBA: what gets slower or faster with time falls on both.
+            for is_open in (False, True) if number % 2 == 0 else (True, False):
+                async with opened.open() if is_open else contextlib.nullcontext():
+                    _, _, measured = await run.measure(seconds)
+                (beside if is_open else without).append(p99(measured))
+            print(
+                f"round {number + 1}: p99 {without[-1]:.2f} ms without, {beside[-1]:.2f} ms with",
+                flush=True,
+            )
+    ratios = [b / a for a, b in zip(without, beside, strict=True)]
+    ratio = median(beside) / median(without)
+    print(f"{calls} calls, {consoles} consoles, one of them listening; {rounds} rounds")
+    print(f"p99 of the added delay, median: {median(without):.2f} ms without consoles")
+    print(f"                                {median(beside):.2f} ms with them")
+    print(f"ratio of the medians {ratio:.2f}; of each round {min(ratios):.2f} to {max(ratios):.2f}")
+    print(f"the consoles got {opened.heard.events} events and {opened.heard.frames} frames")
+    assert opened.heard.frames > 0, "nobody listened"
+    return 0 if ratio <= BAR else 1
+
+
+SEEN = """new MutationObserver(() => {
+  if (!window.seenAt && document.querySelector("main h1")) window.seenAt = performance.now();
+}).observe(document, {childList: true, subtree: true})"""
+"""Notes when the view's heading is there: all of its code runs by then."""
+
+
+async def interactive(server: ConsoleServer, browser: Browser) -> tuple[float, float]:
+    """Return the ms until the Live view can be used: with an empty cache, and again."""
+    async with context(browser) as profile:
+        await server.sign_in(profile)
+        await profile.add_init_script(SEEN)
+        page = await profile.new_page()
+        await page.goto(f"{server.url}/live")
+        times = []
+        for _ in range(2):
+            await expect(page.locator("main h1")).to_be_visible()
+            times.append(float(await page.evaluate("window.seenAt")))
+            await page.reload()
+        return times[0], times[1]
+
+
+async def page(loads: int) -> int:
+    cold: list[float] = []
+    warm: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with console_server(Path(folder)) as server, chromium() as browser:
+            for _ in range(loads):
+                first, again = await interactive(server, browser)
+                cold.append(first)
+                warm.append(again)
+    print(f"time to interactive of the Live view, {loads} loads: median and longest")
+    print(f"empty cache   {median(cold):.0f} ms, {max(cold):.0f} ms")
+    print(f"again         {median(warm):.0f} ms, {max(warm):.0f} ms")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--consoles", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--page", action="store_true", help="measure the page's first use instead")
+    parser.add_argument("--loads", type=int, default=10)
+    asked = parser.parse_args()
+    if asked.page:
+        return asyncio.run(page(asked.loads))
+    return asyncio.run(measure(asked.calls, asked.consoles, asked.rounds, asked.seconds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
