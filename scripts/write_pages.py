@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from scripts.pages import cli, rest, typescript
 
 from offhook.call.handlers import HANDLERS, IGNORED
-from offhook.call.phases import Phase, diagram, link_diagram
+from offhook.call.phases import Phase, diagram, link_diagram, operator_diagram
 from offhook.calls.operations import OPERATIONS, Command, Metavar, Operation
 from offhook.events import types as events
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
@@ -66,7 +66,11 @@ def pages() -> dict[Path, str]:
 def call_page() -> str:
     """Return the tables by which a call decides."""
     return CALL_PAGE.format(
-        phases=diagram(), link=link_diagram(), handlers=_handlers(), ignored=_ignored()
+        phases=diagram(),
+        link=link_diagram(),
+        operator=operator_diagram(),
+        handlers=_handlers(),
+        ignored=_ignored(),
     )
 
 
@@ -89,6 +93,12 @@ Made from [phases.py](../../src/offhook/call/phases.py) and
 ```
 
 `Welcome` and `SettingsApplied` that come in any other state change nothing.
+
+## An operator who speaks with the caller
+
+```mermaid
+{operator}
+```
 
 ## What is done about each input
 

@@ -41,6 +41,7 @@ from offhook.call.commands import (
     Note,
     Piece,
     Play,
+    ReleaseOperator,
     Reply,
     RunTool,
     SendAudio,
@@ -66,6 +67,7 @@ from offhook.events.types import (
     CallStarted,
     Event,
     FunctionAnswered,
+    OperatorTookOver,
 )
 from offhook.twilio import messages as twilio
 
@@ -128,6 +130,13 @@ def speech(ms: int) -> Speech:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """Audio of the operator who has taken the call over comes in: 20 ms."""
+
+    audio: bytes = b"\x03" * FRAME_BYTES
+
+
+@dataclass(frozen=True)
 class Wait:
     """So many seconds pass. `late`: nobody serves a deadline until they have passed."""
 
@@ -150,7 +159,7 @@ class Sent:
     mark: str | None = None
 
 
-Given: TypeAlias = Input | Frame | Speech | Wait
+Given: TypeAlias = Input | Frame | Speech | Operator | Wait
 Expected: TypeAlias = Command | Event | Forwarded | Sent | Phase
 _EVENTS = get_args(Event)
 _ROUNDING = 1e-6
@@ -169,6 +178,7 @@ class Contract:
         self.started = False
         self.over = False
         self.concealed = False
+        self.has_operator = False
         self.sent = 0
         self.owed: set[str] = set()
         """Functions that were begun, and have neither been answered nor called off."""
@@ -239,6 +249,11 @@ class Contract:
                 case MaskCaller():
                     assert command.on is not self.concealed, "as before"
                     self.concealed = command.on
+                case Note(OperatorTookOver()):
+                    self.has_operator = True
+                case ReleaseOperator():
+                    assert self.has_operator, "nobody to tell"
+                    self.has_operator = False
                 case Reply():
                     self.asked.remove(command.id)
                 case Play():
@@ -256,6 +271,7 @@ class Contract:
                     assert isinstance(commands[-2].event, CallEnded)
                     assert not self.owed, "functions that nobody stopped"
                     assert not self.asked, "somebody outside waits for a reply"
+                    assert not self.has_operator, "an operator who does not know of the end"
                     self.over = True
                 case Note():
                     pass
@@ -301,8 +317,10 @@ class Playbook:
                 heard = self.call.hear(given.audio, self.now)
                 if heard is not None:
                     self._out.append(Forwarded(heard))
-            case Speech():
-                pieces = self.call.speak(given.audio, self.now)
+            case Speech() | Operator():
+                is_agent = isinstance(given, Speech)
+                take = self.call.speak if is_agent else self.call.relay
+                pieces = take(given.audio, self.now)
                 self._take(self.commanded())
                 self.contract.play(pieces)
                 self._out += [Sent(len(audio), name) for audio, name in pieces]

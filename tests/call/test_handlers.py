@@ -71,6 +71,8 @@ SAMPLES: Final[list[Input]] = [
     inputs.ToolBegan("1"),
     inputs.ToolFinished("1", "sunny", "answered"),
     *(Requested(9, each) for each in (requests.HangUp("agent"), requests.Mute(True))),
+    *(Requested(9, each) for each in (requests.TakeOver("Ann"), requests.HandBack("They pay."))),
+    inputs.OperatorLost(),
     inputs.RequestCancelled(1),
     inputs.HandoffBegun(),
     inputs.HandoffDone("busy"),

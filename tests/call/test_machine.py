@@ -71,6 +71,7 @@ from offhook.call.inputs import (
     LegRecovered,
     LegStalled,
     NobodyReached,
+    OperatorLost,
     RequestCancelled,
     Requested,
     ServerStopped,
@@ -189,6 +190,10 @@ WISHES: Final[st.SearchStrategy[requests.CallRequest]] = st.one_of(
     ),
     st.just(requests.Leave(Dial("desk", "+12025550123"), "One two three.")),
     st.just(requests.Leave(SendDigits("12"))),
+    st.just(requests.Leave(Dial("desk", "+12025550123"), by="operator")),
+    st.builds(requests.TakeOver, st.sampled_from(["Ann", "Bob"])),
+    st.builds(requests.TakeOver, st.sampled_from(["Ann", "Bob"])),
+    st.builds(requests.HandBack, st.sampled_from(["", "They want two."])),
     st.builds(requests.SwitchAgent, st.just("billing"), PLANS, st.sampled_from(["", "Goodbye."])),
 )
 OUTCOMES: Final[st.SearchStrategy[FunctionOutcome]] = st.sampled_from(
@@ -349,6 +354,22 @@ class Conversation(RuleBasedStateMachine):
         self.asks += 1
         self.receive(Requested(self.asks, wish))
 
+    @precondition(lambda self: self.call.is_taken)
+    @rule(frames=st.integers(1, 40))
+    def the_operator_speaks(self, frames: int) -> None:
+        for _ in range(frames):
+            pieces = self.call.relay(bytes(FRAME_BYTES), self.now)
+            if pieces:
+                assert self.muted
+                self.contract.play(pieces)
+                self.play(pieces)
+                self.held += FRAME_BYTES
+        self.obey(self.commanded())
+
+    @rule()
+    def the_operator_is_lost(self) -> None:
+        self.receive(OperatorLost())
+
     @precondition(lambda self: self.call.phase is Phase.AWAY)
     @rule()
     def an_errand_has_begun(self) -> None:
@@ -490,18 +511,22 @@ class Conversation(RuleBasedStateMachine):
         return commands
 
     def tick(self) -> None:
-        waits = self.call.phase is Phase.SETTLING
+        before = self.call.phase
         self.call.tick(self.now)
         commands = self.commanded()
-        if waits:
+        if before is Phase.SETTLING:
             # Nothing of an agent's can be played: it is hold sound, or a moment's words once.
             for sound in (each for each in commands if isinstance(each, Play)):
                 audio = b"".join(part for part, _ in sound.pieces)
-                assert not self.muted
+                if not audio:
+                    continue  # the last mark of an operator's audio
+                assert not self.muted or Note(AgentMuted(False)) in commands
                 assert audio == TONE or (self.has_kept and audio == bytes(len(audio)))
                 assert 0 < len(audio) <= KEPT_MAX
                 self.held += len(audio)
         self.obey(commands)
+        if before is not self.call.phase and self.call.phase is Phase.BARGE_IN:
+            self.quiet_since = self.now
 
     def commanded(self) -> list[Command]:
         commands = self.commands.copy()
@@ -646,8 +671,10 @@ class Conversation(RuleBasedStateMachine):
             assert self.call.deadline() is None
             assert not self.call.link.held_caller_bytes
             assert not self.call.link.held_speech
+            assert not self.call.is_taken
         else:
             assert self.call.deadline() is not None or self.call.phase is Phase.WAITING
+            assert self.muted or not self.call.is_taken, "two speak with the caller"
 
     def teardown(self) -> None:
         """Whatever state a call is in, it can be ended, once."""

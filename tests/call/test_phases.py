@@ -36,6 +36,8 @@ from offhook.call.phases import TRANSITIONS, Phase, Step
 IMPATIENT = CallSettings(silence_s=1)
 TRANSFER = Requested(1, requests.Leave(Dial("desk", "+12025550123"), "I connect you."))
 SWITCH = Requested(1, requests.SwitchAgent("billing", CallSettings(), "I connect you."))
+TAKE_OVER = Requested(2, requests.TakeOver("Ann"))
+LEAVE = Requested(3, requests.Leave(Dial("desk", "+12025550123"), by="operator"))
 
 
 def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +70,8 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         [*talking, SWITCH, agent("I connect you."), AUDIO_DONE],
         [*settling, LegLost("caller")],
         [*talking, LegLost("caller")],
+        [*talking, TAKE_OVER, LEAVE],
+        [*barge_in, TAKE_OVER, LEAVE],
         [*barge_in, LegLost("caller")],
     ]
     for conversation in conversations:

@@ -33,6 +33,7 @@ from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.inputs import (
     HandoffDone,
     LegLost,
+    OperatorLost,
     ProcessDied,
     RequestCancelled,
     Requested,
@@ -119,6 +120,17 @@ CONVERSATIONS: Final[dict[str, list[Given]]] = {
         Wait(11),
     ],
     "mute": [*TALKING, Requested(1, requests.Mute(True)), Requested(2, requests.Mute(False))],
+    "an operator who takes over": [
+        *TALKING,
+        Requested(1, requests.HandBack()),
+        Requested(2, requests.TakeOver("Ann")),
+        Requested(3, requests.Say("Eins.")),
+        Requested(4, requests.HandBack("Zwei.")),
+        Requested(5, requests.TakeOver("Ann")),
+        OperatorLost(),
+        Wait(4),
+    ],
+    "an operator who takes over too early": [Requested(1, requests.TakeOver("Ann"))],
     "requests without an agent": [START, Requested(1, requests.Say("Eins."))],
     "requests in last words": [
         *TALKING,

@@ -219,6 +219,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "transfer": {"destination": "desk"},
     "digits": {"digits": "1w2#"},
     "mute": {"on": True},
+    "hand-back": {"note": "They pay on Monday."},
     "recording": {"state": "paused"},
 }
 """Arguments of each operation."""
@@ -240,5 +241,6 @@ def test_every_kind_of_request_is_tried_here() -> None:
     )
     tried = {type(one) for one in operations}
     tried |= {AskDigits, SendText, TakeMessage, StopCalling}
-    # Transfers.begin asks for the last: for an agent to switch to.
-    assert {one.__name__ for one in set(get_args(ControlRequest)) - tried} == {"SwitchAgent"}
+    # Transfers.begin asks for an agent to switch to, and an operator's stream for the call.
+    left = {one.__name__ for one in set(get_args(ControlRequest)) - tried}
+    assert left == {"SwitchAgent", "TakeOver"}

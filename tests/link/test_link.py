@@ -175,7 +175,7 @@ async def test_requests_and_results_pass_as_they_are(pair: bool) -> None:
     }
     async with linked(pair=pair) as (r, process):
         r.orders.answer = lambda order: results.get(type(order))
-        done = await process.perform("CA1", "say", {"text": "Hé"})
+        done = await process.perform("CA1", "say", {"text": "Hé"}, "Ann")
         assert done == results[PerformOperation]
         assert await process.place(REQUEST) == PlacedCall("CA1", again=True)
         assert await process.state("CA1", "ringing", 2.0) == state
@@ -184,14 +184,14 @@ async def test_requests_and_results_pass_as_they_are(pair: bool) -> None:
         assert await process.reload() == results[ReloadAgents]
         results[ReadCallState] = None
         assert await process.state("CA2", None, 0) is None
-        assert r.orders.got[0] == PerformOperation.of("CA1", "say", {"text": "Hé"})
+        assert r.orders.got[0] == PerformOperation.of("CA1", "say", {"text": "Hé"}, "Ann")
         assert r.orders.got[1] == PlaceCall(REQUEST)
 
 
 async def test_half_a_character_passes_in_arguments() -> None:
     async with linked() as (r, process):
         r.orders.answer = lambda _: PerformedOperation("done")
-        await process.perform("CA1", "think", {"think": {"prompt": "\ud800"}})
+        await process.perform("CA1", "think", {"think": {"prompt": "\ud800"}}, "Ann")
         (order,) = r.orders.got
         assert isinstance(order, PerformOperation)
         assert json.loads(order.arguments) == {"think": {"prompt": "\ud800"}}
@@ -233,7 +233,7 @@ async def test_a_fault_in_a_request_is_told_and_ends_nothing_else(
 
     async with linked() as (r, process), asyncio.TaskGroup() as group:
         r.orders.answer = answer
-        other = group.create_task(process.perform("CA1", "say", {}))
+        other = group.create_task(process.perform("CA1", "say", {}, "Ann"))
         await until(lambda: r.orders.got)
         with pytest.raises(UserError, match="E-API-15") as told:
             await process.metrics()
@@ -253,7 +253,7 @@ async def test_two_hundred_requests_at_once_are_answered_each_by_its_own_answer(
 
     async with linked() as (r, process), asyncio.TaskGroup() as group:
         r.orders.answer = answer
-        tasks = [group.create_task(process.perform(f"CA{n}", "say", {})) for n in range(200)]
+        tasks = [group.create_task(process.perform(f"CA{n}", "say", {}, "Ann")) for n in range(200)]
         await until(lambda: len(waiting) == 200)
         for sid in reversed(list(waiting)):
             waiting[sid].set_result(PerformedOperation("done", sid))
@@ -266,7 +266,7 @@ async def test_more_requests_than_a_connection_takes_are_refused(
     monkeypatch.setattr(server_module, "REQUESTS_MAX", 2)
     async with linked() as (r, process):
         r.orders.answer = forever
-        open_ = [r.group.create_task(process.perform(f"CA{n}", "say", {})) for n in range(2)]
+        open_ = [r.group.create_task(process.perform(f"CA{n}", "say", {}, "Ann")) for n in range(2)]
         await until(lambda: len(r.orders.got) == 2)
         with pytest.raises(UserError, match="E-LINK-04"):
             await process.metrics()
@@ -280,7 +280,7 @@ async def test_more_requests_than_a_connection_takes_are_refused(
 async def test_a_cancelled_request_is_withdrawn() -> None:
     async with linked() as (r, process):
         r.orders.answer = forever
-        task = r.group.create_task(process.perform("CA1", "say", {"text": "Hi."}))
+        task = r.group.create_task(process.perform("CA1", "say", {"text": "Hi."}, "Ann"))
         await until(lambda: r.orders.got)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -300,7 +300,7 @@ async def test_a_lost_connection_withdraws_operations_and_finishes_a_placement()
     async with linked() as (r, process):
         r.orders.answer = answer
         asked = [
-            r.group.create_task(outcome(process.perform("CA1", "say", {"text": "Hi."}))),
+            r.group.create_task(outcome(process.perform("CA1", "say", {"text": "Hi."}, "Ann"))),
             r.group.create_task(outcome(process.place(REQUEST))),
         ]
         await until(lambda: len(r.orders.got) == 2)
@@ -332,7 +332,7 @@ async def test_a_process_that_is_gone_is_an_error_at_once(tmp_path: Path) -> Non
         r.server.close()
         for _ in range(2):
             with pytest.raises(TryLaterError, match="E-LINK-01"):
-                await process.perform("CA1", "say", {})
+                await process.perform("CA1", "say", {}, "Ann")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -342,7 +342,7 @@ async def test_a_hanging_process_is_given_up(tmp_path: Path) -> None:
 
     async with peer(hang, tmp_path / "control") as process:
         with pytest.raises(TryLaterError, match="E-LINK-01"):
-            await process.perform("CA1", "say", {})
+            await process.perform("CA1", "say", {}, "Ann")
         with pytest.raises(UncertainError, match="E-OUT-14"):
             await process.place(REQUEST)
 
@@ -365,7 +365,7 @@ async def test_a_slow_request_of_a_process_that_lives_is_waited_for(
 
     async with linked() as (r, process):
         r.orders.answer = slow
-        assert (await process.perform("CA1", "say", {})).what == "at last"
+        assert (await process.perform("CA1", "say", {}, "Ann")).what == "at last"
 
 
 async def test_a_request_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,14 +385,14 @@ async def test_garbage_of_a_process_is_an_error_and_no_hang(garbage: bytes, tmp_
 
     async with peer(answer, tmp_path / "control") as process:
         with pytest.raises(TryLaterError, match="E-LINK-01"):
-            await process.perform("CA1", "say", {})
+            await process.perform("CA1", "say", {}, "Ann")
 
 
 async def test_a_result_of_another_version_is_an_error() -> None:
     async with linked() as (r, process):
         r.orders.answer = lambda _: {"outcome": 5}
         with pytest.raises(UserError, match="E-LINK-03"):
-            await process.perform("CA1", "say", {})
+            await process.perform("CA1", "say", {}, "Ann")
 
 
 @pytest.mark.parametrize(
@@ -431,13 +431,13 @@ async def test_an_unknown_request_is_refused_by_its_number_alone() -> None:
 async def test_a_megabyte_passes_and_more_than_a_line_may_have_is_refused() -> None:
     async with linked() as (r, process):
         r.orders.answer = lambda _: PerformedOperation("done", "y" * 1_000_000)
-        done = await process.perform("CA1", "think", {"text": "x" * 1_000_000})
+        done = await process.perform("CA1", "think", {"text": "x" * 1_000_000}, "Ann")
         assert len(done.what) == 1_000_000
         with pytest.raises(UserError, match="E-LINK-03"):
-            await process.perform("CA1", "think", {"text": "x" * LINE_MAX})
+            await process.perform("CA1", "think", {"text": "x" * LINE_MAX}, "Ann")
         r.orders.answer = lambda _: PerformedOperation("done", "y" * LINE_MAX)
         with pytest.raises(UserError, match="E-LINK-03"):
-            await process.perform("CA1", "say", {})
+            await process.perform("CA1", "say", {}, "Ann")
 
 
 async def test_a_peer_that_reads_nothing_is_cut_off_and_holds_no_memory() -> None:
@@ -506,7 +506,7 @@ async def test_without_a_process_a_request_is_an_error(tmp_path: Path) -> None:
     processes = CallProcesses(tmp_path)
     assert await processes.metrics() == []
     for request in (
-        processes.perform("CA1", "say", {}),
+        processes.perform("CA1", "say", {}, "Ann"),
         processes.place(REQUEST),
         processes.state("CA1", None, 0),
         processes.reload(),
@@ -542,7 +542,7 @@ async def test_a_request_goes_to_the_process_that_has_the_call(
         processes = CallProcesses(tmp_path)
 
         async def who(sid: str) -> str:
-            return (await processes.perform(sid, "say", {})).what
+            return (await processes.perform(sid, "say", {}, "Ann")).what
 
         assert [await who(sid) for sid in ("CA1", "CA2", "CA3")] == ["old", "new", "new"]
         assert (await processes.place(REQUEST)).sid == "new"

@@ -169,6 +169,7 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
         *(
             "name",
+            "operation",
             "outcome",
             "request_id",
             "tier",

@@ -116,6 +116,17 @@ SHOWN: list[tuple[Event, str]] = [
     (events.StreamBroke("cut off"), "call    the caller's stream broke off: cut off"),
     (events.CallerBack(), "call    the caller is back on the line"),
     (events.AgentSwitched("billing"), "call    the agent is now billing"),
+    (
+        events.OperatorActed("Ann", "hand-back", "done", "it is done"),
+        "call    Ann asked for 'hand-back', which was done: it is done",
+    ),
+    (events.ListeningBegan("Ann"), "call    Ann listens"),
+    (events.ListeningEnded("Ann", 900), "call    Ann has listened for 900 ms"),
+    (events.OperatorTookOver("Ann"), "call    Ann speaks with the caller"),
+    (
+        events.OperatorHandedBack("Ann", "They pay.", 900, "asked"),
+        "call    Ann has handed the caller back after 900 ms: asked (They pay.)",
+    ),
     (events.AgentMuted(True), "call    the agent is muted"),
     (events.AgentMuted(False), "call    the agent is heard again"),
     (events.StreamTrouble("31901", "It timed out."), "trouble Twilio: 31901 It timed out."),

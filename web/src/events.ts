@@ -247,6 +247,43 @@ export interface AgentMuted {
   on: boolean;
 }
 
+/** A person asked for an operation on the call, which was `done` or `refused`: `what` happened. */
+export interface OperatorActed {
+  type: "OperatorActed";
+  by: string;
+  operation: string;
+  outcome: "done" | "refused";
+  what: string;
+}
+
+/** A person listens to the call from here on; `by` is their name. */
+export interface ListeningBegan {
+  type: "ListeningBegan";
+  by: string;
+}
+
+/** A person listens no longer, after `after_ms`; `by` is their name. */
+export interface ListeningEnded {
+  type: "ListeningEnded";
+  by: string;
+  after_ms: number;
+}
+
+/** A person speaks with the caller from here on, and the agent is muted; `by` is their name. */
+export interface OperatorTookOver {
+  type: "OperatorTookOver";
+  by: string;
+}
+
+/** The person who spoke with the caller no longer does, `after_ms` they took over. */
+export interface OperatorHandedBack {
+  type: "OperatorHandedBack";
+  by: string;
+  note: string;
+  after_ms: number;
+  why: "asked" | "lost" | "silent" | "call_over" | "process_died";
+}
+
 /** A dial or text was refused: `why` is a reason of dial_policy, `to` the destination. */
 export interface DialRefused {
   type: "DialRefused";
@@ -404,6 +441,11 @@ export type Event =
   | StreamBroke
   | AgentSwitched
   | AgentMuted
+  | OperatorActed
+  | ListeningBegan
+  | ListeningEnded
+  | OperatorTookOver
+  | OperatorHandedBack
   | DialRefused
   | MessageTaken
   | DoNotCall

@@ -4,7 +4,7 @@ import contextlib
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -16,6 +16,7 @@ from offhook.api.models import (
     SumCallsRequest,
 )
 from offhook.api.operator import Operator
+from offhook.api.principal import principal_of
 from offhook.api.problems import ApiError
 from offhook.calls.operations import RECORDING, RecordingRequest
 from offhook.clock import wall_clock
@@ -90,11 +91,12 @@ def router(operator: Operator) -> APIRouter:
             409: {"model": ProblemResponse, "description": "It is over, or is not recorded."},
         },
     )
-    async def set_recording(sid: str, asked: RecordingRequest) -> RecordingResponse:
+    async def set_recording(http: Request, sid: str, asked: RecordingRequest) -> RecordingResponse:
         # Unlike other operations, this one distinguishes a call that is over from an unknown one.
         what = ""
         with contextlib.suppress(ToolError):
-            done = await operator.processes.perform(sid, RECORDING.name, asked.model_dump())
+            by = principal_of(http).name
+            done = await operator.processes.perform(sid, RECORDING.name, asked.model_dump(), by)
             what = done.what
             if done.outcome == "unknown":
                 await operator.ask(lambda connection: call_record.shown(connection, sid))

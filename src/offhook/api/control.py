@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from offhook.api.models import DoneResponse, ProblemResponse
 from offhook.api.operator import Operator
+from offhook.api.principal import principal_of
 from offhook.api.problems import ApiError
-from offhook.calls.operations import OPERATIONS, RECORDING, Operation
+from offhook.calls.operations import OPERATIONS, RECORDING, Operation, no_live_call
 from offhook.errors import UserError
 from offhook.tools.declare import ToolError
 
@@ -39,34 +40,21 @@ def router(operator: Operator) -> APIRouter:
 
 def _endpoint(
     operator: Operator, operation: Operation
-) -> Callable[[str, Any], Awaitable[DoneResponse]]:
+) -> Callable[[Request, str, Any], Awaitable[DoneResponse]]:
     """Return the endpoint of an operation, with a body of the declared type."""
 
-    async def act(sid: str, arguments: Any) -> DoneResponse:
+    async def act(http: Request, sid: str, arguments: Any) -> DoneResponse:
         given = (arguments or operation.arguments()).model_dump()
+        by = principal_of(http).name
         try:
-            performed = await operator.processes.perform(sid, operation.name, given)
+            performed = await operator.processes.perform(sid, operation.name, given, by)
         except ToolError as error:
-            raise ApiError(
-                409,
-                UserError(
-                    "E-API-19",
-                    f"It was not done: {str(error).rstrip('.')}.",
-                    "docs/control.md says when what can be asked.",
-                ),
-            ) from None
+            raise not_done(error) from None
         if performed.outcome == "done":
             return DoneResponse(done=True, what=performed.what)
         if performed.outcome == "over" and operation.name == "hang-up":
             return DoneResponse(done=True, what="the call was over already")
-        raise ApiError(
-            404,
-            UserError(
-                "E-API-18",
-                "No call with that CallSid is live.",
-                "See which are: GET /api/v1/calls?live=true, or offhook calls --live.",
-            ),
-        )
+        raise ApiError(404, no_live_call())
 
     body: Any = operation.arguments
     if not any(field.is_required() for field in operation.arguments.model_fields.values()):
@@ -74,3 +62,15 @@ def _endpoint(
         act.__defaults__ = (None,)
     act.__annotations__["arguments"] = body  # FastAPI checks and documents the body by it
     return act
+
+
+def not_done(refused: ToolError) -> ApiError:
+    """Return the answer to an operation that was refused."""
+    return ApiError(
+        409,
+        UserError(
+            "E-API-19",
+            f"It was not done: {str(refused).rstrip('.')}.",
+            "docs/control.md says when what can be asked.",
+        ),
+    )

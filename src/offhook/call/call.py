@@ -28,11 +28,12 @@ from offhook.call.interruptions import Interruptions
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
+from offhook.call.operator_voice import OperatorVoice
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase, Step
 from offhook.call.phrases import Phrases
 from offhook.call.recovery import Recovery
-from offhook.call.requests import SwitchAgent
+from offhook.call.requests import CallRequest, SwitchAgent, TakeOver, refusal
 from offhook.call.rollover import SESSION_S, Rollover
 from offhook.call.turns import Turns
 from offhook.events.types import AgentSwitched, CallTakenOver, InterruptionCause
@@ -127,6 +128,17 @@ class Call:
             self.keys,
             self.handoff,
         )
+        self.operator = OperatorVoice(
+            state,
+            self.link,
+            self.turns,
+            self.pending,
+            self.recovery,
+            self.answers,
+            self.limits,
+            self.keys,
+            self.farewell,
+        )
         self.broken_stream = BrokenStream(
             state,
             history,
@@ -149,6 +161,7 @@ class Call:
             self.interruptions,
             self.limits,
             self.farewell,
+            self.operator,
             self.keys,
             self.functions,
             self.pending,
@@ -166,6 +179,10 @@ class Call:
         self.speak: Callable[[bytes, float], list[Piece]] = (part or self.turns).speak
         """Take audio of the agent; return what to send to Twilio at once, with which marks."""
 
+    def relay(self, audio: bytes, now: float) -> list[Piece]:
+        """Take audio of an operator; return what to send to Twilio at once, with which marks."""
+        return self.operator.speak(audio, now)
+
     @property
     def phase(self) -> Phase:
         """The phase of the call."""
@@ -175,6 +192,29 @@ class Call:
     def ending(self) -> Ending | None:
         """The ending of the call; None while it lasts."""
         return self._state.ending
+
+    @property
+    def is_taken(self) -> bool:
+        """True while an operator speaks with the caller, or was lost a moment ago."""
+        return self._state.is_taken
+
+    @property
+    def taken_by(self) -> str:
+        """Name of that operator; empty while the agent speaks with the caller."""
+        return self._state.taken_by
+
+    def refusal(self, request: CallRequest) -> str | None:
+        """Return why a request would be refused now, in the agent's words; None when it is not."""
+        state = self._state
+        if isinstance(request, TakeOver):
+            return self.operator.refusal(request.by)
+        return refusal(
+            request,
+            state.phase,
+            state.phrases,
+            is_secret=self.keys.is_secret,
+            operator_speaks=state.operator_speaks,
+        )
 
     @property
     def phrases(self) -> Phrases:
@@ -227,6 +267,8 @@ class Call:
     def _interrupt(self, cause: InterruptionCause, now: float) -> None:
         """Cut the agent, as the caller speaks, unless it says last words."""
         self.hear_caller(now)
+        if self._state.is_taken:
+            return  # What is played is an operator's, whom the caller may speak over.
         # Last words at the time limit are not cut. A caller who was considered silent goes on.
         if self._state.phase is Phase.TALKING:
             self.answers.settle()
@@ -241,6 +283,7 @@ class Call:
         retold = resumed.retold(self.phrases, unknown)
         self.history.restore(retold.turns)
         self.turns.resume(resumed)
+        self.operator.resume(resumed, now)
         if resumed.started_ms is not None:
             self.limits.resume(self._state.at(resumed.started_ms))
         self.handoff.resume(died, retold, now)
@@ -262,6 +305,7 @@ class Call:
         if self._state.settings.is_stored:
             self.pending.repeat_changes()
         self.handoff.tell(now)
+        self.operator.tell(now)
         self.keys.tell(now)
 
     def _switch(self, request: SwitchAgent, now: float) -> None:
@@ -309,6 +353,7 @@ class Call:
         if state.phase is Phase.ENDED:
             return
         self.turns.note_late()
+        self.operator.end(now)
         self.turns.cut(now, clear=how not in _CALLER_GONE)
         self.link.note_overflow()
         self.keys.end_secret(state.phrases.call_over, now)

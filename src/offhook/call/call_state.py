@@ -8,8 +8,8 @@ from offhook.call.agent_loss import AgentLoss
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import Command, End, Note
 from offhook.call.ending import Ending, Slug
-from offhook.call.phases import Phase, Step, after
-from offhook.call.phrases import Phrases
+from offhook.call.phases import OperatorState, Phase, Step, after
+from offhook.call.phrases import Phrases, fill
 from offhook.call.requests import SwitchAgent
 from offhook.events.types import Event, InterruptionCause
 
@@ -63,6 +63,8 @@ class CallState:
 
     Attributes:
         phase: The phase of the call.
+        operator: The state of an operator who speaks with the caller.
+        taken_by: The name of that operator; empty while the agent speaks with the caller.
         ending: The ending of the call; None while it lasts.
         settings: The limits and phrases of the current agent.
         steps: Steps of the whole call; they do nothing once it is over.
@@ -76,6 +78,8 @@ class CallState:
         steps: CallSteps,
     ) -> None:
         self.phase = Phase.WAITING
+        self.operator = OperatorState.ABSENT
+        self.taken_by = ""
         self.ending: Ending | None = None
         self.settings = settings
         self.steps = steps
@@ -86,6 +90,18 @@ class CallState:
     def phrases(self) -> Phrases:
         """The phrases of the call's agent."""
         return self.settings.phrases
+
+    @property
+    def is_taken(self) -> bool:
+        """True while an operator speaks with the caller, or was lost a moment ago."""
+        return self.operator is not OperatorState.ABSENT
+
+    @property
+    def operator_speaks(self) -> str:
+        """The phrase that says which operator speaks with the caller; empty while none does."""
+        if not self.is_taken:
+            return ""
+        return fill(self.phrases.operator_speaks, operator=self.taken_by)
 
     def step(self, step: Step) -> None:
         """Move to the phase that follows from this step."""

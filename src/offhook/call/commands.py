@@ -8,7 +8,7 @@ from offhook.call.ending import Ending
 from offhook.call.handoff_actions import HandoffAction
 from offhook.deepgram.changes import Change
 from offhook.deepgram.messages import ClientMessage, History
-from offhook.events.types import Event
+from offhook.events.types import Event, HandBackCause
 
 Piece: TypeAlias = tuple[bytes, str | None]
 """Audio to play to the caller (perhaps none), and the name of the mark after it (perhaps none)."""
@@ -151,6 +151,13 @@ class MaskCaller:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseOperator:
+    """Tell the operator who spoke with the caller that they no longer do, and `why`."""
+
+    why: HandBackCause
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a request from outside: whether it was `done`, and what happened."""
 
@@ -193,6 +200,7 @@ Command: TypeAlias = (
     | KeepChanges
     | TransferCaller
     | MaskCaller
+    | ReleaseOperator
     | Reply
     | Note
     | End

@@ -143,6 +143,17 @@ class Farewell:
         if self._words is not None and self._words.request_id == request_id:
             self._go_on(self._words, now, self._state.phrases.called_off)
 
+    def call_off(self, now: float) -> None:
+        """Go on with the call, as an operator speaks with the caller.
+
+        A limit that is reached applies again when the operator is done.
+        """
+        words = self._words
+        if words is not None:
+            if isinstance(words.then, Slug) and words.then in _TIME_UP:
+                self._limits.extend(words.then, now)
+            self._go_on(words, now, self._state.operator_speaks)
+
     @property
     def is_closing(self) -> bool:
         """True while last words are being said."""

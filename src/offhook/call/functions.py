@@ -101,6 +101,9 @@ class Functions:
         if too_large:
             phrases = self._state.phrases
             self._answer(call_id, _error(phrases.arguments_too_long), "failed", now)
+        elif self._state.is_taken:
+            # What the caller says is meant for the operator.
+            self._answer(call_id, _error(self._state.operator_speaks), "failed", now)
         else:
             self._state.do(RunTool(call_id, name, arguments))
         return None

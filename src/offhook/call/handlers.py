@@ -238,7 +238,7 @@ def _finish_function(call: "Call", finished: inputs.ToolFinished, now: float) ->
 
 def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None:
     request_id, request = requested.id, requested.request
-    refusal = requests.refusal(request, call.phase, call.phrases, is_secret=call.keys.is_secret)
+    refusal = call.refusal(request)
     if refusal is not None:
         call.do(Reply(request_id, False, refusal))
         return
@@ -249,6 +249,9 @@ def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None
         case requests.HangUp():
             how = Slug.AGENT_HUNG_UP if request.by == "agent" else Slug.OPERATOR_HUNG_UP
             call.farewell.close(how, request.farewell, now, request_id)
+        case requests.Leave() if call.is_taken:
+            call.handoff.leave(request.action, now)
+            call.do(Reply(request_id, True, call.phrases.done))
         case requests.Leave():
             call.farewell.close(request.action, request.first, now, request_id)
         case requests.SwitchAgent():
@@ -260,6 +263,10 @@ def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None
             call.pending.tell(request.text, request_id, now)
         case requests.Update():
             call.pending.send(request.message, request_id, now)
+        case requests.TakeOver():
+            call.operator.take(request.by, request_id, now)
+        case requests.HandBack():
+            call.operator.give_back(request.note, request_id, now)
         case requests.AskDigits():
             call.keys.ask_secret(request_id, request, now)
         case requests.Mute():
@@ -272,6 +279,10 @@ def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None
 def _cancel_request(call: "Call", cancelled: inputs.RequestCancelled, now: float) -> None:
     call.keys.cancel(cancelled.id, now)
     call.farewell.cancel(cancelled.id, now)
+
+
+def _lose_operator(call: "Call", _: inputs.OperatorLost, now: float) -> None:
+    call.operator.lose(now)
 
 
 def _acknowledge(call: "Call", message: Acknowledgement, _: float) -> None:
@@ -408,6 +419,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_finish_function, (inputs.ToolFinished,), _LIVE),
     (_take_request, (inputs.Requested,), _LIVE),
     (_cancel_request, (inputs.RequestCancelled,), _LIVE),
+    (_lose_operator, (inputs.OperatorLost,), _LIVE),
     (
         _acknowledge,
         (

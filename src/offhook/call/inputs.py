@@ -154,6 +154,11 @@ class RequestCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorLost:
+    """The socket of the operator who speaks with the caller is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandoffBegun:
     """Twilio was given the action for which the stream was left, and performs it."""
 
@@ -211,6 +216,7 @@ Input: TypeAlias = (
     | ToolFinished
     | Requested
     | RequestCancelled
+    | OperatorLost
     | HandoffBegun
     | HandoffDone
     | CallOver

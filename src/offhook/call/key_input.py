@@ -117,11 +117,13 @@ class KeyInput:
         """Tell the agent of complete entries and perform actions; an action may end the call."""
         for each in done:
             match each:
+                case keypad.SayByKey() if self._state.is_taken:
+                    pass  # The caller would not hear it.
                 case str() | keypad.SayByKey():
                     self._keep_waiting(each)
                     self.tell(now)
-                case _ if self._state.phase in _OVER:
-                    pass  # The call is over, or is ending or transferring already.
+                case _ if self._state.phase in _OVER or self._state.is_taken:
+                    pass  # It ends or transfers already, or the caller speaks with an operator.
                 case keypad.TransferByKey():
                     self._state.do(TransferCaller(each.destination))
                 case keypad.HangUpByKey():

@@ -82,6 +82,15 @@ class Limits:
         self.active_at = max(self.active_at, now)
         self._is_suspended = False
 
+    def hand_back(self, now: float) -> None:
+        """Apply the limits again to a caller who was with an operator, ON_RETURN_S from now on."""
+        until = now + ON_RETURN_S
+        if self._time_up_at is not None:
+            self._time_up_at = max(self._time_up_at, until)
+        if self._spent_at is not None:
+            self._spent_at = max(self._spent_at, until)
+        self.listen(now)
+
     def suspend_silence(self) -> None:
         """Suspend the silence limit during entry of a secret, which has its own time limit."""
         self._is_suspended = True
@@ -106,14 +115,18 @@ class Limits:
             self._spent_at = now + self._spend_s
 
     def _time_up_due(self) -> float | None:
-        return None if self._state.phase in _WITHOUT_STREAM else self._time_up_at
+        return None if self._waits else self._time_up_at
 
     def _spent_due(self) -> float | None:
-        return None if self._state.phase in _WITHOUT_STREAM else self._spent_at
+        return None if self._waits else self._spent_at
+
+    @property
+    def _waits(self) -> bool:
+        return self._state.phase in _WITHOUT_STREAM or self._state.is_taken
 
     def _silence_due(self) -> float | None:
         half_s = self._state.settings.silence_s / 2
-        if not half_s or self._is_suspended or self._state.phase not in _LISTENING:
+        if not half_s or self._is_suspended or self._waits or self._state.phase not in _LISTENING:
             return None
         return max(self.active_at, self._turns.ends_at) + half_s
 

@@ -55,10 +55,12 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.SETTLING, Step.ENDED): Phase.ENDED,
     (Phase.TALKING, Step.INTERRUPTED): Phase.BARGE_IN,
     (Phase.TALKING, Step.FAREWELL_BEGUN): Phase.CLOSING,
+    (Phase.TALKING, Step.CALLER_LEFT): Phase.AWAY,
     (Phase.TALKING, Step.AGENT_LOST): Phase.SETTLING,
     (Phase.TALKING, Step.STREAM_BROKE): Phase.AWAY,
     (Phase.TALKING, Step.ENDED): Phase.ENDED,
     (Phase.BARGE_IN, Step.FENCE_LIFTED): Phase.TALKING,
+    (Phase.BARGE_IN, Step.CALLER_LEFT): Phase.AWAY,
     (Phase.BARGE_IN, Step.AGENT_LOST): Phase.SETTLING,
     (Phase.BARGE_IN, Step.STREAM_BROKE): Phase.AWAY,
     (Phase.BARGE_IN, Step.ENDED): Phase.ENDED,
@@ -131,6 +133,43 @@ LINK_IGNORED: Final = frozenset(
 """Messages of Deepgram's that come out of turn: they change nothing, and end no call."""
 
 
+class OperatorState(Enum):
+    """State of an operator who speaks with the caller in the agent's place."""
+
+    ABSENT = "absent"
+    """The agent speaks with the caller."""
+    SPEAKING = "speaking"
+    """An operator does, and the agent is muted."""
+    LOST = "lost"
+    """The operator's socket is gone: the agent goes on unless they come back in a moment."""
+
+
+class OperatorStep(Enum):
+    """Step that moves the operator from state to state."""
+
+    TOOK_OVER = "took over"
+    LOST = "lost"
+    HANDED_BACK = "handed back"
+
+
+OPERATOR_TRANSITIONS: Final[dict[tuple[OperatorState, OperatorStep], OperatorState]] = {
+    (OperatorState.ABSENT, OperatorStep.TOOK_OVER): OperatorState.SPEAKING,
+    (OperatorState.SPEAKING, OperatorStep.TOOK_OVER): OperatorState.SPEAKING,
+    (OperatorState.SPEAKING, OperatorStep.LOST): OperatorState.LOST,
+    (OperatorState.SPEAKING, OperatorStep.HANDED_BACK): OperatorState.ABSENT,
+    (OperatorState.LOST, OperatorStep.TOOK_OVER): OperatorState.SPEAKING,
+    (OperatorState.LOST, OperatorStep.HANDED_BACK): OperatorState.ABSENT,
+}
+
+
+def operator_after(state: OperatorState, step: OperatorStep) -> OperatorState:
+    """Return the state of the operator that follows.
+
+    A step that the table does not hold is our own mistake: KeyError.
+    """
+    return OPERATOR_TRANSITIONS[state, step]
+
+
 def after(phase: Phase, step: Step) -> Phase:
     """Return the phase that follows.
 
@@ -157,6 +196,12 @@ def link_diagram() -> str:
     """Return the states of the agent's leg as a Mermaid state diagram."""
     steps = ((a.value, step.value, b.value) for (a, step), b in LINK_TRANSITIONS.items())
     return _diagram(LinkState.ABSENT.value, steps)
+
+
+def operator_diagram() -> str:
+    """Return the states of the operator as a Mermaid state diagram."""
+    steps = ((a.value, step.value, b.value) for (a, step), b in OPERATOR_TRANSITIONS.items())
+    return _diagram(OperatorState.ABSENT.value, steps)
 
 
 def _diagram(first: str, steps: Iterable[tuple[str, str, str]], last: str = "") -> str:

@@ -44,6 +44,18 @@ class Phrases:
         " Ask the caller to say it again.)"
     )
     """Tells an agent whose connection was lost that the caller's words were lost, too."""
+    handed_back: str = (
+        "(A colleague has talked with the caller, who has heard nothing of you since.{note}"
+        " Go on from there.)"
+    )
+    """Tells the agent that an operator has handed the caller back; `{note}` is the next one."""
+    handed_back_note: str = " The colleague says: {note}"
+    """Fills `{note}` when the operator left a note."""
+    operator_lost: str = (
+        "(A colleague was talking with the caller, who has heard nothing of you since, and the line"
+        " to the colleague was lost. Go on helping.)"
+    )
+    """Tells the agent that the caller is with it again, as the operator was lost."""
     reason_busy: str = "the line is busy"
     """The line was busy."""
     reason_no_answer: str = "nobody answered"
@@ -80,6 +92,16 @@ class Phrases:
     """The caller hears nothing of the agent."""
     unmuted: str = "not muted"
     """The caller hears the agent again."""
+    operator_speaks: str = "{operator} is speaking with the caller"
+    """Nothing else can be asked of the agent while an operator speaks with the caller."""
+    taken_over: str = "the caller hears you, and not the agent"
+    """An operator speaks with the caller from now on."""
+    agent_has_caller: str = "the caller is with the agent again"
+    """An operator has handed the caller back."""
+    not_taken_over: str = "nobody has taken this call over"
+    """There is nobody who could hand the caller back."""
+    no_caller: str = "the caller is not on the line at the moment"
+    """A call cannot be taken over before the caller is there, or while they are put through."""
     call_over: str = "the call is over"
     """The call is over, or was ended before the request could be carried out."""
     call_ending: str = "the call is being ended, or its caller put through, already"

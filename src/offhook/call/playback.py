@@ -160,6 +160,19 @@ class Playback:
         self._next_mark = self.sent + FRAME_BYTES
         return pieces
 
+    def relay(self, audio: bytes, now: float) -> list[Piece]:
+        """Take audio of an operator; return what to send now, with marks. It is in no AgentSaid."""
+        if not self.sent < self._next_mark <= self.sent + MARK_EVERY:
+            self._next_mark = self.sent + MARK_EVERY
+        return self._send(_Utterance(0, self.sent), audio, len(audio), now)
+
+    def end_relay(self) -> list[Piece]:
+        """Return the last mark of an operator's audio, if one is missing."""
+        if not self.unconfirmed or self.marks[-1:] == [self.sent]:
+            return []
+        self.marks.append(self.sent)
+        return [(b"", self._mark_name(self.sent))]
+
     def say(self, text: str, *, is_kept: bool = False) -> AgentAnnounced | None:
         """Add a piece of text to the current utterance, or to a new one.
 

@@ -65,7 +65,8 @@ class Recovery:
     def lose(self, loss: AgentLoss, now: float) -> None:
         """Prepare to dial another leg; end the call if none may be dialled.
 
-        During last words no leg is dialled: what follows may not need one.
+        During last words no leg is dialled: what follows may not need one. While an operator speaks
+        with the caller, the call does not end for want of an agent.
         """
         phase = self._state.phase
         if phase in _WITHOUT_STREAM and self._link.is_ready:
@@ -74,10 +75,12 @@ class Recovery:
             self._begin(loss, now)
         else:
             wait = self._wait(loss, now)
-            if wait is None:
-                self._give_up(loss, now)
-            else:
+            if wait is not None:
                 self._begin(loss, now).dial_at = now + wait
+            elif self._state.is_taken:
+                self._begin(loss, now)
+            else:
+                self._give_up(loss, now)
 
     def seek(self, now: float) -> None:
         """Dial a leg for a caller who goes on after last words during which the leg was lost."""
@@ -85,12 +88,21 @@ class Recovery:
         if outage is None:
             return
         wait = self._wait(outage.loss, now)
-        if wait is None:
+        if wait is None and not self._state.is_taken:
             self._give_up(outage.loss, now)
         else:
             self._state.step(Step.AGENT_LOST)
             self._tell(outage.loss)
-            outage.dial_at = now + wait
+            outage.dial_at = None if wait is None else now + wait
+
+    def hand_back(self, now: float) -> None:
+        """Dial a leg for a caller whom an operator hands back, if none could be had meanwhile."""
+        outage = self._link.outage
+        if outage is not None and not self._link.has_leg and outage.dial_at is None:
+            self._attempts.clear()
+            self._tried_once_at = None
+            outage.began_at = outage.dial_at = now
+            outage.attempts = 0
 
     def _wait(self, loss: AgentLoss, now: float) -> float | None:
         """Return how many seconds to wait before the next attempt; None: there is none."""

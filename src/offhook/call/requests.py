@@ -52,10 +52,14 @@ class Mute:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Have the agent say `first`, then leave the stream for an action of Twilio's."""
+    """Have the agent say `first`, then leave the stream for an action of Twilio's.
+
+    While an operator speaks with the caller, only an operator may ask for it, and it is at once.
+    """
 
     action: HandoffAction
     first: str = ""
+    by: Literal["agent", "operator"] = "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +84,45 @@ class AskDigits:
     timeout_s: float
 
 
-CallRequest: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Let the operator of that name speak with the caller, in the place of the muted agent."""
+
+    by: str
 
 
-def refusal(request: CallRequest, phase: Phase, phrases: Phrases, *, is_secret: bool) -> str | None:
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """Let the agent speak with the caller again, and tell it the note of the operator."""
+
+    note: str = ""
+
+
+CallRequest: TypeAlias = (
+    HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits | TakeOver | HandBack
+)
+
+
+def refusal(
+    request: CallRequest,
+    phase: Phase,
+    phrases: Phrases,
+    *,
+    is_secret: bool,
+    operator_speaks: str,
+) -> str | None:
     """Return why a request cannot be done now, in the agent's words; None when it can.
 
-    `is_secret`: a secret is being entered.
+    `is_secret`: a secret is being entered. `operator_speaks` says who speaks with the caller in the
+    agent's place; empty: nobody. OperatorVoice decides about TakeOver
+    and HandBack.
     """
     if isinstance(request, HangUp) and request.by == "operator" and not request.farewell:
         return None
+    if isinstance(request, TakeOver | HandBack):
+        return None
+    if operator_speaks and not _may_be_asked_of_muted(request):
+        return operator_speaks
     if phase is Phase.CLOSING:
         return phrases.call_ending
     if phase is Phase.SETTLING and isinstance(request, Leave | SwitchAgent):
@@ -97,3 +130,10 @@ def refusal(request: CallRequest, phase: Phase, phrases: Phrases, *, is_secret: 
     if isinstance(request, AskDigits) and is_secret:
         return phrases.digits_asked
     return None if phase in (Phase.TALKING, Phase.BARGE_IN) else phrases.no_agent
+
+
+def _may_be_asked_of_muted(request: CallRequest) -> bool:
+    """Return whether a request can be done while an operator speaks with the caller."""
+    if isinstance(request, Leave):
+        return request.by == "operator"
+    return isinstance(request, Tell | Update)

@@ -30,6 +30,8 @@ from offhook.events.types import (
     FunctionCalled,
     FunctionDropped,
     KeysEntered,
+    OperatorHandedBack,
+    OperatorTookOver,
     RecordingEnded,
     RecordingFailed,
     RecordingPaused,
@@ -58,6 +60,8 @@ KEPT: Final[frozenset[type[Event]]] = frozenset(
         FunctionCalled,
         FunctionDropped,
         KeysEntered,
+        OperatorHandedBack,
+        OperatorTookOver,
         RecordingEnded,
         RecordingFailed,
         RecordingPaused,
@@ -103,6 +107,8 @@ class ResumedCall:
         last_ms: Time in ms of the call of the last event.
         agent: Name of the agent that took over last; empty for the first one.
         is_muted: True while the agent is muted.
+        taken: Name of the operator who speaks with the caller, and since when in ms of the call;
+            None while the agent does.
         open: Functions without an answer, by id.
         answered: Functions that were answered, with their answers.
         recording: Name of the recording and its beginning in ms of the call; None without one.
@@ -118,6 +124,7 @@ class ResumedCall:
         self.last_ms = 0
         self.agent = ""
         self.is_muted = False
+        self.taken: tuple[str, int] | None = None
         self.open: dict[str, OpenFunction] = {}
         self.answered: list[tuple[FunctionCalled, FunctionAnswered]] = []
         self.recording: tuple[str, int] | None = None
@@ -198,6 +205,10 @@ class ResumedCall:
                 self.ringing = event.destination
             case TransferFailed():
                 self.ringing, self.untold = "", event
+            case OperatorTookOver():
+                self.taken = event.by, at_ms
+            case OperatorHandedBack():
+                self.taken = None
             case CallerLeft() | CallerBack():
                 self.ringing = ""
 

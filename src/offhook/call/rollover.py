@@ -212,9 +212,13 @@ class Rollover:
     def _is_quiet(self, now: float) -> bool:
         """Return whether neither side speaks, nor waits for the other, nor for a function."""
         turns = self._turns
-        agent_rests = turns.is_agent_idle or (
-            # A reply may have no end (deepgram.md §3.2), or no audio.
-            now >= turns.ends_at + STALE_S and now >= self._limits.active_at + STALE_S
+        agent_rests = (
+            self._state.is_taken
+            or turns.is_agent_idle
+            or (
+                # A reply may have no end (deepgram.md §3.2), or no audio.
+                now >= turns.ends_at + STALE_S and now >= self._limits.active_at + STALE_S
+            )
         )
         caller_rests = not (turns.is_caller_speaking or turns.owes_answer) or (
             now >= self._limits.active_at + STALE_S

@@ -95,7 +95,9 @@ class Turns:
         for said in resumed.cut:
             self._state.note(said)
         self.playback.resume(resumed.utterances)
-        self._is_muted = resumed.is_muted
+        self._is_muted = resumed.is_muted and resumed.taken is None
+        if resumed.is_muted and not self._is_muted:
+            self._state.note(AgentMuted(False))
 
     # --- the agent -----------------------------------------------------------------------------
 
@@ -230,6 +232,17 @@ class Turns:
             self._state.note(AudioDropped("caller", ms, "muted"))
             self._muted_bytes = 0
         self._state.note(AgentMuted(on))
+
+    def hand_back(self, now: float) -> None:
+        """Let the agent be heard again, from its next utterance on, after an operator has spoken.
+
+        What it is saying was meant for nobody.
+        """
+        self.mute(False, now)
+        self._answer = self._turn_at = None
+        if self._state.phase is Phase.TALKING:
+            self._state.step(Step.INTERRUPTED)
+        self._late_at = now
 
     def report_latency(self, report: deepgram.LatencyReport) -> None:
         """Publish Deepgram's latency report of a turn."""

@@ -16,7 +16,8 @@ from offhook.calls.transfers import Transfers
 from offhook.capture.tap import NewCall
 from offhook.deepgram.changes import Change
 from offhook.deepgram.settings import Part
-from offhook.events.types import CallEnded, Event
+from offhook.errors import UserError
+from offhook.events.types import CallEnded, Event, OperatorActed
 from offhook.tools.declare import ToolError
 from offhook.tools.requests import (
     ControlRequest,
@@ -70,6 +71,19 @@ class CallControl:
         """Number of the person at the other end; empty when it is not known."""
         return self.call.to if self.call.outbound else self.call.number_of_caller
 
+    async def operate(self, by: str, operation: str, request: ControlRequest) -> str:
+        """Perform a request of a person, and publish who asked for which operation.
+
+        Raises as `perform` does.
+        """
+        try:
+            what = await self.perform(request)
+        except (ToolError, UserError) as refused:
+            self._note(OperatorActed(by, operation, "refused", str(refused)))
+            raise
+        self._note(OperatorActed(by, operation, "done", what))
+        return what
+
     async def perform(self, request: ControlRequest) -> str:
         """Perform a request, and return what happened.
 
@@ -80,9 +94,7 @@ class CallControl:
             case UpdateAgent():
                 return await self._update(request.part, request.block)
             case StartTransfer():
-                return await self._transfers.begin(
-                    self._live_entry(), request.destination, request.summary
-                )
+                return await self._transfers.begin(self._live_entry(), request)
             case SendText():
                 texts = self.entry.agent.texts if self.entry is not None else None
                 return await self._messaging.send_text(

@@ -12,9 +12,10 @@ import pydantic
 from pydantic import AfterValidator, Field
 
 from offhook.call.handoff_actions import SendDigits
-from offhook.call.requests import HangUp, Leave, Mute, Say, Tell, Update
+from offhook.call.requests import HandBack, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings_checks import PROMPT_LIMIT
+from offhook.errors import UserError
 from offhook.tools.requests import ControlRequest, SetRecording, StartTransfer, UpdateAgent
 
 TEXT_MAX: Final = 2000
@@ -100,6 +101,15 @@ class ListenRequest(OperationModel):
     listen: Block
 
 
+class HandBackRequest(OperationModel):
+    """What the agent is told when it gets the caller back."""
+
+    note: Annotated[
+        Words | None,
+        Field(description="What was agreed with the caller: the agent has not heard your words."),
+    ] = None
+
+
 class TransferRequest(OperationModel):
     """Destination of a transfer."""
 
@@ -164,7 +174,8 @@ class Operation:
         title: Title in the table of docs/control.md.
         summary: One line for the API's document.
         description: Time of the answer, and limits of the operation.
-        methods: Methods of `offhook.tools.Call` that functions use for it.
+        methods: Methods of `offhook.tools.Call` that functions use for it; empty for what only a
+            person can ask for.
         arguments: Model of the body of a request.
         request: Returns the request that CallControl performs, from the arguments.
         commands: Commands that perform it.
@@ -292,7 +303,7 @@ OPERATIONS: Final = (
         description="To one of the destinations that the agent's file names; no number is taken.",
         methods=("transfer",),
         arguments=TransferRequest,
-        request=lambda given: StartTransfer(given.destination, given.summary or ""),
+        request=lambda given: StartTransfer(given.destination, given.summary or "", "operator"),
         commands=(Command("transfer", "Put the caller through."),),
     ),
     Operation(
@@ -304,7 +315,7 @@ OPERATIONS: Final = (
         " conversation.",
         methods=("send_digits",),
         arguments=DigitsRequest,
-        request=lambda given: Leave(SendDigits(given.digits)),
+        request=lambda given: Leave(SendDigits(given.digits), by="operator"),
         commands=(Command("digits", "Press keys in a call."),),
     ),
     Operation(
@@ -321,6 +332,71 @@ OPERATIONS: Final = (
             Command("unmute", "Let the caller hear the agent again.", {"on": False}),
         ),
     ),
+    Operation(
+        name="hand-back",
+        id="handBack",
+        title="hand the caller back",
+        summary="Hand the caller back to the agent",
+        description="After a take-over, by whoever has taken over or by somebody else. The agent is"
+        " told the note, and that nothing of its words was heard meanwhile.",
+        methods=(),
+        arguments=HandBackRequest,
+        request=lambda given: HandBack(given.note or ""),
+        commands=(Command("hand-back", "Let the agent go on with a caller who was taken over."),),
+    ),
     RECORDING,
 )
 """All operations, in the order of docs/control.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOperation:
+    """An operation that opens a stream between a live call and a page of the console.
+
+    Attributes:
+        name: Last part of the path of the API.
+        id: Its operationId in the API's document.
+        title: Title in the table of docs/control.md.
+        summary: One line for the API's document.
+        description: What the stream carries.
+        speaks: True if the person's voice goes to the caller.
+    """
+
+    name: str
+    id: str
+    title: str
+    summary: str
+    description: str
+    speaks: bool
+
+
+LISTENING: Final = StreamOperation(
+    name="listening",
+    id="listen",
+    title="listen",
+    summary="Listen to both sides",
+    description="Open the WebSocket at `stream` within 10 s, as the same user: it carries what is"
+    " said on both sides, as docs/protocols/console.md says. Neither side hears you.",
+    speaks=False,
+)
+TAKE_OVER: Final = StreamOperation(
+    name="take-over",
+    id="takeOver",
+    title="take over",
+    summary="Speak with the caller in the agent's place",
+    description="Open the WebSocket at `stream` within 10 s, as the same user: from then on the"
+    " caller hears what you send there, and the agent is muted. One person at a time can. hand-back"
+    " ends it, and so does the loss of the socket, 3 s later.",
+    speaks=True,
+)
+STREAM_OPERATIONS: Final = (LISTENING, TAKE_OVER)
+"""All operations that open a stream, in the order of docs/control.md."""
+
+
+def no_live_call() -> UserError:
+    """Return the error for an operation on a call that is not live."""
+    return UserError(
+        "E-API-18",
+        "No call with that CallSid is live.",
+        "See which are: GET /api/v1/calls?live=true, or offhook calls --live.",
+    )

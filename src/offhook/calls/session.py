@@ -28,6 +28,7 @@ from offhook.call.commands import (
     MaskCaller,
     Note,
     Play,
+    ReleaseOperator,
     Reply,
     RunTool,
     SendAudio,
@@ -48,6 +49,7 @@ from offhook.calls.audio_delays import SAMPLE_EVERY, AudioDelays
 from offhook.calls.control import CallControl
 from offhook.calls.deadline_timer import DeadlineTimer
 from offhook.calls.leg_inputs import LegInputs
+from offhook.calls.operators import Operators
 from offhook.calls.session_recording import SessionRecording
 from offhook.calls.spare_leg import SpareLeg
 from offhook.capture.tap import Tap, Tapped
@@ -67,7 +69,7 @@ from offhook.events.types import (
 from offhook.net.websocket import Channel, UnreachableError, UpgradeRefusedError
 from offhook.recordings.recorder import Recordings
 from offhook.twilio import messages as twilio
-from offhook.twilio.stream import CallerLeg
+from offhook.twilio.stream import CallerLeg, Recorder
 
 _log: Final = logging.getLogger("offhook.session")
 
@@ -136,6 +138,7 @@ class Session(LegInputs):
         self._fault: Exception | None = None
         self._replies: dict[int, Callable[[bool, str], None]] = {}
         self._recording = SessionRecording(call_sid, recordings, clock, self.note)
+        self.operators: Final = Operators(self)
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
         self._agent_open_at: float | None = None
@@ -186,7 +189,8 @@ class Session(LegInputs):
         if self._tapped is not None:
             channel = self._tapped.caller(channel, start)
         self._recording.begin_stream()
-        self._caller = CallerLeg(channel, start.stream_sid, self, self._recording.recorder)
+        recorder = self.operators.over(self._recording.recorder)
+        self._caller = CallerLeg(channel, start.stream_sid, self, recorder)
         channel.receiver = self._caller
 
     def receive(self, message: Input) -> None:
@@ -241,8 +245,21 @@ class Session(LegInputs):
 
     def note(self, event: Event) -> None:
         """Publish an event that the call does not need."""
-        at_ms = round((self._now() - self._began) * 1000)
-        self._publish(CallEvent(self.call_sid, at_ms, event))
+        self._publish(CallEvent(self.call_sid, self.ms(), event))
+
+    def ms(self) -> int:
+        """Return the length of the call so far, in milliseconds."""
+        return round((self._now() - self._began) * 1000)
+
+    @property
+    def taken_by(self) -> str:
+        """Name of the operator who speaks with the caller; empty while the agent does."""
+        return self._call.taken_by
+
+    def record(self, recorder: Recorder | None) -> None:
+        """Give the caller's leg, if there is one, what is to get its audio from now on."""
+        if self._caller is not None:
+            self._caller.record(recorder)
 
     def set_recording(self, is_on: bool) -> bool:
         """Record the call, or silence, from now on; return whether the call is recorded.
@@ -270,6 +287,12 @@ class Session(LegInputs):
             if not self._pieces_to_caller % SAMPLE_EVERY:
                 self._delays.to_caller.add(self._held())
             self._pieces_to_caller += 1
+
+    def on_operator_audio(self, audio: bytes) -> None:
+        """Pass audio of an operator on to the caller."""
+        pieces = self._call.relay(audio, self._now())
+        if pieces and self._caller is not None:
+            self._caller.play(pieces)
 
     def _held(self) -> float:
         """Seconds since the process woke up for the current piece of work."""
@@ -366,6 +389,8 @@ class Session(LegInputs):
                 self._control.transfer_by_key(command.destination)
             case MaskCaller():
                 self._mask(command.on)
+            case ReleaseOperator():
+                self.operators.release(command.why)
             case Reply():
                 self._replies.pop(command.id)(command.done, command.what)
             case End():
@@ -402,6 +427,7 @@ class Session(LegInputs):
         self._guarded(self._note_delays)
         self._guarded(self._note_agent_gone)
         self._guarded(self._hang_up_spare)
+        self._guarded(self.operators.finish)
         self._guarded(self._recording.finish)
 
     def _note_agent_gone(self) -> None:
@@ -449,18 +475,21 @@ class Session(LegInputs):
     def _leave_stream(self, action: HandoffAction) -> None:
         caller, self._caller = self._caller, None
         self._recording.cut()
+        self.operators.cut()
         if caller is not None:
             self._control.leave_stream(action, caller.leave())
 
     def _await_caller(self) -> None:
         caller, self._caller = self._caller, None
         self._recording.cut()
+        self.operators.cut()
         if caller is not None:
             caller.leave()()  # It may be half-open.
         self._control.await_caller()
 
     def _mask(self, is_on: bool) -> None:
         self._recording.mask(is_on)
+        self.operators.mask(is_on)
         if self._tapped is not None:
             self._tapped.concealed = is_on
 
@@ -473,6 +502,7 @@ class Session(LegInputs):
         self._over = True
         self._guarded(self._hang_up_agent)
         self._guarded(self._hang_up_spare)
+        self._guarded(self.operators.finish)  # again, if the call has ended without its last events
         self._guarded(self._end_line)
         self._let_go()
         tapped = self._tapped

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from offhook.call.handoff_actions import Dial, JoinConference
 from offhook.call.phrases import fill, transfer_failed
@@ -34,6 +34,7 @@ from offhook.events.types import (
 )
 from offhook.policy.dial_policy import DialPolicy
 from offhook.tools.declare import ToolError
+from offhook.tools.requests import StartTransfer
 from offhook.twilio import twiml
 from offhook.twilio.call_status import FINAL, UNANSWERED
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
@@ -95,6 +96,7 @@ class _WarmTransfer:
     entry: CallEntry
     name: str
     id: str
+    by: Literal["agent", "operator"]
     leg: str = ""
     """CallSid of the person's leg, once Twilio has reported it."""
     at: _At = _At.RINGING
@@ -131,14 +133,14 @@ class Transfers:
         self._of_call: dict[str, _WarmTransfer] = {}
         """Warm transfers under way, by CallSid of the call: one for each call."""
 
-    async def begin(self, entry: CallEntry, name: str, summary: str) -> str:
+    async def begin(self, entry: CallEntry, asked: StartTransfer) -> str:
         """Transfer the caller to a destination of the agent file.
 
         Return what happened, in words for the agent; raise ToolError when the transfer
         failed. Cancellation withdraws the transfer, unless the caller has left the stream
         for it already.
         """
-        transfer = entry.agent.transfer
+        name, transfer = asked.destination, entry.agent.transfer
         destination = transfer.destinations.get(name) if transfer is not None else None
         if destination is None:
             raise ToolError(fill(entry.agent.phrases.no_destination, destination=repr(name)))
@@ -160,9 +162,9 @@ class Transfers:
         goes_on = False
         try:
             if destination.warm:
-                happened = await self._call_person(entry, name, destination, summary)
+                happened = await self._call_person(entry, asked, destination)
             else:
-                happened = await _done(entry, Leave(cold, phrase))
+                happened = await _done(entry, Leave(cold, phrase, asked.by))
             goes_on = True
             return happened
         finally:
@@ -264,15 +266,16 @@ class Transfers:
             raise ToolError(entry.agent.phrases.transfer_impossible)
 
     async def _call_person(
-        self, entry: CallEntry, name: str, destination: TransferDestination, summary: str
+        self, entry: CallEntry, asked: StartTransfer, destination: TransferDestination
     ) -> str:
         # A function that is cancelled while Twilio is asked must not leave an unknown leg: the
         # request has a task of its own, which then hangs up on the person.
-        warm = _WarmTransfer(entry, name, secrets.token_urlsafe(9))
+        name = asked.destination
+        warm = _WarmTransfer(entry, name, secrets.token_urlsafe(9), asked.by)
         self._warm[warm.id] = self._of_call[entry.call_sid] = warm
         rings = False
         try:
-            request = self._ring(warm, destination, summary)
+            request = self._ring(warm, destination, asked.summary)
             refused = await asyncio.shield(self._updates.start(entry.call_sid, request))
             if refused is None:
                 refused = entry.agent.phrases.reason_fault
@@ -328,7 +331,7 @@ class Transfers:
 
     async def _bring_caller(self, warm: _WarmTransfer) -> None:
         """Have the caller leave the stream and meet the waiting person."""
-        meet = Leave(JoinConference(warm.name, warm.conference))
+        meet = Leave(JoinConference(warm.name, warm.conference), by=warm.by)
         for _ in range(TRIES):
             done, _ = await warm.entry.control.request(meet)
             if done:

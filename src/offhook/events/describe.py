@@ -49,6 +49,10 @@ def _ended(event: events.CallEnded) -> str:
     return f"ended, {event.slug}, by {event.fault}: {event.words}{detail}"
 
 
+def _handed_back(event: events.OperatorHandedBack) -> str:
+    return f"{event.by} has handed the caller back after {event.after_ms} ms: {_words(event.why)}"
+
+
 _SENTENCES: Final[_Sentences] = {
     events.CallBegan: lambda e: f"began, {e.direction}, by {e.by}, agent {e.agent!r}",
     events.LookedUp: _lookup,
@@ -120,6 +124,13 @@ _SENTENCES: Final[_Sentences] = {
     events.StreamBroke: lambda e: "the caller's stream broke off" + (f": {e.why}" if e.why else ""),
     events.AgentSwitched: lambda e: f"the agent is now {e.agent}",
     events.AgentMuted: lambda e: "the agent is muted" if e.on else "the agent is heard again",
+    events.OperatorActed: lambda e: (
+        f"{e.by} asked for {e.operation!r}, which was {e.outcome}: {e.what}"
+    ),
+    events.ListeningBegan: lambda e: f"{e.by} listens",
+    events.ListeningEnded: lambda e: f"{e.by} has listened for {e.after_ms} ms",
+    events.OperatorTookOver: lambda e: f"{e.by} speaks with the caller",
+    events.OperatorHandedBack: _handed_back,
     events.DialRefused: lambda e: f"{e.kind} refused: {e.why}",
     events.MessageTaken: lambda e: "a message was taken",
     events.DoNotCall: lambda e: "the other party is never to be rung again",
@@ -151,6 +162,7 @@ _WITH_TEXTS: Final[_Sentences] = {
     events.FunctionAnswered: _function_answered,
     events.FunctionFinishedLate: lambda e: f"{_finished_late(e)}: {e.content}",
     events.AgentTold: lambda e: f"the agent is told: {e.text}",
+    events.OperatorHandedBack: lambda e: _handed_back(e) + (f" ({e.note})" if e.note else ""),
     events.Dialled: lambda e: f"{e.destination or e.kind}: {e.to} is rung",
     events.DialRefused: lambda e: f"{e.kind} to {e.to} refused: {e.why}",
     events.MessageTaken: lambda e: (

@@ -36,6 +36,7 @@ PRIVATE: Final = frozenset(
         "from_",
         "from_name",
         "intended",
+        "note",
         "number",
         "text",
         "to",
@@ -444,6 +445,60 @@ class AgentMuted:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorActed:
+    """A person asked for an operation on the call, which was `done` or `refused`: `what` happened.
+
+    `by` is their name, "API token" for a request with that; `operation` is one of docs/control.md.
+    What they said or told is in other events. It may come after the call's end.
+    """
+
+    by: str
+    operation: str
+    outcome: Literal["done", "refused"]
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningBegan:
+    """A person listens to the call from here on; `by` is their name."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningEnded:
+    """A person listens no longer, after `after_ms`; `by` is their name."""
+
+    by: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTookOver:
+    """A person speaks with the caller from here on, and the agent is muted; `by` is their name."""
+
+    by: str
+
+
+HandBackCause: TypeAlias = Literal["asked", "lost", "silent", "call_over", "process_died"]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorHandedBack:
+    """The person who spoke with the caller no longer does, `after_ms` they took over.
+
+    The agent goes on, and was told the `note`, which is private. `why`: `asked`, somebody asked for
+    it, or another person took over; `lost`, their socket was gone for 3 s; `silent`, it carried no
+    sound for 5 s; `call_over`, the call has ended; `process_died`, with the process of the call.
+    """
+
+    by: str
+    note: str
+    after_ms: int
+    why: HandBackCause
+
+
+@dataclass(frozen=True, slots=True)
 class DialRefused:
     """A dial or text was refused: `why` is a reason of dial_policy, `to` the destination."""
 
@@ -635,6 +690,11 @@ Event: TypeAlias = (
     | StreamBroke
     | AgentSwitched
     | AgentMuted
+    | OperatorActed
+    | ListeningBegan
+    | ListeningEnded
+    | OperatorTookOver
+    | OperatorHandedBack
     | DialRefused
     | MessageTaken
     | DoNotCall

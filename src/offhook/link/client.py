@@ -95,10 +95,13 @@ class CallProcess:
             self._connection.lines.abort()
 
     async def perform(
-        self, call_sid: str, operation: str, arguments: Mapping[str, Any]
+        self, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
     ) -> PerformedOperation:
-        """Perform an operation of calls/operations.py on a call. Cancelled, it is withdrawn."""
-        order = PerformOperation.of(call_sid, operation, arguments)
+        """Perform an operation of calls/operations.py on a call, as a person asks.
+
+        Cancelled, it is withdrawn.
+        """
+        order = PerformOperation.of(call_sid, operation, arguments, by)
         performed: PerformedOperation = await self._ask(order, PERFORM_S, PerformedOperation)
         return performed
 
@@ -247,10 +250,11 @@ class CallProcesses:
         self._known.clear()
 
     async def perform(
-        self, call_sid: str, operation: str, arguments: Mapping[str, Any]
+        self, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
     ) -> PerformedOperation:
         """Perform an operation on a call, in the process that has it."""
-        return await (await self._process_of(call_sid)).perform(call_sid, operation, arguments)
+        process = await self._process_of(call_sid)
+        return await process.perform(call_sid, operation, arguments, by)
 
     async def place(self, request: OutboundRequest) -> PlacedCall:
         """Place a call with the newest process that is not draining, else with the newest."""

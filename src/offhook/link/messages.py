@@ -28,11 +28,15 @@ class PerformOperation(msgspec.Struct, tag="perform", frozen=True):
     arguments: str
     """JSON of the arguments. It is a text in ASCII, because arguments may hold half a character,
     which UTF-8 cannot."""
+    by: str
+    """Name of the person who asks."""
 
     @classmethod
-    def of(cls, call_sid: str, operation: str, arguments: Mapping[str, Any]) -> "PerformOperation":
-        """Return the request for an operation with those arguments."""
-        return cls(call_sid, operation, json.dumps(arguments))
+    def of(
+        cls, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
+    ) -> "PerformOperation":
+        """Return the request of a person for an operation with those arguments."""
+        return cls(call_sid, operation, json.dumps(arguments), by)
 
 
 class PlaceCall(msgspec.Struct, tag="place", frozen=True):

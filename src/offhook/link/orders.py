@@ -129,7 +129,8 @@ class LinkOrders:
             arguments = operation.arguments.model_validate(json.loads(order.arguments))
         except (ValueError, pydantic.ValidationError):
             raise other_version(f'the arguments of "{order.operation}" are others') from None
-        what = await entry.control.perform(operation.request(arguments))
+        request = operation.request(arguments)
+        what = await entry.control.operate(order.by, operation.name, request)
         return PerformedOperation("done", what)
 
     def _open_phone_call(self, order: OpenPhoneCall) -> OpenedStream:

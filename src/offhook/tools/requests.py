@@ -1,7 +1,7 @@
 """Requests that a function may make of its call, beside those of call/requests.py."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from offhook.call.requests import CallRequest
 from offhook.deepgram.settings import Part
@@ -19,11 +19,12 @@ class UpdateAgent:
 class StartTransfer:
     """Put the caller through to a destination of the agent file.
 
-    A person who is called first hears the summary.
+    A person who is called first hears the summary. `by` is as in `Leave`.
     """
 
     destination: str
     summary: str = ""
+    by: Literal["agent", "operator"] = "agent"
 
 
 @dataclass(frozen=True, slots=True)

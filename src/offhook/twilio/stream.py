@@ -72,6 +72,10 @@ class CallerLeg:
         self._ends_with_mark = False
         """True if the last message of the outbox is a mark."""
 
+    def record(self, recorder: Recorder | None) -> None:
+        """Give the audio of both sides to another recorder from now on, or to none."""
+        self._recorder = recorder
+
     # --- to Twilio ---
 
     def play(self, pieces: Sequence[tuple[bytes, str | None]]) -> None:
