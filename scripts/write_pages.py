@@ -20,7 +20,13 @@ from scripts.pages import cli, rest, typescript
 
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram, operator_diagram
-from offhook.calls.operations import OPERATIONS, Command, Metavar, Operation
+from offhook.calls.operations import (
+    OPERATIONS,
+    STREAM_OPERATIONS,
+    Command,
+    Metavar,
+    Operation,
+)
 from offhook.events import types as events
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
 from offhook.tools import Call
@@ -152,6 +158,7 @@ def operations_table() -> str:
         "| | Function | REST, under `/api/v1/calls/SID/` | `offhook calls …` |",
         "| --- | --- | --- | --- |",
         *map(_operation_row, OPERATIONS),
+        *(f"| {each.title} | | `{each.name}` | |" for each in STREAM_OPERATIONS),
     ]
     return "\n".join(rows) + "\n"
 

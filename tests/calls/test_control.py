@@ -43,8 +43,8 @@ class Beside:
         self.asked: list[tuple[Any, ...]] = []
         self.refusal = ""
 
-    async def begin(self, entry: CallEntry, name: str, summary: str) -> str:
-        self.asked.append((name, summary))
+    async def begin(self, entry: CallEntry, asked: StartTransfer) -> str:
+        self.asked.append((asked.destination, asked.summary))
         if self.refusal:
             raise ToolError(self.refusal)
         return "it is done"

@@ -303,6 +303,16 @@ def test_an_operator_who_is_gone_leaves_the_caller_with_the_agent(why: str) -> N
     assert ann.closed is not None
 
 
+def test_one_who_leaves_on_purpose_hands_back_at_once() -> None:
+    desk = Desk()
+    ann = desk.speaker()
+    ann.channel.close()
+    desk.clock.run(0.2)
+    (back,) = desk.of(OperatorHandedBack)
+    assert isinstance(back, OperatorHandedBack)
+    assert (back.by, back.why) == ("Ann", "asked")
+
+
 def test_the_operator_who_comes_back_in_time_goes_on() -> None:
     desk = Desk()
     desk.speaker().channel.abort()

@@ -31,6 +31,8 @@ from offhook.events.types import (
     KeyPressed,
     KeysEntered,
     MessageTaken,
+    OperatorActed,
+    OperatorHandedBack,
     UtteranceRedacted,
 )
 from offhook.redaction.patterns import merged
@@ -522,6 +524,12 @@ def test_pressed_digits_are_not_kept_with_cards() -> None:
 
 def test_what_an_agent_is_told_is_redacted_too() -> None:
     told = Told(RedactionSettings(emails=True))
+    assert told.tell(OperatorActed("Ann", "say", "refused", "Write to ada@example.com.")) == [
+        OperatorActed("Ann", "say", "refused", "Write to [email].")
+    ]
+    assert told.tell(OperatorHandedBack("Ann", "Write to ada@example.com.", 9, "asked")) == [
+        OperatorHandedBack("Ann", "Write to [email].", 9, "asked")
+    ]
     assert told.tell(AgentTold("(Write to ada@example.com.)")) == [AgentTold("(Write to [email].)")]
 
 

@@ -5,12 +5,20 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
 
-from offhook.api.models import DoneResponse, ProblemResponse
+from offhook.api.models import DoneResponse, OpenStreamResponse, ProblemResponse
 from offhook.api.operator import Operator
 from offhook.api.principal import principal_of
 from offhook.api.problems import ApiError
-from offhook.calls.operations import OPERATIONS, RECORDING, Operation, no_live_call
+from offhook.calls.operations import (
+    OPERATIONS,
+    RECORDING,
+    STREAM_OPERATIONS,
+    Operation,
+    StreamOperation,
+    no_live_call,
+)
 from offhook.errors import UserError
+from offhook.link.messages import OpenOperatorStream
 from offhook.tools.declare import ToolError
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -35,7 +43,40 @@ def router(operator: Operator) -> APIRouter:
             response_model=DoneResponse,
             responses=_RESPONSES,
         )
+    for stream in STREAM_OPERATIONS:
+        made.add_api_route(
+            f"/calls/{{sid}}/{stream.name}",
+            _stream_endpoint(operator, stream),
+            methods=["POST"],
+            operation_id=stream.id,
+            summary=stream.summary,
+            description=stream.description,
+            status_code=201,
+            response_model=OpenStreamResponse,
+            responses=_RESPONSES,
+        )
     return made
+
+
+def _stream_endpoint(
+    operator: Operator, operation: StreamOperation
+) -> Callable[[Request, str], Awaitable[OpenStreamResponse]]:
+    """Return the endpoint of an operation that opens a stream."""
+
+    async def open_stream(http: Request, sid: str) -> OpenStreamResponse:
+        by = principal_of(http).name
+        order = OpenOperatorStream(sid, operation.name, by)
+        try:
+            stream = await operator.processes.stream_of(sid, order)
+        except ToolError as error:
+            raise not_done(error) from None
+        except UserError as error:
+            if error.code == no_live_call().code:
+                raise ApiError(404, error) from None
+            raise
+        return OpenStreamResponse(stream=operator.streams.path(stream, by, full="drop"))
+
+    return open_stream
 
 
 def _endpoint(

@@ -160,6 +160,13 @@ class PlaceCallResponse(ApiModel):
     """True if the call was placed before, under the same idempotency key; nobody was rung now."""
 
 
+class OpenStreamResponse(ApiModel):
+    """A stream between a live call and a page of the console."""
+
+    stream: str
+    """Path of the WebSocket, which can be opened once and within 10 s."""
+
+
 class OpenPhoneRequest(ApiModel):
     """A call from the browser."""
 

@@ -207,7 +207,7 @@ class StreamRelay:
         self._is_over = True
         self._streams.left(self)
         if self._link is not None:
-            self._link.close(GOING_AWAY, "the page is gone")
+            self._link.close(closed.received or GOING_AWAY, "the page is gone")
 
     def _is_flood(self, size: int) -> bool:
         now = self._now()

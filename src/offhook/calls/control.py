@@ -8,7 +8,7 @@ from typing import Any, Final
 from offhook.call.handoff_actions import HandoffAction, SendDigits
 from offhook.call.inputs import RequestCancelled
 from offhook.call.phrases import Phrases, fill
-from offhook.call.requests import CallRequest, HangUp, Leave, Tell, Update
+from offhook.call.requests import CallRequest, HangUp, Leave, TakeOver, Tell, Update
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.messaging import Messaging
@@ -83,6 +83,15 @@ class CallControl:
             raise
         self._note(OperatorActed(by, operation, "done", what))
         return what
+
+    def check_take_over(self, by: str, operation: str) -> None:
+        """Raise ToolError, and publish it, if a person cannot take the call over now."""
+        refused = self._phrases.no_call
+        if self.entry is not None and self.entry.session is not None:
+            refused = self.entry.session.refusal(TakeOver(by)) or ""
+        if refused:
+            self._note(OperatorActed(by, operation, "refused", refused))
+            raise ToolError(refused)
 
     async def perform(self, request: ControlRequest) -> str:
         """Perform a request, and return what happened.

@@ -16,7 +16,7 @@ from offhook.audio import SILENCE
 from offhook.call import inputs
 from offhook.call.inputs import Input
 from offhook.call.operator_voice import is_frame
-from offhook.call.requests import CallRequest, TakeOver
+from offhook.call.requests import CallRequest, HandBack, TakeOver
 from offhook.events.types import Event, HandBackCause, ListeningBegan, ListeningEnded
 from offhook.net.websocket import Channel, Closed
 from offhook.twilio.stream import Recorder
@@ -30,6 +30,10 @@ GARBAGE_MAX: Final = 20
 """Messages of an operator's that make no sense, after which the stream is closed."""
 
 POLICY_VIOLATION: Final = 1008
+
+LEFT: Final = (1000, 1005)
+"""Close codes of a page that leaves on purpose, the second for a close frame without a code. A page
+that is reloaded or closed sends 1001 (RFC 6455 §7.4.1)."""
 
 
 class OperatorMessage(msgspec.Struct, frozen=True):
@@ -152,8 +156,11 @@ class Operators:
         if len(self._streams) == 1 and self._owner is not None:
             self._owner.record(_Overhearing(self._recorder, self))
 
-    def leave(self, stream: "OperatorStream") -> None:
-        """Forget a stream that is gone; the agent goes on if its operator spoke with the caller."""
+    def leave(self, stream: "OperatorStream", *, is_lost: bool = True) -> None:
+        """Forget a stream that is gone; the agent goes on if its operator spoke with the caller.
+
+        At once, unless it is lost: then the operator may come back in a moment.
+        """
         owner = self._owner
         if stream not in self._streams or owner is None:
             return
@@ -162,7 +169,10 @@ class Operators:
             owner.record(self._recorder)
         if stream is self._speaker:
             self._speaker = None
-            owner.receive(inputs.OperatorLost())
+            if is_lost:
+                owner.receive(inputs.OperatorLost())
+            else:
+                owner.ask(HandBack(), lambda done, what: None)
         elif not stream.speaks:
             owner.note(ListeningEnded(stream.by, owner.ms() - stream.began_ms))
 
@@ -290,7 +300,7 @@ class OperatorStream:
     def on_close(self, closed: Closed) -> None:
         """Forget the operator, whose page is gone."""
         self._channel = None
-        self._operators.leave(self)
+        self._operators.leave(self, is_lost=closed.received not in LEFT)
 
 
 class _Overhearing:

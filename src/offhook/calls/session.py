@@ -236,6 +236,10 @@ class Session(LegInputs):
             self._refuse_requests()
         return number
 
+    def refusal(self, request: CallRequest) -> str | None:
+        """Return why a request would be refused now; None when it would not be."""
+        return self._call.refusal(request)
+
     def change(self, part: Part, block: Any) -> Change:
         """Return the message that changes a part of the agent.
 

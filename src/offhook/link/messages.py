@@ -97,6 +97,16 @@ class OpenPhoneCall(msgspec.Struct, tag="phone", frozen=True):
     variables: dict[str, str] = {}
 
 
+class OpenOperatorStream(msgspec.Struct, tag="operator", frozen=True):
+    """Request for a stream to a person who listens to a call, or takes it over."""
+
+    call_sid: str
+    operation: str
+    """Name of an operation in STREAM_OPERATIONS of calls/operations.py."""
+    by: str
+    """Name of that person."""
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Request for any reply, which shows that the process's event loop runs."""
 
@@ -117,6 +127,7 @@ LinkOrder: TypeAlias = (
     | ReadAgent
     | TryFunction
     | OpenPhoneCall
+    | OpenOperatorStream
     | Ping
     | Withdraw
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pydantic
 
 from offhook.calls.compose import CallHandling
-from offhook.calls.operations import OPERATIONS
+from offhook.calls.operations import LISTENING, OPERATIONS, STREAM_OPERATIONS, no_live_call
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
 from offhook.link.agent_directory import AgentDirectory
@@ -17,6 +17,7 @@ from offhook.link.messages import (
     CheckFiles,
     LinkOrder,
     OpenedStream,
+    OpenOperatorStream,
     OpenPhoneCall,
     PerformedOperation,
     PerformOperation,
@@ -38,6 +39,7 @@ from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.webhooks.pending_streams import PendingStreams
 from offhook.yamlfile import Finding
 
+_STREAM_OPERATIONS: Final = {operation.name: operation for operation in STREAM_OPERATIONS}
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -113,6 +115,8 @@ class LinkOrders:
                 return await self._agents.try_function(request)
             case OpenPhoneCall():
                 return self._open_phone_call(order)
+            case OpenOperatorStream():
+                return self._open_operator_stream(order)
             case Ping() | Withdraw():
                 return None
 
@@ -140,9 +144,28 @@ class LinkOrders:
         entry = call.entry
         return OpenedStream(entry.call_sid, token, entry.account_sid, call.stream_sid)
 
+    def _open_operator_stream(self, order: OpenOperatorStream) -> OpenedStream:
+        operation = _STREAM_OPERATIONS.get(order.operation)
+        if operation is None:
+            raise other_version(f'there is no operation "{order.operation}"')
+        entry = self._calls.find(order.call_sid)
+        if entry is None or entry.session is None:
+            raise no_live_call()
+        operators = entry.session.operators
+        if operation is LISTENING:
+            receiver = operators.listening(order.by)
+        else:
+            entry.control.check_take_over(order.by, operation.name)
+            receiver = operators.speaking(order.by)
+        return OpenedStream(order.call_sid, self._streams.offer(receiver, _nothing))
+
     def _outbound(self) -> OutboundCalls:
         """Return the outbound calls. Raises UserError E-TW-02 without credentials for Twilio."""
         if self._placing is None:
             self._config.twilio.require_rest()
         assert self._placing is not None, "there are credentials"
         return self._placing
+
+
+def _nothing() -> None:
+    """Do nothing: a stream that nobody has joined holds nothing of its call."""

@@ -31,6 +31,8 @@ from offhook.events.types import (
     KeysEntered,
     Leg,
     MessageTaken,
+    OperatorActed,
+    OperatorHandedBack,
     Subscriber,
     UtteranceRedacted,
 )
@@ -196,6 +198,10 @@ class Redaction:
                 return replace(event, digits=re.sub(r"\d", KEY, event.digits)), []
             case KeysEntered():
                 return replace(event, digits=redactor.text(event.digits)), []
+            case OperatorActed():
+                return replace(event, what=redactor.text(event.what)), []
+            case OperatorHandedBack():
+                return replace(event, note=redactor.text(event.note)), []
             case AgentTold():
                 return replace(event, text=redactor.text(event.text)), []
             case FunctionCalled():
