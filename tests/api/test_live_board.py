@@ -44,6 +44,10 @@ HAPPENINGS: list[Event] = [
     events.FunctionCalled("f", "order_status", "{}"),
     events.AgentMuted(on=True),
     events.AgentMuted(on=False),
+    events.OperatorTookOver("Ann"),
+    events.OperatorHandedBack("Ann", "They pay.", 900, "asked"),
+    events.ListeningBegan("Bob"),
+    events.ListeningEnded("Bob", 900),
     events.AgentSwitched("billing"),
     events.AudioDropped("caller", 40, "late"),
     events.AudioDropped("agent", 40, "full"),
@@ -160,6 +164,23 @@ def test_who_is_speaking() -> None:
         board.take(P, JournalEntry(1, "CA1", 0, 0, event))
         assert board.rows()[0]["speaking"] == speaking, event
     assert board.rows()[0]["last_words"] == {"who": "agent", "text": "Very well."}
+
+
+def test_who_listens_and_who_has_taken_a_call_over() -> None:
+    board = LiveBoard()
+    for event, listeners, taken_by in (
+        (BEGAN, [], None),
+        (events.ListeningBegan("Bob"), ["Bob"], None),
+        (events.ListeningBegan("Bob"), ["Bob", "Bob"], None),
+        (events.OperatorTookOver("Ann"), ["Bob", "Bob"], "Ann"),
+        (events.ListeningEnded("Bob", 900), ["Bob"], "Ann"),
+        (events.OperatorHandedBack("Ann", "", 900, "lost"), ["Bob"], None),
+        (events.ListeningEnded("Bob", 900), [], None),
+        (events.ListeningEnded("Bob", 900), [], None),  # whose beginning was not told here
+    ):
+        board.take(P, JournalEntry(1, "CA1", 0, 0, event))
+        row = board.rows()[0]
+        assert (row["listeners"], row["taken_by"]) == (listeners, taken_by), event
 
 
 def test_trouble_stands_first_and_goes_when_it_is_over() -> None:

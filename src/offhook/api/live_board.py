@@ -246,6 +246,13 @@ def _on_left(_: _LiveCall, event: events.CallerLeft) -> Row:
     return {"caller_state": state, "speaking": "nobody"}
 
 
+def _on_listening_ended(call: _LiveCall, event: events.ListeningEnded) -> Row:
+    left = list(call.row["listeners"])
+    if event.by in left:
+        left.remove(event.by)  # One of them: a person may listen in two windows.
+    return {"listeners": left}
+
+
 def _on_muted(_: _LiveCall, event: events.AgentMuted) -> Row:
     return {"agent_state": "muted" if event.on else "connected"}
 
@@ -260,6 +267,10 @@ _CHANGES: Final[Mapping[type[Event], Callable[[_LiveCall, Any], Row]]] = {
     events.AgentResumed: lambda call, e: {"agent_state": "connected"},
     events.AgentLost: lambda call, e: {"agent_state": "lost"},
     events.AgentMuted: _on_muted,
+    events.OperatorTookOver: lambda call, e: {"taken_by": e.by},
+    events.OperatorHandedBack: lambda call, e: {"taken_by": None},
+    events.ListeningBegan: lambda call, e: {"listeners": [*call.row["listeners"], e.by]},
+    events.ListeningEnded: _on_listening_ended,
     events.AgentSwitched: lambda call, e: {"agent": _cut(e.agent)},
     events.CallerSpeechBegan: _on_speech,
     events.CallerSaid: _on_caller_said,
