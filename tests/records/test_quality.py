@@ -311,3 +311,34 @@ def test_speech_of_both_and_before_the_stream_counts_once() -> None:
 
     found = measured(stored(), 500, 2000)
     assert found == CallMeasures("", 1500, 1500, 0, 0, 0, 0, 0, 0)
+
+
+CUT = '{"text": "a", "intended": "ab", "heard_ms": 9, "interrupted": true}'
+WHOLE = '{"text": "ab", "intended": "ab", "heard_ms": 9, "interrupted": false}'
+SAID = '{"text": "a"}'
+SPOKE_OVER = '{"heard_ms": 9}'
+
+
+@pytest.mark.parametrize(
+    ("happened", "false"),
+    [
+        ([("Interrupted", SPOKE_OVER), ("AgentSaid", CUT), ("CallerSaid", SAID)], 0),
+        ([("Interrupted", SPOKE_OVER), ("AgentSaid", CUT), ("AgentSaid", WHOLE)], 1),
+        (
+            [
+                ("Interrupted", SPOKE_OVER),
+                ("AgentSaid", CUT),
+                ("AgentSaid", WHOLE),
+                ("CallerSaid", SAID),
+            ],
+            1,
+        ),
+        ([("CallerSaid", SAID), ("Interrupted", '{"heard_ms": 9, "cause": "turn"}')], 0),
+        ([("Interrupted", SPOKE_OVER), ("Interrupted", SPOKE_OVER), ("CallerSaid", SAID)], 1),
+    ],
+)
+def test_a_barge_in_is_false_when_no_words_follow(
+    happened: list[tuple[str, str]], false: int
+) -> None:
+    stored = [StoredEvent(at, at, 0, *each) for at, each in enumerate(happened)]
+    assert measured(stored, 0, 100).false_barge_ins == false
