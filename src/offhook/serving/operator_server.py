@@ -163,7 +163,7 @@ class OperatorServer:
                 _log.warning("the database does not answer: nobody can sign in to the console yet")
             else:
                 self._terminal.write(f"  console          {link}\n")
-                how = f"that link signs in once, and {how.replace('a link', 'another')}"
+                how = "that link signs in once; offhook users link prints another"
         _log.info("the console: %s; %s", self._named_url(), how)
 
     def _named_url(self) -> str:
