@@ -10,11 +10,13 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import pytest
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
 import offhook
+from offhook.api.streams import PageStreams, StreamRelay, _ProcessLines
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import HandoffAction
 from offhook.calls.agent_session import AgentSession
@@ -25,6 +27,9 @@ from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.deepgram.settings import Settings
+from offhook.link.channel import LinkChannel
+from offhook.link.client import ProcessStream
+from offhook.link.lines import LineConnection
 from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedError
 from offhook.testing.simulator.deepgram import server
 from offhook.testing.simulator.deepgram.standin import StandIn
@@ -315,6 +320,56 @@ def test_a_frame_enters_the_functions_that_the_page_lists() -> None:
     )
     assert [begins, *heard, hears] == listed("Caller to agent")
     assert [begins, *spoken, speaks] == listed("Agent to caller")
+
+
+class Pipe:
+    """The transport of one end of the link: what is written there is kept."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written = data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        pass
+
+
+def linked(receiver: Receiver) -> tuple[LineConnection, LinkChannel, Pipe]:
+    """One end of a stream over the link."""
+    lines = LineConnection(lambda line: None, lambda: None)
+    pipe = Pipe()
+    lines.connection_made(cast("asyncio.Transport", pipe))
+    return lines, LinkChannel(lines, receiver), pipe
+
+
+def test_a_frame_of_a_page_enters_the_functions_that_the_page_lists() -> None:
+    rig = talking()
+    near, call_end, to_page = linked(rig.caller_leg)
+    rig.caller_leg._channel = call_end  # type: ignore[attr-defined]
+    streams = PageStreams()
+    streams.clock = VirtualClock()
+    page = Counter()
+    relay = StreamRelay(cast("ProcessStream", None), "wait", streams)
+    received = _ProcessLines(page, streams)
+    far, received.link, to_call = linked(received)
+    relay._page, relay._lines, relay._link = page, received, received.link
+
+    sent = entered(lambda: relay.on_text(rig.text))
+    taken = entered(lambda: near.data_received(to_call.written))
+    begins, ends = (("net/websocket.py", f"Socket.{n}") for n in ("on_ws_frame", "send_text"))
+    leg = taken.index(("twilio/stream.py", "CallerLeg.on_text"))
+    assert [begins, *sent, *taken[:leg]] == listed("Page to call process")
+    assert rig.deepgram.writes > 0
+
+    spoken = entered(lambda: rig.agent_leg.on_binary(FRAME))
+    played = spoken.index(("twilio/messages.py", "MediaWriter.play"))
+    shown = entered(lambda: far.data_received(to_page.written))
+    assert [*spoken[played + 1 :], *shown, ends] == listed("Call process to page")
+    assert page.writes == 1
 
 
 def test_clear_leaves_before_the_words_that_were_heard_are_estimated() -> None:

@@ -30,6 +30,14 @@ NO_ACCOUNT: Final = "AC" + "0" * 32
 """AccountSid of the calls of a server that has no account."""
 
 
+class NotTakenError(UserError):
+    """Error: a limit takes no further call. `reason` is one of few."""
+
+    def __init__(self, reason: str, problem: UserError) -> None:
+        super().__init__(problem.code, problem.what, problem.fix)
+        self.reason = reason
+
+
 class BrowserCall:
     """A call from a browser whose stream has not come yet.
 
@@ -86,7 +94,7 @@ class BrowserCalls:
         The call counts from now on, so that no number of requests is admitted beyond a limit.
 
         Raises UserError E-PHONE-01 for an agent that is not there, E-PHONE-02 for variables that
-        cannot be used, and E-PHONE-03 and E-PHONE-04 for a limit.
+        cannot be used, and NotTakenError E-PHONE-03 and E-PHONE-04 for a limit.
         """
         agent = self._agent(agent_name)
         values, left_out = variables.taken(given)
@@ -94,13 +102,13 @@ class BrowserCalls:
             raise _bad_variables(left_out)
         limit = self._registry.limit_reached
         if limit is not None:
-            raise _at_limit(limit, is_draining=self._registry.is_draining)
+            raise NotTakenError(limit, _at_limit(limit, is_draining=self._registry.is_draining))
         # The form in which Twilio names a caller who calls from a browser. Its limits of a day are
         # those of the user, not of everybody who withholds a number.
         caller = f"client:{user}"
         used_up = self._inbound.used_up(caller)
         if used_up is not None:
-            raise _used_up(used_up)
+            raise NotTakenError(used_up.slug, _used_up(used_up))
         call_sid = "CA" + secrets.token_hex(16)
         self._inbound.admit(call_sid, caller, agent.tier)
         control = self._sessions.control(NewCall(call_sid, agent.name, "browser", from_=user))

@@ -113,7 +113,7 @@ class SessionFactory:
         `given` are variables of the call; `token` must be in its stream's `start`.
         """
         call = control.call
-        values = values_for(agent, call.call_sid, call.from_, call.to, given)
+        values = values_for(agent, call.call_sid, call.number_of_caller, call.to, given)
         agent = agent.filled(values)
         is_recorded = agent.recording and self._recordings is not None
         now = self._clock.now()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pydantic
 
+from offhook.calls.browser_calls import NotTakenError
 from offhook.calls.compose import CallHandling
 from offhook.calls.operations import LISTENING, OPERATIONS, STREAM_OPERATIONS, no_live_call
 from offhook.config import Config
@@ -138,7 +139,11 @@ class LinkOrders:
         return PerformedOperation("done", what)
 
     def _open_phone_call(self, order: OpenPhoneCall) -> OpenedStream:
-        call = self._browser.begin(order.agent, order.by, order.variables, TOKEN_S)
+        try:
+            call = self._browser.begin(order.agent, order.by, order.variables, TOKEN_S)
+        except NotTakenError as refused:
+            self._metrics.refused("browser", refused.reason)
+            raise
         receiver = self._pending_streams.receiver(call.admit, call.abandon)
         token = self._streams.offer(receiver, lambda: call.abandon("no page opened it"))
         entry = call.entry

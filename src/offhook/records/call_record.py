@@ -18,7 +18,7 @@ from offhook.records.models import (
     Meters,
     Percentiles,
 )
-from offhook.records.rows import AFTER_THE_END
+from offhook.records.rows import AFTER_THE_END, streamed_ms
 from offhook.records.timeline import StoredEvent, timeline
 
 JSON_VERSION: Final = 1
@@ -62,7 +62,7 @@ def _meters(row: Row[Any], stored: Sequence[StoredEvent]) -> Meters:
     over_ms = row.duration_ms
     if over_ms is None:
         over_ms = max((one.at_ms for one in stored if one.kind not in AFTER_THE_END), default=0)
-    streamed = 0 if row.stream_at_ms is None else max(0, over_ms - row.stream_at_ms)
+    streamed = streamed_ms(row.came_by, row.stream_at_ms, over_ms)
     return Meters(
         twilio_status=row.billed_status,
         twilio_ms=row.billed_ms,

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    case,
     exists,
     func,
     literal,
@@ -297,7 +298,10 @@ def _grouped(
         conditions.append(one)
     if asked.text is not None:
         conditions.append(_says(asked.text, connection))
-    streamed = _calls.duration_ms - _calls.stream_at_ms
+    # As rows.streamed_ms: a browser's stream is not Twilio's.
+    streamed = case(
+        (_calls.came_by == "browser", 0), else_=_calls.duration_ms - _calls.stream_at_ms
+    )
     named = key.label("key")
     query = (
         select(

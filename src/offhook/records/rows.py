@@ -35,6 +35,13 @@ def call_row(event: events.CallBegan, entry: JournalEntry) -> Columns:
     }
 
 
+def streamed_ms(came_by: str, stream_at_ms: int | None, over_ms: int | None) -> int:
+    """Return the length of a call's stream as Twilio charges it: a browser's is not Twilio's."""
+    if came_by == "browser" or stream_at_ms is None or over_ms is None:
+        return 0
+    return max(0, over_ms - stream_at_ms)
+
+
 CHANGES: Final[Mapping[type[Event], Callable[[Any, int], Columns]]] = {
     events.CallStarted: lambda e, at_ms: {"stream_at_ms": at_ms},
     events.CallEnded: lambda e, _: asdict(e),

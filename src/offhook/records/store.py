@@ -15,7 +15,7 @@ from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
 from offhook.records.measures import measure
-from offhook.records.rows import AFTER_THE_END
+from offhook.records.rows import AFTER_THE_END, streamed_ms
 from offhook.records.timeline import StoredEvent, decoded
 
 
@@ -157,16 +157,13 @@ class RecordStore:
             return
         sql = Statements(connection)
         costs = []
-        for sid, billed_ms, stream_at_ms, duration_ms, agent_ms, tier in sql.of_calls(
-            "sid, billed_ms, stream_at_ms, duration_ms, agent_ms, tier", set(call_sids)
+        for sid, came_by, billed_ms, stream_at_ms, duration_ms, agent_ms, tier in sql.of_calls(
+            "sid, came_by, billed_ms, stream_at_ms, duration_ms, agent_ms, tier", set(call_sids)
         ):
-            streamed = 0
-            if stream_at_ms is not None and duration_ms is not None:
-                streamed = max(0, duration_ms - stream_at_ms)
             cost = cost_of(
                 self._prices,
                 twilio_ms=billed_ms,
-                stream_ms=streamed,
+                stream_ms=streamed_ms(came_by, stream_at_ms, duration_ms),
                 agent_ms=agent_ms,
                 tier=tier,
             )

@@ -104,7 +104,8 @@ class Call:
     """The name of the agent that answers."""
 
     caller: str | None
-    """The number that calls, in E.164 where Twilio has one; None for a TwiML Bin's call."""
+    """The number that calls, in E.164 where Twilio has one; None for a TwiML Bin's call, and for
+    one from the browser."""
 
     called: str | None
     """The number that was called; None likewise."""

@@ -152,6 +152,8 @@ def _foot(record: CallRecord, currency: str) -> list[Text]:
     if record.delays is not None:
         lines.append(_row("delays", _delays(record.delays)))
     billed = "not told yet"
+    if call.came_by == "browser":
+        billed = "none, as the call came from the browser"
     if meters.twilio_ms is not None:
         billed = f"{meters.twilio_minutes} min ({meters.twilio_ms} ms, {meters.twilio_status})"
     lines.append(_row("Twilio", f"{billed}; stream {meters.stream_minutes} min"))

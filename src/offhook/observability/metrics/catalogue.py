@@ -77,12 +77,13 @@ LATE: Final = _gauge(
 DRAINING: Final = _gauge("offhook_draining", "1 while the server takes no new call.")
 CALLS_ADMITTED: Final = _counter(
     "offhook_calls_admitted_total",
-    "Calls that were admitted, by the way in which they came: webhook, bin or api.",
+    "Calls that were admitted, by the way in which they came: webhook, bin, api or browser.",
     "by",
 )
 CALLS_REFUSED: Final = _counter(
     "offhook_calls_refused_total",
-    "What was refused, by kind of request (webhook, upgrade, stream) and reason (docs/errors.md).",
+    "What was refused, by kind of request (webhook, upgrade, stream, browser) and reason"
+    " (docs/errors.md).",
     "request reason",
 )
 CALLS_ENDED: Final = _counter(

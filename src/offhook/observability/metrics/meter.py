@@ -70,7 +70,9 @@ class Metrics:
         """Register `value` for a gauge or counter without labels, to be called at every scrape."""
         self._asked[metric] = value
 
-    def refused(self, request: Literal["webhook", "upgrade", "stream"], why: str) -> None:
+    def refused(
+        self, request: Literal["webhook", "upgrade", "stream", "browser"], why: str
+    ) -> None:
         """Count a refusal. `why` is one of few reasons: it becomes a label."""
         self._count(catalogue.CALLS_REFUSED, (request, why))
 
