@@ -42,6 +42,7 @@ HARMLESS = {
     "Refusal.headers": "those of our answer",
     "RestReply.headers": "those of the simulated account's answer",
     "GroupTotals.key": "a name in an answer",
+    "QualityGroup.key": "a name in an answer",
     "TwilioSettings.api_key": "its SID, which is the user's name",
     "SimulatedAccount.api_key": "its SID, which is the user's name",
     "OutboundRequest.key": "an idempotency key, which opens nothing",
