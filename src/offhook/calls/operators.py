@@ -108,8 +108,8 @@ class Operators:
         """Tell everyone that the call is over; a second time does nothing."""
         for stream in [*self._streams]:
             self._dismiss(stream)
-        self._owner = None
-        self._speaker = None
+        # They refer to the session: without this a collection would have to find the cycle.
+        self._owner = self._speaker = self._recorder = None
 
     # --- streams -------------------------------------------------------------------------------
 
