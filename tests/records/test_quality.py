@@ -39,6 +39,17 @@ def rank(values: list[int], percent: int) -> int | None:
     return None
 
 
+ENDS: dict[type[Event], type[Event]] = {
+    events.CallerLeft: events.CallerBack,
+    events.OperatorTookOver: events.OperatorHandedBack,
+}
+"""What ends the time in which the caller is not with the agent."""
+
+
+def handed_back(ms: int) -> events.OperatorHandedBack:
+    return events.OperatorHandedBack("ada", "", ms, "asked")
+
+
 def plain(calls: list[Happened]) -> dict[str, object]:
     """The figures of calls, each by its own pass over the events."""
     endings: Counter[str] = Counter()
@@ -60,19 +71,19 @@ def plain(calls: list[Happened]) -> dict[str, object]:
         if began_ms is not None:
             is_online, is_spoken = bytearray(end_ms), bytearray(end_ms)
             is_online[began_ms:end_ms] = b"\1" * (end_ms - began_ms)
-            left_ms = None
+            left: dict[type[Event], int] = {}
             for at, event in call:
-                if isinstance(event, events.CallerLeft):
-                    left_ms = at
-                if isinstance(event, events.CallerBack):
-                    is_online[left_ms:at] = bytes(at - (left_ms or 0))
-                    left_ms = None
+                if isinstance(event, events.CallerLeft | events.OperatorTookOver):
+                    left.setdefault(ENDS[type(event)], at)
+                if type(event) in left:
+                    left_ms = left.pop(type(event))
+                    is_online[left_ms:at] = bytes(at - left_ms)
                 start = getattr(event, "start_ms", None)
                 if start is not None:
                     until = start + event.heard_ms if isinstance(event, events.AgentSaid) else at
                     until = min(until, end_ms)
                     is_spoken[start:until] = b"\1" * max(0, until - start)
-            if left_ms is not None:
+            for left_ms in left.values():
                 is_online[left_ms:] = bytes(end_ms - left_ms)
             online += sum(is_online)
             spoken += sum(a & b for a, b in zip(is_online, is_spoken, strict=True))
@@ -144,9 +155,10 @@ def some_call(chance: random.Random, agent: str) -> Happened:
         at += chance.randrange(100, 3000)
         ms = chance.randrange(200, 3000)
         call.append((at, some_event(chance, at, ms)))
-        if isinstance(call[-1][1], events.CallerLeft) and chance.random() < 0.7:
+        if type(call[-1][1]) in ENDS and chance.random() < 0.7:
             at += ms
-            call.append((at, events.CallerBack()))
+            is_left = isinstance(call[-1][1], events.CallerLeft)
+            call.append((at, events.CallerBack() if is_left else handed_back(ms)))
     slug = chance.choice(["caller_hung_up", "agent_lost", "server_full"])
     call.append((at + 500, ended(at + 500, slug)))
     return call
@@ -165,6 +177,7 @@ def some_event(chance: random.Random, at: int, ms: int) -> Event:
         events.InterruptionSuppressed("echo", ms, 40),
         events.DialRefused("text", "country", "+1"),
         events.CallerLeft("digits", ""),
+        events.OperatorTookOver("ada"),
     ]
     return chance.choice(made)
 

@@ -6,7 +6,7 @@ what each of them means.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, select
 
@@ -36,6 +36,8 @@ _TAKEN: Final = (
     events.CallerLeft,
     events.StreamBroke,
     events.CallerBack,
+    events.OperatorTookOver,
+    events.OperatorHandedBack,
 )
 KINDS: Final = tuple(kind.__name__ for kind in _TAKEN)
 """Kinds of events from which calls are measured."""
@@ -49,10 +51,10 @@ class CallMeasures:
     """Measures of one call, which has ended.
 
     `latencies` are those of every turn in ms, each with the letter of its stage before it and a
-    space behind it. `stream_ms` is the time for which the caller was on a stream, `spoken_ms` that
-    in which caller or agent spoke. `heard_chars` of the `intended_chars` of the agent's utterances
-    were heard. Of the `barge_ins`, the `false_barge_ins` brought no words of the caller;
-    `suppressed` sounds did not cut the agent. `refused` dials and texts were refused.
+    space behind it. `stream_ms` is the time for which the caller was on a stream with the agent,
+    `spoken_ms` that in which either of them spoke. `heard_chars` of the `intended_chars` of the
+    agent's utterances were heard. Of the `barge_ins`, the `false_barge_ins` brought no words of the
+    caller; `suppressed` sounds did not cut the agent. `refused` dials and texts were refused.
     """
 
     latencies: str
@@ -86,7 +88,8 @@ class _Measuring:
         self._latencies: list[str] = []
         self._speech: list[tuple[int, int]] = []
         self._away: list[tuple[int, int]] = []
-        self._away_since: int | None = None
+        self._away_since: dict[Literal["caller", "agent"], int] = {}
+        """When the caller left the stream, and when a person took the call over from the agent."""
         self._heard = self._intended = 0
         self._barge_ins = self._false = self._suppressed = self._refused = 0
         self._is_wordless = False
@@ -119,14 +122,18 @@ class _Measuring:
             case events.DialRefused():
                 self._refused += 1
             case events.CallerLeft() | events.StreamBroke():
-                if self._away_since is None:
-                    self._away_since = at_ms
+                self._away_since.setdefault("caller", at_ms)
             case events.CallerBack():
-                self._come_back(at_ms)
+                self._come_back("caller", at_ms)
+            case events.OperatorTookOver():
+                self._away_since.setdefault("agent", at_ms)
+            case events.OperatorHandedBack():
+                self._come_back("agent", at_ms)
 
     def result(self) -> CallMeasures:
         self._end_barge_in()
-        self._come_back(self._end_ms)
+        self._come_back("caller", self._end_ms)
+        self._come_back("agent", self._end_ms)
         return CallMeasures(
             "".join(self._latencies),
             max(0, self._end_ms - self._begin_ms - self._length(self._away)),
@@ -143,10 +150,10 @@ class _Measuring:
         self._false += self._is_wordless
         self._is_wordless = False
 
-    def _come_back(self, at_ms: int) -> None:
-        if self._away_since is not None:
-            self._away.append((self._away_since, at_ms))
-            self._away_since = None
+    def _come_back(self, who: Literal["caller", "agent"], at_ms: int) -> None:
+        since = self._away_since.pop(who, None)
+        if since is not None:
+            self._away.append((since, at_ms))
 
     def _length(self, spans: Iterable[tuple[int, int]]) -> int:
         """Return the ms that at least one of the spans covers, within the call's stream."""
