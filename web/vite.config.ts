@@ -19,6 +19,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     sourcemap: false,
     manifest: "manifest.json",
+    // The page has parts of other packages in it, whose licences ask for their texts beside them.
+    license: { fileName: "licences.md" },
   },
   server: {
     proxy: {
