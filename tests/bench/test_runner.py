@@ -60,7 +60,7 @@ async def test_recorded_calls_come_by_the_webhook_and_are_recorded(bench: Bench)
         await run.hang_up()
         assert run.setup is not None
         recordings = run.setup.records / "recordings"
-        await until(lambda: len(list(recordings.rglob("*CA*"))) == 2)
+        await until(lambda: len(list(recordings.rglob("*CA*.wav"))) == 2)
 
 
 async def test_short_calls_begin_all_the_time(bench: Bench) -> None:
