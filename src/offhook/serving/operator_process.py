@@ -5,6 +5,7 @@ ends when its pipe `life` ends: by then there is neither a supervisor nor a call
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     # The signals are for the call process: what it has yet to tell must be recorded.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
+    _give_way()
     options, given = process_arguments(arguments)
     life, beats = given["life"], given["beats"]
     for descriptor in (life, beats):
@@ -36,6 +38,18 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     server = OperatorServer(config, keeping)
     with log_to(sys.stderr.fileno(), config.logs, secrets, "operator") as printer, keeping:
         return run_logged("operator process", _until_over(server, printer, life, beats))
+
+
+def _give_way() -> None:
+    """Have this process never interrupt another one when it wakes up (Linux, sched(7)).
+
+    A caller's audio may not wait; what only reads or follows may. It keeps its share of a busy
+    processor, which a lower priority would take from it. Elsewhere, and where it is forbidden,
+    nothing is done.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def _until_over(server: OperatorServer, printer: Printer, life: int, beats: int) -> None:
