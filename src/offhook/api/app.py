@@ -1,6 +1,7 @@
 """The API as an ASGI application: FastAPI with its routes, and one form for all errors."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from pathlib import Path
@@ -211,13 +212,16 @@ def routes(operator: Operator) -> FastAPI:
 
 def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
     app = routes(operator)
-    schema = documented(app.openapi())
-    html = page.page(schema)
+
+    @functools.cache  # It takes longer than all else at the start, and few ask for it.
+    def schema() -> dict[str, Any]:
+        return documented(app.openapi())
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(schema)
+        return JSONResponse(schema())
 
     async def docs(_: Request) -> Response:
+        html = page.page(schema())
         return HTMLResponse(html, headers={"Content-Security-Policy": page.POLICY})
 
     async def scrape(_: Request) -> Response:
