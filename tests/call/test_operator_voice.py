@@ -46,6 +46,7 @@ from offhook.call.ending import Slug
 from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
+    GarbageReceived,
     HandoffDone,
     LegLost,
     OperatorLost,
@@ -77,6 +78,7 @@ from offhook.events.types import (
     KeyPressed,
     OperatorHandedBack,
     OperatorTookOver,
+    ProtocolViolation,
 )
 
 ANN: Final = requests.TakeOver("Ann")
@@ -511,6 +513,23 @@ def test_an_agent_that_cannot_be_had_does_not_end_the_operators_call() -> None:
     )
     told = [entry.content for entry in call.call.history.so_far()]
     assert NEWS in told
+
+
+def test_an_agents_garbage_costs_its_leg_and_not_the_operators_call() -> None:
+    call = taken()
+    for _ in range(20):
+        call >> GarbageReceived("agent", "bad JSON") << ProtocolViolation("agent", "bad JSON")
+    (
+        call
+        >> GarbageReceived("agent", "worse")
+        << ProtocolViolation("agent", "worse")
+        << AgentLost("garbage", "")
+        << HangUpAgent()
+        << Phase.SETTLING
+        >> Wait(0)
+        << DialAgent()
+    )
+    assert_heard(call)
 
 
 def test_an_agent_that_may_not_be_dialled_ends_the_call_when_it_is_handed_back() -> None:

@@ -288,6 +288,60 @@ async def test_sound_that_the_browser_holds_back_goes_on_by_a_button(
         await expect(call.page.get_by_text("The browser holds the sound back")).to_be_hidden()
 
 
+async def test_a_microphone_that_is_unplugged_is_told_and_another_one_taken(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    script = """
+    const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+    const taken = (window.taken = []);
+    devices.getUserMedia = async (wanted) => {
+      const stream = await ask(wanted);
+      taken.push(...stream.getTracks());
+      return stream;
+    };
+    window.unplug = () => {
+      // A page's own stop() is no event, and nothing else can end Chromium's fake device.
+      taken.at(-1).stop();
+      taken.at(-1).dispatchEvent(new Event("ended"));
+    };
+    """
+
+    def is_heard(since: int) -> bool:
+        return any(set(one) != set(audio.SILENCE) for one in call.frames()[since:])
+
+    async with phone(browser, server, script, microphone=True) as call:
+        await call.press("Call")
+        await until(lambda: is_heard(0))
+        await call.page.evaluate("() => unplug()")
+        await expect(call.page.get_by_text("The microphone is gone")).to_be_visible()
+        gone = len(call.frames())
+        await until(lambda: len(call.frames()) > gone + 50)  # the stream goes on, in silence
+        await call.press("Use the microphone")
+        await expect(call.page.get_by_text("The microphone is gone")).to_be_hidden()
+        again = len(call.frames())
+        await until(lambda: is_heard(again))
+
+
+async def test_a_call_goes_on_behind_another_tab(browser: Browser, server: ConsoleServer) -> None:
+    async with phone(browser, server, microphone=True) as call:
+        await call.press("Call")
+        await call.until_live()
+        # Chromium without a window calls every page visible: what a page is told is said to it.
+        await call.page.evaluate(
+            """() => {
+              Object.defineProperty(document, "hidden", { get: () => true });
+              Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+        other = await call.page.context.new_page()
+        await other.bring_to_front()
+        behind = len(call.frames())
+        await until(lambda: len(call.frames()) > behind + 100)
+        await until(lambda: call.marks[0] and call.marks[0] == call.marks[1])
+        await other.close()
+
+
 async def test_a_muted_microphone_sends_silence(browser: Browser, server: ConsoleServer) -> None:
     async with phone(browser, server, microphone=True) as call:
         await call.press("Call")

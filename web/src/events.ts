@@ -62,7 +62,7 @@ export interface SpareAgentFailed {
 /** The agent's leg was lost, or could not be opened, because `why`; another one is dialled. */
 export interface AgentLost {
   type: "AgentLost";
-  why: "closed" | "error" | "refused" | "unreachable" | "too_late" | "stuck" | "silent";
+  why: "closed" | "error" | "refused" | "unreachable" | "too_late" | "stuck" | "silent" | "garbage";
   code: string;
 }
 

@@ -104,6 +104,11 @@ def stuck() -> AgentLoss:
     return AgentLoss("stuck", "", Retry.ONCE, Slug.AGENT_LEG_STUCK, "")
 
 
+def garbage(what: str) -> AgentLoss:
+    """Return the loss of a leg that broke the protocol too often, most recently by `what`."""
+    return AgentLoss("garbage", "", Retry.ONCE, Slug.AGENT_LEG_GARBAGE, what)
+
+
 def failed(code: str, *, is_ready: bool) -> AgentLoss:
     """Return the loss of a leg after an Error of that code (deepgram.md §3.4)."""
     ending = Slug.AGENT_LOST

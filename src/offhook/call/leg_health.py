@@ -29,13 +29,20 @@ class LegHealth:
         self._stuck_at: dict[Leg, float | None] = {"caller": None, "agent": None}
 
     def violate(self, leg: Leg, what: str, now: float) -> None:
-        """Count a message that breaks a leg's protocol; too many end the call."""
+        """Count a message that breaks a leg's protocol; too many end the call.
+
+        While an operator speaks with the caller, too many of the agent's end its leg alone.
+        """
         self._state.note(ProtocolViolation(leg, what))
         recent = self.violations[leg]
         recent.append(now)
         while now - recent[0] > FAULTS_WINDOW_S:
             recent.pop(0)
-        if len(recent) > FAULTS_MAX:
+        if len(recent) <= FAULTS_MAX:
+            return
+        if leg == "agent" and self._state.is_taken:
+            self._state.steps.lose_agent(agent_loss.garbage(what), now)
+        else:
             self._state.steps.end(_GARBAGE[leg], what, now)
 
     def stall(self, stalled: inputs.LegStalled, now: float) -> None:

@@ -116,7 +116,7 @@ class AgentDisconnected:
 
 
 AgentLossCause: TypeAlias = Literal[
-    "closed", "error", "refused", "unreachable", "too_late", "stuck", "silent"
+    "closed", "error", "refused", "unreachable", "too_late", "stuck", "silent", "garbage"
 ]
 
 
