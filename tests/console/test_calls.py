@@ -63,7 +63,7 @@ async def drawn(page: Page) -> list[bool]:
     return found
 
 
-async def test_a_call_is_heard_and_explained(watched: Watched, full: ConsoleServer) -> None:
+async def test_a_call_is_heard_explained_and_erased(watched: Watched, full: ConsoleServer) -> None:
     async with kept_call(full.public_url) as call:
         await call.person.until_heard(GREETING)
         await call.person.until_quiet()
@@ -122,6 +122,14 @@ async def test_a_call_is_heard_and_explained(watched: Watched, full: ConsoleServ
         heard = await client.get(link)
     assert heard.status_code == 200
     assert heard.content[:4] == b"RIFF"
+    await page.get_by_role("button", name="Close").click()
+    await page.get_by_role("button", name="Erase…").click()
+    await page.get_by_role("button", name="Erase it for good").click()
+    await expect(page.get_by_text(f"Call {call.sid} was erased")).to_be_visible()
+    await expect(page).to_have_url(f"{full.url}/calls")
+    assert (await page.request.get(api)).status == 404
+    async with httpx2.AsyncClient() as client:
+        assert (await client.get(link)).status_code == 404
 
 
 async def until_at(page: Page, reached: object) -> None:

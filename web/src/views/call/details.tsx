@@ -1,8 +1,9 @@
 /** What is known of a call beside its timeline: ids, cost by meter, delays; and ways to take it along. */
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { address, get, open, post, type Problem, problemOf } from "../../api";
+import { address, get, open, post, type Problem, problemOf, remove } from "../../api";
 import { amount, duration, millis, words as asWords } from "../../format";
+import { navigate } from "../../router";
 import { may } from "../../session";
 import { ActionButton, Ago, Badge, Button, Dialog, Empty, ErrorBox, Facts, Panel, Select, useLoad } from "../../ui";
 import { CopyButton } from "./copy";
@@ -163,6 +164,7 @@ const LASTS: readonly (readonly [string, string])[] = [
 function Take({ record }: { record: CallRecord }): JSX.Element {
   const { sid, recording } = record.call;
   const linking = useSignal(false);
+  const erasing = useSignal(false);
   const path = `/calls/${encodeURIComponent(sid)}`;
   return (
     <Panel title="Take along">
@@ -178,9 +180,33 @@ function Take({ record }: { record: CallRecord }): JSX.Element {
             </Button>
           </>
         )}
+        {!record.call.live && (
+          <Button kind="danger" small disabled={!may("admin") && "Only an admin can erase calls."} onClick={() => (erasing.value = true)}>
+            Erase…
+          </Button>
+        )}
       </div>
+      {erasing.value && <EraseDialog sid={sid} path={path} onClose={() => (erasing.value = false)} />}
       {linking.value && <LinkDialog path={path} onClose={() => (linking.value = false)} />}
     </Panel>
+  );
+}
+
+/** Ask whether a call is to be erased; nothing brings it back. */
+function EraseDialog({ sid, path, onClose }: { sid: string; path: string; onClose: () => void }): JSX.Element {
+  async function erase(): Promise<string> {
+    await remove<unknown>(path);
+    navigate("/calls", { replace: true });
+    return `Call ${sid} was erased`;
+  }
+  return (
+    <Dialog title="Erase this call?" onClose={onClose}>
+      <p>Its transcript, its numbers and its recording are removed for good.</p>
+      <div class="actions">
+        <Button onClick={onClose}>Keep it</Button>
+        <ActionButton kind="danger" act={erase}>Erase it for good</ActionButton>
+      </div>
+    </Dialog>
   );
 }
 
