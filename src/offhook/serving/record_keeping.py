@@ -156,7 +156,8 @@ class RecordKeeping(PartsOwner):
         return [part.thread for part in parts if part is not None]
 
     def _measure(self, metrics: Metrics) -> None:
-        """Have the metrics read the state of the deliveries; without a target there are none."""
+        """Have the metrics read the parts; without a target there are no deliveries."""
+        metrics.ask(catalogue.CONSOLE_DROPPED, lambda: self.api.streams.dropped)
         deliveries = self.deliveries
         if deliveries is None:
             metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)

@@ -306,6 +306,10 @@ CALL_PROCESSES_SILENT: Final = _gauge(
     "offhook_call_processes_silent",
     "Of these, those that have not answered within 2 s: their part of this page is missing.",
 )
+CONSOLE_DROPPED: Final = _counter(
+    "offhook_console_messages_dropped_total",
+    "Messages with audio that were dropped for pages of the console that read too slowly.",
+)
 LOG_WAITING: Final = _gauge(
     "offhook_log_waiting_bytes", "Of the log, what waits to be written to stderr.", unit="bytes"
 )
@@ -377,6 +381,7 @@ SECTIONS: Final = {
         LOG_LOST,
         CALL_PROCESSES,
         CALL_PROCESSES_SILENT,
+        CONSOLE_DROPPED,
     ),
 }
 """All metrics, under the headings of the dashboard."""
@@ -389,6 +394,7 @@ OPERATOR: Final = (
     AFTER_CALL_OLDEST,
     CALL_PROCESSES,
     CALL_PROCESSES_SILENT,
+    CONSOLE_DROPPED,
 )
 """Metrics of the operator's process. It adds those of the call processes to its page."""
 
