@@ -214,11 +214,41 @@ def test_a_misspelling_alone_fails_the_check_and_not_the_server() -> None:
         f" {model_names.AS_OF}."
     )
     assert '→ Did you mean "flux-kit-en"?' in output
-    assert "offhook.yaml: probably misspelt (1 error, " in output
+    assert "offhook.yaml: probably mistaken (1 error, " in output
     (row,) = [one for one in json.loads(check("--json")[1])["findings"] if one["level"] == "error"]
     assert row["fix"] == 'Did you mean "flux-kit-en"?'
     loaded = config.load(None, {})
     assert loaded.lines["default"].settings.message().count(b"flux-kitt-en") == 1
+
+
+@pytest.mark.parametrize(
+    ("grace", "minutes", "errors"),
+    [(1799, None, 1), (1800, None, 0), (3599, 60, 1), (3600, 60, 0), (60, 1, 0), (0, 1, 1)],
+)
+def test_a_grace_that_is_shorter_than_the_longest_call_is_refused(
+    grace: int, minutes: int | None, errors: int
+) -> None:
+    limits = "" if minutes is None else f"limits: {{max_minutes: {minutes}}}\n"
+    Path("a.yaml").write_text("settings: {}\n" + limits)
+    Path("offhook.yaml").write_text(
+        f"lines: {{default: a.yaml}}\nserver:\n  grace_seconds: {grace}\n"
+    )
+    code, output = check()
+    assert code == bool(errors)
+    if errors:
+        needed = 60 * (minutes or 30)
+        assert f"offhook.yaml:3:18 error grace_seconds is {grace}" in output
+        assert f"→ Write grace_seconds: {needed} or more" in output
+    assert config.load(None, {}).server.grace_seconds == grace, "a server starts, and warns"
+
+
+def test_a_grace_of_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFFHOOK_SERVER__GRACE_SECONDS", "5")
+    Path("a.yaml").write_text("settings: {}\n")
+    Path("offhook.yaml").write_text("lines: {default: a.yaml}\n")
+    code, output = check()
+    assert code == 1
+    assert "OFFHOOK_SERVER__GRACE_SECONDS" in output
 
 
 FLAT = """prompt: You answer the telephone of a shop.

@@ -496,8 +496,9 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
         (
             "server:\n  unsigned: true",
             (
-                'offhook.yaml:2:3 "unsigned" is not known here. Known here: capacity, host, '
-                "max_lag_ms, operator_hosts, operator_listen, port, public_url, tls_cert, tls_key."
+                'offhook.yaml:2:3 "unsigned" is not known here. Known here: capacity, '
+                "grace_seconds, host, max_lag_ms, operator_hosts, operator_listen, port, "
+                "public_url, tls_cert, tls_key."
             ),
         ),
         (

@@ -23,6 +23,7 @@ SAMPLES: dict[str, Any] = {
     "server.public_url": "https://voice.example.com",
     "server.capacity": 7,
     "server.max_lag_ms": 0,
+    "server.grace_seconds": 7200.0,
     "server.operator_hosts": ["ops.example.com", "localhost"],
     "server.operator_listen": "[::1]:6001",
     "server.tls_cert": "cert.pem",

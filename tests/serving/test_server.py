@@ -334,6 +334,33 @@ async def test_everything_else_is_404_and_operators_pages_need_their_host() -> N
             assert public.status_code == 404
 
 
+async def test_probes_by_the_address_at_which_they_arrive_are_answered() -> None:
+    config = configured("ws://127.0.0.1:1/")
+    server = config.server.model_copy(update={"operator_hosts": ("ops.example.com",)})
+    async with whole_server(config=dataclasses.replace(config, server=server)) as h:
+        port = h.origin.rpartition(":")[2]
+        hosts = {"127.0.0.1": 200, f"127.0.0.1:{port}": 200, "127.0.0.9": 404, "localhost": 404}
+        hosts |= {"10.1.2.3": 404, f"10.1.2.3:{port}": 404, "[::1]": 404, "127.1": 404}
+        for path in ("/healthz", "/readyz"):
+            for host, status in hosts.items():
+                asked = await h.http.get(h.origin + path, headers={"Host": host})
+                assert asked.status_code == status, (path, host)
+
+
+async def test_calls_that_outlast_the_grace_end() -> None:
+    config = configured("ws://127.0.0.1:1/")
+    server = config.server.model_copy(update={"grace_seconds": 0.1})
+    async with (
+        whole_server(config=dataclasses.replace(config, server=server)) as h,
+        asyncio.TaskGroup() as group,
+    ):
+        live = group.create_task(h.call(GREET, ScenarioStep(wait=600)))
+        await until(lambda: texts(h.events(), AgentSaid))
+        h.server.stop()
+        await live
+        assert h.endings() == ["shut_down"]
+
+
 async def test_bad_requests_are_told_apart() -> None:
     async with whole_server() as h:
         assert (await h.http.get(h.origin + "/twilio/voice")).status_code == 405

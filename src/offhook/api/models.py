@@ -231,7 +231,7 @@ class CheckResponse(ApiModel):
     """What `offhook check` says of the files as they are now."""
 
     errors: int
-    """Number of findings that a reload would refuse, or that are probably misspelt names."""
+    """Number of findings that a reload would refuse, or that are probably mistakes."""
     findings: list[AgentFinding]
 
 

@@ -25,7 +25,8 @@ def check(
 ) -> None:
     """Check configuration and agent settings. Exit code 1 if there is an error.
 
-    A name that is probably misspelt is an error here; a server starts all the same, and warns.
+    What is probably a mistake, such as a misspelt name, is an error here; a server starts all the
+    same, and warns.
     """
     what, findings = _read(file)
     errors = sum(finding.level != "remark" for finding in findings)
@@ -104,7 +105,7 @@ def _show(what: str, findings: "list[Finding]", errors: int) -> None:
     verdict = "good"
     if errors:
         is_usable = all(finding.level != "error" for finding in findings)
-        verdict = "probably misspelt" if is_usable else "not usable"
+        verdict = "probably mistaken" if is_usable else "not usable"
     _print(typer.style(f"{what}: {verdict} ({counts})", fg="red" if errors else None, bold=True))
 
 

@@ -1,6 +1,7 @@
 """Reading of agent files, and checks of what they name: tools, variables, destinations, lines."""
 
 import functools
+import math
 import os.path
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from offhook import variables, yamlfile
 from offhook.config import newcomers
-from offhook.config.agent_file import Agent, Placing
+from offhook.config.agent_file import Agent, LimitSettings, Placing
 from offhook.config.app_config import DEFAULT, DOTENV, DiallingSettings
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
@@ -260,6 +261,24 @@ def hours_remarks(agents: Mapping[Path, AgentRead], placers: Collection[Path]) -
             )
             fix = "Give each row of a list its timezone; numbers of some countries may be in many."
             yield Finding("remark", text, fix, read.document.place(("outbound", "hours")))
+
+
+def grace_mistakes(
+    grace_s: float | None, document: Document, agents: Mapping[Path, AgentRead]
+) -> Iterator[Finding]:
+    """Return findings on a grace that is shorter than the longest call: a stop would cut that."""
+    longest = max(
+        ((read.agent.limits.max_minutes, read.agent.name) for read in agents.values()),
+        default=(LimitSettings().max_minutes, "the built-in one"),
+    )
+    needed_s = math.ceil(longest[0] * 60)
+    if grace_s is not None and grace_s < needed_s:
+        text = (
+            f"grace_seconds is {grace_s:g}, and a call of the agent {longest[1]} may last"
+            f" {needed_s} s (limits.max_minutes): a stop would take it from its process."
+        )
+        fix = f"Write grace_seconds: {needed_s} or more, or leave it out: calls last as they last."
+        yield Finding("mistake", text, fix, document.place(("server", "grace_seconds")))
 
 
 def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:

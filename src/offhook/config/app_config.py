@@ -68,6 +68,10 @@ class ServerFileSettings(Part):
     max_lag_ms: int = Field(default=500, ge=0)
     """Milliseconds by which the event loop may be late; beyond, new calls get `busy`. 0: any."""
 
+    grace_seconds: float | None = Field(default=None, ge=0, le=86_400)
+    """Seconds that live calls may go on after a stop, then another process goes on with them or
+    they end; None: as long as they last."""
+
     operator_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     """Host names under which the operator's paths are served, and /healthz and /readyz."""
 

@@ -13,6 +13,7 @@ from offhook.config.agents import (
     by_rest,
     dialled_findings,
     dialling_rules,
+    grace_mistakes,
     hours_remarks,
     path_from,
     read_lines,
@@ -201,7 +202,11 @@ def examine(
             for name in _lookup_secrets(lines)
             if (secret := secret_of(env, name)) is not None
         },
-        remarks=(*remarks, *hours_remarks(agents, placers)),
+        remarks=(
+            *remarks,
+            *hours_remarks(agents, placers),
+            *grace_mistakes(app.server.grace_seconds, document, agents),
+        ),
         by_rest=rest,
         read_again=read_again,
         examine_again=examine_again,

@@ -50,7 +50,7 @@ def read_set_up(path: Path | None, environ: Mapping[str, str], overrides: Overri
 
 
 def _told(code: str, findings: Iterable[Finding]) -> list[Check]:
-    """Return the errors among findings, and the names that are probably misspelt."""
+    """Return the errors among findings, and what is probably a mistake."""
     wrong = [finding for finding in findings if finding.level != "remark"]
     return [
         bad(NAME, f"{code} {each}" if each.level == "error" else str(each), each.fix)

@@ -273,7 +273,14 @@ class Server:
             _log.info("draining: %d calls are live; stop again to end them", registry.live_count)
         idle = tasks.keep("until idle", registry.until_idle)
         hurry = tasks.start("until hurried", self._hurry.wait())
-        await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
+        grace_s = self._config.server.grace_seconds
+        await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED, timeout=grace_s)
+        if not idle.done() and not hurry.done():
+            _log.warning(
+                "%d calls are live after server.grace_seconds, %g s: they end now",
+                registry.live_count,
+                grace_s,
+            )
         hurry.cancel()
         idle.cancel()
         registry.stop_all()

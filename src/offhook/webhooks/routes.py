@@ -1,5 +1,6 @@
 """HTTP side of the server's port: Twilio's webhooks, its streams, and health for operators."""
 
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -35,7 +36,7 @@ PUBLIC: Final = frozenset(
         "/readyz",
     )
 )
-"""Paths of the HTTP side. /healthz and /readyz answer only the operator's hosts."""
+"""Paths of the HTTP side. /healthz and /readyz answer the operator's hosts and our own address."""
 
 OPERATORS: Final = ("/api", "/metrics", "/docs", "/openapi.json")
 """Beginnings of paths that were served at this port before the operator had a listener."""
@@ -115,8 +116,8 @@ class Webhooks:
             Route(path, self._timed(path, self._signed(endpoint, names)), methods=["POST"])
             for path, (endpoint, names) in posts.items()
         ]
-        routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
-        routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
+        routes.append(Route("/healthz", self._probes_only(self._healthz), methods=["GET"]))
+        routes.append(Route("/readyz", self._probes_only(self._readyz), methods=["GET"]))
         assert {route.path for route in routes} == PUBLIC
         served = Starlette(routes=routes, exception_handlers={404: self._not_found})
 
@@ -213,10 +214,30 @@ class Webhooks:
 
         return timed
 
-    def _operators_only(self, handler: Handler) -> Handler:
+    def _probes_only(self, handler: Handler) -> Handler:
+        """Return a handler for the operator's hosts, and for probes of our own address.
+
+        Kubernetes' probes and a load balancer's checks name the address of the pod or machine.
+        """
+
         async def checked(request: Request) -> Response:
-            if host_name(request.headers) not in self._server.operator_hosts:
+            name = host_name(request.headers)
+            if name not in self._server.operator_hosts and not _is_own_address(request, name):
                 return PlainTextResponse("Not found.\n", 404)
             return await handler(request)
 
         return checked
+
+
+def _is_own_address(request: Request, name: str) -> bool:
+    """Return whether `name` is the IP address at which the request's connection arrived."""
+    server: tuple[str, int | None] | None = request.scope.get("server")
+    if server is None:
+        return False
+    try:
+        arrived, named = ipaddress.ip_address(server[0]), ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # A socket of both families has the IPv4 address of a connection inside an IPv6 one.
+    mapped = arrived.ipv4_mapped if isinstance(arrived, ipaddress.IPv6Address) else None
+    return named in (arrived, mapped)
