@@ -1,6 +1,7 @@
 """The environment: a variable for every key of offhook.yaml, and secrets from files."""
 
 import json
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ SAMPLES: dict[str, Any] = {
     **{f"inbound.minutes.per_{of}": 10 for of in ("call", "caller_day", "day")},
     "inbound.over_limit": "reject",
     "inbound.say": "Not now.",
+    "fleet.node": "b",
+    "fleet.listen": "10.0.0.2:5003",
+    "fleet.address": "https://10.0.0.2:5003",
+    "fleet.routed": True,
+    "fleet.nodes": 2,
+    **{f"fleet.tls.{name}": f"/etc/{name}.pem" for name in ("cert", "key", "ca")},
     "lines": {"+12025550123": "desk.yaml"},
 }
 """A value of every key of offhook.yaml, none of which is its default."""
@@ -92,11 +99,12 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def keys(model: type[pydantic.BaseModel] = AppConfigFile, above: str = "") -> Iterator[str]:
     """Every key of offhook.yaml, with dots."""
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-            yield from keys(kind, f"{above}{name}.")
-        else:
+        kinds = typing.get_args(field.annotation) or (field.annotation,)
+        parts = [k for k in kinds if isinstance(k, type) and issubclass(k, pydantic.BaseModel)]
+        if not parts:
             yield above + name
+        for part in parts:
+            yield from keys(part, f"{above}{name}.")
 
 
 def variable(key: str) -> str:
@@ -111,7 +119,7 @@ def text_of(value: Any) -> str:
 def of(config: AppConfig, key: str) -> Any:
     found: Any = config
     for step in key.split("."):
-        found = getattr(found, step)
+        found = getattr(found, step, None)
     return found
 
 
@@ -196,6 +204,8 @@ def test_the_port_of_a_platform_counts_where_no_other_is_set(
         ({"OFFHOOK_DIALLING__COUNTRIES": '["XX"]'}, "DIALLING__COUNTRIES: ", "ISO 3166"),
         ({"OFFHOOK_LINES": '{"x": "CANARY"}'}, "OFFHOOK_LINES: This is not a phone number", "+1"),
         ({"OFFHOOK_RECORDS__DATABASE": "CANARY"}, "BASE: This is not read", "DATABASE_URL"),
+        ({"OFFHOOK_FLEET__KEY": "CANARY"}, "KEY: This is not read", "OFFHOOK_FLEET_KEY"),
+        ({"OFFHOOK_FLEET__NODE": "CANARY"}, "NODE: This is not read", "OFFHOOK_NODE"),
         ({"OFFHOOK_SERVER__API_TOKEN": "CANARY"}, "TOKEN: This is not read", "OFFHOOK_API_TOKEN"),
         ({"OFFHOOK_TWILIO__REGION": "ie1"}, "OFFHOOK_TWILIO__REGION: region without edge", "edge"),
     ],
@@ -250,6 +260,9 @@ VALUES = {
     "OFFHOOK_WEBHOOK_SECRET": "whsec_" + "ab12" * 10,
     "OFFHOOK_DATABASE_URL": "postgresql://u:word@h/x",
     "TWILIO_ACCOUNT_SID": ACCOUNT,
+    "OFFHOOK_FLEET_KEY": "k" * 32,
+    "OFFHOOK_NODE": "c",
+    "OFFHOOK_NODE_ADDRESS": "http://10.0.0.3:5002",
 }
 
 
@@ -257,9 +270,11 @@ def test_every_secret_may_be_in_a_file() -> None:
     assert {*SECRETS.values(), *NAMED.values()} == VALUES.keys()
     for name, value in VALUES.items():
         Path(name.lower()).write_text(f"{value}\n")
+    Path("offhook.yaml").write_text("fleet: {}\n")
     by_files = load_app(None, {f"{name}_FILE": name.lower() for name in VALUES})
     assert by_files == load_app(None, VALUES)
-    assert set(by_files.secrets) >= {"a-token-of-the-api", "a-key-of-deepgram", "one", "two"}
+    known = {"a-token-of-the-api", "a-key-of-deepgram", "one", "two", "k" * 32}
+    assert set(by_files.secrets) >= known
 
 
 def test_a_lookups_secret_may_be_in_a_file() -> None:

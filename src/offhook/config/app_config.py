@@ -9,6 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, Field, SecretStr
 
 from offhook import yamlfile
+from offhook.config.fleet_settings import FleetFileSettings
 from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import (
     Country,
@@ -534,6 +535,9 @@ class AppConfigFile(Part):
     outbound: OutboundSettings = OutboundSettings()
     dialling: DiallingSettings = DiallingSettings()
     inbound: InboundSettings = InboundSettings()
+    fleet: FleetFileSettings | None = None
+    """Nodes that share calls; None: this machine answers alone."""
+
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_lines)
     ] = Field(default={})

@@ -30,6 +30,12 @@ from offhook.config.app_config import (
     TwilioSettings,
 )
 from offhook.config.environment import SECRETS, read_environment, secret_of, set_keys
+from offhook.config.fleet_settings import (
+    KEY_VARIABLE,
+    FleetFileSettings,
+    FleetSettings,
+    host_label,
+)
 from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import Part
 from offhook.config.webhook_secret import signing_key
@@ -83,6 +89,7 @@ class AppConfig:
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
     dialling: DiallingSettings = field(default_factory=DiallingSettings)
     inbound: InboundSettings = field(default_factory=InboundSettings)
+    fleet: FleetSettings | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -98,6 +105,7 @@ class AppConfig:
             *self.records.webhook_secrets,
             self.deepgram.api_key,
             self.server.api_token,
+            *(self.fleet.keys if self.fleet is not None else ()),
         )
         secrets = [secret.get_secret_value() for secret in known if secret is not None]
         for url in (self.records.database, self.records.webhook.url, *self.deepgram.urls):
@@ -126,6 +134,15 @@ class AppConfig:
                 f" Looked in: TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, {DOTENV}.",
                 "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
             )
+
+    def require_fleet(self) -> FleetSettings | None:
+        """Return the settings of the fleet, if there is one.
+
+        Raises UserError E-FLEET-01 to 04 when nodes could not work together with them.
+        """
+        if self.fleet is not None:
+            self.fleet.check(self.records.database)
+        return self.fleet
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
         """Return the secrets that sign after-call webhooks.
@@ -231,6 +248,7 @@ def app_config(read: FileRead, env: Mapping[str, str], overrides: Overrides) -> 
         outbound=file.outbound,
         dialling=file.dialling,
         inbound=file.inbound,
+        fleet=_fleet(file.fleet, folder, env),
     )
 
 
@@ -327,6 +345,22 @@ def _records(file: RecordsFileSettings, folder: Path, env: Mapping[str, str]) ->
         "webhook_secrets": _secret_list(secret_of(env, "OFFHOOK_WEBHOOK_SECRET")),
     }
     return RecordsSettings(**values)
+
+
+def _fleet(
+    file: FleetFileSettings | None, folder: Path, env: Mapping[str, str]
+) -> FleetSettings | None:
+    if file is None:
+        return None
+    values = file.model_dump()
+    if values["tls"] is not None:
+        values["tls"] = {name: folder / path for name, path in values["tls"].items()}
+    sources = {"node": "OFFHOOK_NODE", "address": "OFFHOOK_NODE_ADDRESS"}
+    set_here = {name: secret_of(env, variable) for name, variable in sources.items()}
+    values |= {name: value for name, value in set_here.items() if value is not None}
+    values["node"] = values["node"] or host_label()
+    values["keys"] = _secret_list(secret_of(env, KEY_VARIABLE))
+    return _outside(FleetSettings, values, sources)
 
 
 _M = TypeVar("_M", bound=Part)

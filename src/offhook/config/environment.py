@@ -24,12 +24,16 @@ SECRETS: Final[Mapping[Loc, str]] = {
     ("twilio", "api_key"): "TWILIO_API_KEY",
     ("twilio", "api_secret"): "TWILIO_API_SECRET",
     ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
+    ("fleet", "key"): "OFFHOOK_FLEET_KEY",
+    ("fleet", "keys"): "OFFHOOK_FLEET_KEY",
 }
 """Secrets, by the place that one would look for them in offhook.yaml, which must not have any."""
 
 NAMED: Final[Mapping[Loc, str]] = {
     ("twilio", "account_sid"): "TWILIO_ACCOUNT_SID",
     ("records", "database"): "OFFHOOK_DATABASE_URL",
+    ("fleet", "node"): "OFFHOOK_NODE",
+    ("fleet", "address"): "OFFHOOK_NODE_ADDRESS",
 }
 """Keys of offhook.yaml whose variable has a name of its own."""
 

@@ -70,6 +70,7 @@ def _asked(config: Config) -> tuple[Callable[[], object], ...]:
         config.require_rest_of_agents,
         config.require_lookup_secrets,
         config.server.require_operator_listen,
+        config.require_fleet,
         lambda: check_certificate(config),
     ]
     if config.records.webhook.url is not None:

@@ -42,6 +42,7 @@ def check(config: Config) -> None:
     config.server.require_operator_listen()
     if config.records.webhook.url is not None:
         config.require_webhook_secrets()
+    config.require_fleet()
     if config.server.api_token is None:
         token.token_in(config.records.folder)
 
