@@ -175,12 +175,19 @@ class RehearsedHost:
             **self.proxied(url),
             **self.signature(url, form),
         }
-        made = http.build_request(
-            request.method, dialled, data=form or None, headers=headers, timeout=_limits(overrides)
-        )
+
+        def attempt() -> httpx2.Request:
+            return http.build_request(
+                request.method,
+                self.dialled(url) or dialled,  # anew: each attempt is a connection of its own
+                data=form or None,
+                headers=headers,
+                timeout=_limits(overrides),
+            )
+
         try:
             async with asyncio.timeout(overrides.total_s):
-                return await _repeated(http, made, request.url, overrides, on_retry)
+                return await _repeated(http, attempt, request.url, overrides, on_retry)
         except TimeoutError:
             text = f"{request.url}: no answer within {overrides.total_s:g} s"
             raise WebhookError(TOTAL_TIMEOUT, text) from None
@@ -192,7 +199,7 @@ def _limits(overrides: ConnectionOverrides) -> httpx2.Timeout:
 
 async def _repeated(
     http: httpx2.AsyncClient,
-    made: httpx2.Request,
+    make: Callable[[], httpx2.Request],
     url: str,
     overrides: ConnectionOverrides,
     on_retry: Callable[[str], None],
@@ -202,7 +209,7 @@ async def _repeated(
         response: httpx2.Response | None = None
         failure: Failure
         try:
-            response = await _attempt(http, made, url)
+            response = await _attempt(http, make(), url)
             if response.status_code < 400:
                 return response
             failure = "5xx" if response.status_code >= 500 else "4xx"

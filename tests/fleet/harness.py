@@ -1,0 +1,325 @@
+"""A fleet for tests: real nodes over one PostgreSQL, a balancer, a simulated Twilio and an agent.
+
+    async with fleet(tmp_path, url, nodes=("a", "b", "c"), balancer="haproxy") as fleet:
+        call = await fleet.call()               # it talks
+        fleet.node("a").kill()                  # or pause, wake, terminate, reload, start
+        fleet.database("b").hold()              # or cut, restore: node b's way to the database
+        await fleet.rows("select ...")          # what the database has
+
+Without a balancer the simulated Twilio picks the node of each connection: `fleet.front.pick`.
+"""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy.engine import URL
+from tests.fleet.agent import PROMPT, FleetAgent, FleetSession, fleet_agent
+from tests.fleet.balancer import balancer as balanced
+from tests.fleet.node import NODE_PORT, OPERATOR_PORT, PORT, FleetNode, bytecode
+from tests.fleet.places import Loopback, Place
+from tests.fleet.relay import Relay, relay
+from tests.fleet.twilio import PUBLIC, FleetCaller, FleetHost
+from tests.waiting import until
+from tests.whole_server import ACCOUNT, TOKEN, fresh_sid
+
+from offhook.clock import LoopClock
+from offhook.testing.simulator.twilio.account.account import SimulatedAccount
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.call_report import LegReport
+from offhook.testing.simulator.twilio.calls.network import simulated_network
+from offhook.testing.simulator.twilio.calls.people import NOBODY
+from offhook.testing.simulator.twilio.phone import place_call
+
+NUMBER: Final = "+12025550100"
+KEY: Final = "a-key-of-the-fleet-that-is-long-enough"
+BALANCER_PORT: Final = 5080
+FRAMES: Final = 20
+"""Frames after which a caller is in conversation."""
+
+
+@dataclass(slots=True)
+class FleetCall:
+    """A call, its caller, and its task."""
+
+    fleet: "Fleet"
+    sid: str
+    caller: FleetCaller
+    task: asyncio.Task[LegReport[FleetCaller]]
+
+    @property
+    def report(self) -> LegReport[Any]:
+        """What Twilio has seen of it until now."""
+        return self.fleet.account.network.ledger.reports[self.sid]
+
+    @property
+    def sessions(self) -> list[FleetSession]:
+        """Its sessions with the agent."""
+        return self.fleet.agent.of(self.sid)
+
+    async def heard(self, frames: int = FRAMES) -> None:
+        """Wait until the caller has heard so many frames more, or the call is over."""
+        wanted = self.caller.frames + frames
+        await until(lambda: self.caller.frames >= wanted or self.task.done())
+        assert self.caller.frames >= wanted, self.report.faults
+
+    async def back(self, streams: int = 2) -> None:
+        """Wait until the caller hears the agent in that many streams, one after another."""
+        await until(lambda: len(self.caller.backs) >= streams or self.task.done())
+        assert len(self.caller.backs) >= streams, self.report.faults
+
+    async def hang_up(self) -> LegReport[FleetCaller]:
+        """Have the caller hang up, and return the report of the call."""
+        self.caller.hang_up()
+        return await self.task
+
+
+class Fleet:
+    """What a test needs of a fleet that runs. `fleet` makes one."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, FleetNode],
+        databases: Mapping[str, Relay],
+        front: FleetHost,
+        account: SimulatedAccount,
+        agent: FleetAgent,
+        url: URL,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self.nodes = nodes
+        self.front = front
+        self.account = account
+        self.agent = agent
+        self.calls: list[FleetCall] = []
+        self._databases = databases
+        self._url = url
+        self._group = group
+
+    def node(self, name: str) -> FleetNode:
+        return self.nodes[name]
+
+    def database(self, name: str) -> Relay:
+        """Return a node's way to the database."""
+        return self._databases[name]
+
+    @property
+    def databases(self) -> Sequence[Relay]:
+        return tuple(self._databases.values())
+
+    async def call(self, *, talks: bool = True, from_: str = "+12025550142") -> FleetCall:
+        """Place a call through the balancer, and wait until it talks."""
+        sid, caller = fresh_sid(), FleetCaller()
+        placed = place_call(
+            self.front.url,
+            caller,
+            clock=self.account.network.clock,
+            auth_token=TOKEN,
+            account_sid=ACCOUNT,
+            from_=from_,
+            to=NUMBER,
+            call_sid=sid,
+            network=self.account.network,
+            status_callback=f"{PUBLIC}/twilio/status",
+        )
+        call = FleetCall(self, sid, caller, self._group.create_task(placed, name=f"call {sid}"))
+        self.calls.append(call)
+        if talks:
+            await call.heard()
+        return call
+
+    async def talking(self, count: int, at_once: int = 10) -> list[FleetCall]:
+        """Place that many calls, and wait until all of them talk."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one() -> FleetCall:
+            async with room:
+                return await self.call()
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
+
+    async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Ask the database, by a way of the test's own."""
+        conninfo = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
+            await cursor.execute(query, values or None)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def owner(self, call: FleetCall) -> FleetNode:
+        """Return the node that has a call, by the directory."""
+        (row,) = await self.rows(
+            "select p.node from fleet_calls c join fleet_processes p on p.process = c.process"
+            " where c.call_sid = %s",
+            call.sid,
+        )
+        return self.nodes[row["node"]]
+
+
+def _pick(nodes: Mapping[str, FleetNode]) -> Any:
+    turns = itertools.count()
+
+    def pick(path: str) -> str:
+        words = path.split("/")
+        if words[1:3] == ["twilio", "n"] and len(words) > 3:
+            named = nodes.get(words[3])
+            if named is not None and named.is_running:
+                return named.netloc
+        all_of_them = list(nodes.values())
+        living = [node for node in all_of_them if node.is_running] or all_of_them
+        return living[next(turns) % len(living)].netloc
+
+    return pick
+
+
+def written(
+    folder: Path,
+    name: str,
+    address: str,
+    *,
+    database: str,
+    agent_url: str,
+    api_url: str,
+    count: int,
+    routed: bool,
+    max_sessions: int | None,
+    server: Mapping[str, Any],
+) -> None:
+    """Write a node's configuration."""
+    config = {
+        "server": {
+            "host": address,
+            "port": PORT,
+            "public_url": PUBLIC,
+            "capacity": 200,
+            "max_lag_ms": 60_000,
+            "operator_listen": f"{address}:{OPERATOR_PORT}",
+            "operator_hosts": ["localhost", "127.0.0.1", address],
+            **server,
+        },
+        "deepgram": {"url": agent_url, "max_sessions": max_sessions},
+        "twilio": {"account_sid": ACCOUNT, "api_url": api_url},
+        "records": {"database": database},
+        "lines": {"default": "agent.yaml"},
+        "fleet": {
+            "node": name,
+            "listen": f"{address}:{NODE_PORT}",
+            "address": f"http://{address}:{NODE_PORT}",
+            "routed": routed,
+            "nodes": count,
+        },
+    }
+    # A JSON document is a YAML document.
+    (folder / "offhook.yaml").write_text(json.dumps(config))
+    (folder / "agent.yaml").write_text(
+        "settings:\n"
+        "  listen: {provider: {type: deepgram, model: nova-3}}\n"
+        "  think:\n"
+        "    provider: {type: open_ai, model: gpt-4o-mini}\n"
+        f'    prompt: "{PROMPT}"\n'
+        "  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}\n"
+        "  greeting: Hello!\n"
+    )
+
+
+@asynccontextmanager
+async def fleet(
+    folder: Path,
+    database: URL,
+    *,
+    nodes: Sequence[str] = ("a", "b", "c"),
+    balancer: str | None = "haproxy",
+    place: Place | None = None,
+    routed: bool = True,
+    max_sessions: int | None = None,
+    limit: int | None = None,
+    server: Mapping[str, Any] = {},
+    start: bool = True,
+) -> AsyncIterator[Fleet]:
+    """Run a fleet in a folder, over a database that is reached by a Unix socket.
+
+    `balancer` is haproxy, nginx or None: then `Fleet.front.pick` chooses. `max_sessions` is the
+    nodes' budget, `limit` that of the agent. `server` overrides keys of `server:`.
+    """
+    place = place or Loopback()
+    clock = LoopClock(asyncio.get_running_loop())
+    made: dict[str, FleetNode] = {}
+    async with AsyncExitStack() as stack:
+        agent = await stack.enter_async_context(fleet_agent(clock, place.host, limit))
+        databases = {}
+        at = place.join("balancer")
+        addresses = {name: place.join(name) for name in nodes}
+        front = FleetHost(f"{at}:{BALANCER_PORT}", _pick(made) if balancer is None else None)
+        network = await stack.enter_async_context(
+            simulated_network(ACCOUNT, front, clock, lambda to: NOBODY)
+        )
+        account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber(NUMBER)])
+        api_url = await stack.enter_async_context(serve(account))
+        (folder / "balancer").mkdir()
+        for name in nodes:
+            way = await stack.enter_async_context(relay(unix_socket(database), place.host))
+            databases[name] = way
+            own = folder / name
+            own.mkdir()
+            host, port = way.address
+            written(
+                own,
+                name,
+                addresses[name],
+                database=f"postgresql://postgres@{host}:{port}/{database.database}",
+                agent_url=agent.url,
+                api_url=api_url,
+                count=len(nodes),
+                routed=routed,
+                max_sessions=max_sessions,
+                server=server,
+            )
+            environ = {
+                "DEEPGRAM_API_KEY": "any",
+                "TWILIO_AUTH_TOKEN": TOKEN,
+                "OFFHOOK_FLEET_KEY": KEY,
+                "OFFHOOK_API_TOKEN": TOKEN,
+                **bytecode(),
+            }
+            made[name] = FleetNode(name, own, addresses[name], environ, place.command(name))
+        try:
+            if start:
+                await _started(made)
+            if balancer is not None:
+                netlocs = {name: node.netloc for name, node in made.items()}
+                await stack.enter_async_context(
+                    balanced(balancer, folder / "balancer", at, BALANCER_PORT, netlocs)
+                )
+            async with asyncio.TaskGroup() as group:
+                running = Fleet(made, databases, front, account, agent, database, group)
+                try:
+                    yield running
+                finally:
+                    for call in running.calls:
+                        call.task.cancel()
+        finally:
+            for node in made.values():
+                with suppress(ProcessLookupError):
+                    await node.killed()
+
+
+async def _started(nodes: Mapping[str, FleetNode]) -> None:
+    first, *others = nodes.values()
+    await first.start()  # it makes the database's tables
+    async with asyncio.TaskGroup() as group:
+        for node in others:
+            group.create_task(node.start())
+
+
+def unix_socket(url: URL) -> str:
+    """Return the path of the socket of a database."""
+    host = url.query.get("host")
+    assert isinstance(host, str), f"{url!r} is not reached by a Unix socket"
+    return f"{host}/.s.PGSQL.{url.port or 5432}"
