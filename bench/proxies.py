@@ -100,15 +100,20 @@ def nginx(files: Files) -> list[str]:
         ("server 127.0.0.1:5000;", f"server {files.upstream};"),
     )
     (files.folder / "offhook.conf").write_text(text)
+    return nginx_command(files.folder)
+
+
+def nginx_command(folder: Path) -> list[str]:
+    """Return the command that runs nginx with `offhook.conf`, and writes into the folder alone."""
     temporary = "".join(
-        f"{name}_temp_path {files.folder}/{name};\n"
+        f"{name}_temp_path {folder}/{name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    (files.folder / "nginx.conf").write_text(
-        f"daemon off;\npid {files.folder}/pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}include {files.folder}/offhook.conf;\n}}\n"
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}include {folder}/offhook.conf;\n}}\n"
     )
-    return ["nginx", "-p", str(files.folder), "-c", f"{files.folder}/nginx.conf", "-e", "stderr"]
+    return ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", "stderr"]
 
 
 def haproxy(files: Files) -> list[str]:
@@ -156,14 +161,23 @@ PROXIES: Final = {
 async def proxy(name: str, files: Files) -> AsyncIterator[Callable[[], list[str]]]:
     """Run a proxy until it listens; yield what returns the command of its reload."""
     command, reload = PROXIES[name]
+    async with started(command(files), files.folder, files.port) as process:
+        yield lambda: reload(files, process)
+
+
+@asynccontextmanager
+async def started(
+    command: list[str], folder: Path, port: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a proxy while entered, once it listens; end it with all of its workers."""
     process = await asyncio.create_subprocess_exec(
-        *command(files), env=CLEAN | {"HOME": str(files.folder)}, cwd=files.folder
+        *command, env=CLEAN | {"HOME": str(folder)}, cwd=folder
     )
     try:
-        await until(lambda: process.returncode is not None or listens(files.port))
+        await until(lambda: process.returncode is not None or listens(port))
         if process.returncode is not None:
-            raise WrongError(f"{name} does not start")
-        yield lambda: reload(files, process)
+            raise WrongError(f"{command[0]} does not start")
+        yield process
     finally:
         children = psutil.Process(process.pid).children(recursive=True) if running(process) else []
         if running(process):

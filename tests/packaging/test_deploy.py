@@ -51,6 +51,7 @@ def longest_stop_s() -> float:
         ("compose.yaml", r"^    stop_grace_period: (\d+)m\b"),
         ("Caddyfile", r"^\t+stream_close_delay (\d+)m$"),
         ("haproxy.cfg", r"^    hard-stop-after (\d+)m$"),
+        ("haproxy-fleet.cfg", r"^    hard-stop-after (\d+)m$"),
     ],
 )
 def test_nothing_ends_a_call_that_is_as_long_as_it_may_be(file: str, pattern: str) -> None:
