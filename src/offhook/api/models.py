@@ -75,6 +75,16 @@ class SumCallsRequest(CallsRequest):
     """Key of the sums; without it there is one sum of all calls."""
 
 
+class LoadResponse(ApiModel):
+    """Live calls, and the capacity of all that takes calls."""
+
+    load: float = Field(examples=[0.24])
+    """`live` divided by `capacity`; more than 1 is possible while something drains."""
+    live: int = Field(examples=[36])
+    capacity: int = Field(examples=[150])
+    """Sum of `server.capacity`, without what drains."""
+
+
 class PricesResponse(ApiModel):
     """Prices of a minute, as `records.prices` has them; null: there is none."""
 

@@ -278,6 +278,11 @@ class CallProcesses:
         """Return the metrics of each process; None for one that does not answer within 2 s."""
         return [text for _, text in await _each(self.live(), lambda process: process.metrics())]
 
+    async def states(self) -> list[CallProcessState | None]:
+        """Return the state of each process; None for one that does not answer within 2 s."""
+        found = await _each(self._some(), lambda process: process.process_state())
+        return [state for _, state in found]
+
     async def reload(self) -> ReloadReport:
         """Read the agent files again in every process; return the report of the newest."""
         return (await asyncio.gather(*(process.reload() for process in self._some())))[0]

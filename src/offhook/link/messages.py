@@ -176,6 +176,8 @@ class CallProcessState(msgspec.Struct, frozen=True):
     """True if the call of the request is live here, or ended recently."""
     failing: dict[str, str] = {}
     """Parts that do not work, each with its state: failing or dead."""
+    capacity: int = 0
+    """Calls that it carries at most; 0 while it drains."""
 
 
 class LinkError(msgspec.Struct, frozen=True):

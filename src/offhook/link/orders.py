@@ -103,6 +103,7 @@ class LinkOrders:
                     self._calls.live_count,
                     self._calls.find(call_sid) is not None,
                     dict(self._failing()),
+                    0 if self._calls.is_draining else self._config.server.capacity,
                 )
             case ReloadAgents():
                 return await self._reload()

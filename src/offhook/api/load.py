@@ -1,0 +1,60 @@
+"""Route GET /api/v1/load: live calls by capacity, for whatever adds and removes nodes."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from offhook.api.models import LoadResponse, ProblemResponse
+from offhook.api.operator import Operator
+from offhook.api.problems import STATUS, ApiError
+from offhook.errors import UserError
+from offhook.outbound.errors import TryLaterError
+
+AGAIN_S: Final = 5.0
+"""Seconds after which the load can be asked for again."""
+
+
+def router(operator: Operator) -> APIRouter:
+    """Return the route of the load."""
+    made = APIRouter(tags=["calls"])
+
+    @made.get(
+        "/load",
+        operation_id="showLoad",
+        summary="Live calls divided by the capacity",
+        responses={503: {"model": ProblemResponse, "description": "The load cannot be counted."}},
+    )
+    async def show_load() -> LoadResponse:
+        """Count live calls and the capacity of all that takes calls.
+
+        What cannot be counted is 503, never 0: an autoscaler that takes an error for no load would
+        remove nodes in the middle of their calls.
+        """
+        try:
+            return await count(operator)
+        except UserError as problem:
+            raise ApiError.of(problem, STATUS) from None
+
+    return made
+
+
+async def count(operator: Operator) -> LoadResponse:
+    """Return the load of this machine. Raises TryLaterError when it cannot be counted."""
+    states = await operator.processes.states()
+    known = [state for state in states if state is not None]
+    if len(known) < len(states):
+        raise _uncounted("a call process does not answer")
+    capacity = sum(state.capacity for state in known)
+    if not capacity:
+        raise _uncounted("every call process drains")
+    live = sum(state.live for state in known)
+    return LoadResponse(load=round(live / capacity, 4), live=live, capacity=capacity)
+
+
+def _uncounted(why: str) -> TryLaterError:
+    return TryLaterError(
+        "E-API-29",
+        f"The load cannot be counted: {why}.",
+        "Leave the number of nodes as it is, and ask again in a moment.",
+        AGAIN_S,
+    )
