@@ -27,9 +27,9 @@ from urllib.parse import urlencode
 import httpx2
 import psutil
 import trustme
-from tests.cli.served import CLEAN, TOKEN, Serving, serving
+from tests.cli.served import CLEAN, Serving, serving
 from tests.waiting import until
-from tests.whole_server import ACCOUNT
+from tests.whole_server import ACCOUNT, TOKEN
 
 from offhook.concurrency.event_loop import run
 from offhook.twilio.signature import HEADER, sign
