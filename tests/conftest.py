@@ -1,6 +1,7 @@
 """What all tests share: the event loop that the server runs on, and the run they belong to."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -72,6 +73,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): the test may take longer than others")
     config.addinivalue_line("markers", "long: half a minute on a busy machine; it is begun first")
+    # Tests are collected to stay: looking through them for garbage was a third of the work.
+    gc.disable()
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is None:
         config.stash[RUN] = Run()
@@ -88,6 +91,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         others = [item for item in items if not item.get_closest_marker("long")]
         items[:] = long_ones_first(long, others, workers)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # and no collection while tests run looks at them again
+    gc.enable()
 
 
 def _show(config: pytest.Config, told: str) -> None:

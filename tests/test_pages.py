@@ -5,17 +5,16 @@ import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 from offhook.observability.metrics.catalogue import SECTIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "scripts" / "write_pages.py"))["pages"]()
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_a_page_is_what_make_pages_writes(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == PAGES[path]
+def test_every_page_is_what_make_pages_writes() -> None:
+    pages: dict[Path, str] = runpy.run_path(str(ROOT / "scripts" / "write_pages.py"))["pages"]()
+    assert len(pages) > 5
+    for path, page in pages.items():
+        assert path.read_text(encoding="utf-8") == page, path.name
 
 
 def test_the_dashboard_has_a_panel_for_every_metric_and_no_two_in_one_place() -> None:

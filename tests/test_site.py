@@ -138,23 +138,26 @@ def test_a_page_begins_by_saying_whom_it_is_for(page: Path) -> None:
     assert rest.startswith("For "), rest[:80]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_reads_alike_on_the_site_and_in_the_repository(page: Path) -> None:
-    """No form that Python-Markdown and GitHub read differently."""
+def test_pages_read_alike_on_the_site_and_in_the_repository() -> None:
+    wrong = {str(page.relative_to(ROOT)): list(read_differently(page)) for page in PAGES}
+    assert {page: lines for page, lines in wrong.items() if lines} == {}
+
+
+def read_differently(page: Path) -> Iterator[str]:
+    """Yield each form that Python-Markdown and GitHub read differently."""
     if page.name == "README.md" and page.parent == ROOT:
         return
-    before, fenced, wrong = "", False, []
+    before, fenced = "", False
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if re.match(r" *```", line):
             if line.startswith(" ") or (not fenced and before.strip()):
-                wrong.append(f"{number}: a fence is indented, or follows text without a blank line")
+                yield f"{number}: a fence is indented, or follows text without a blank line"
             fenced = not fenced
         elif not fenced and before.strip():
             begins = re.match(r"(?:[-*] |\d+\. )", line)
             if begins and not re.match(r"(?:[-*] |\d+\. |  |#)", before):
-                wrong.append(f"{number}: a list follows text without a blank line")
+                yield f"{number}: a list follows text without a blank line"
         before = line
-    assert wrong == []
 
 
 # --- What pages say about the program --------------------------------------------------------
@@ -212,12 +215,13 @@ def mistake(line: str) -> str | None:
     return f"{name} has no {', '.join(sorted(unknown))}" if unknown else None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_commands_that_a_page_writes_are_there(page: Path) -> None:
-    if page.name == "CHANGELOG.md":
-        return
+def test_the_commands_that_pages_write_are_there() -> None:
     wrong = {
-        line: problem for line in written(page.read_text("utf-8")) if (problem := mistake(line))
+        (str(page.relative_to(ROOT)), line): problem
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for line in written(page.read_text("utf-8"))
+        if (problem := mistake(line))
     }
     assert wrong == {}
 
@@ -231,11 +235,15 @@ def test_a_command_that_is_not_there_is_found() -> None:
     assert [mistake(line) for line in written(good)] == [None, None, None]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_code_that_a_page_names_is_one(page: Path) -> None:
-    if page.name == "CHANGELOG.md":
-        return
-    assert set(CODE.findall(page.read_text("utf-8"))) - sections(ERRORS, 3).keys() == set()
+def test_every_code_that_a_page_names_is_one() -> None:
+    codes = sections(ERRORS, 3).keys()
+    wrong = {
+        str(page.relative_to(ROOT)): unknown
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        and (unknown := set(CODE.findall(page.read_text("utf-8"))) - codes)
+    }
+    assert wrong == {}
 
 
 def test_the_slugs_that_pages_link_to_the_endings_are_slugs() -> None:

@@ -8,15 +8,14 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examined
 from hypothesis import strategies as st
 from tests.testing.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
+from tests.testing.front_desk import DESK
 
 from offhook.deepgram import messages
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
-from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.engines import Transcript
 
-DESK = front_desk()
 YES = clips.load("caller-yes")
 COUGH = clips.load("caller-opening-hours")[800:1600]
 FLUX = {"provider": {"type": "deepgram", "version": "v2", "model": "flux-general-en"}}

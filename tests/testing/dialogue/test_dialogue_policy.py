@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 from tests.testing.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
+from tests.testing.front_desk import DESK
 
 from offhook import audio, yamlfile
 from offhook.deepgram import messages
 from offhook.testing.simulator.deepgram.functions import SLOW_S
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
-from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
+from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.testing.simulator.speech import clips
 from offhook.testing.virtual_clock import VirtualClock
 
-DESK = front_desk()
 GREETING = "Hello! How can I help you today?"
 ORDERS = "is order four two one seven ready"
 FLUX = {"provider": {"type": "deepgram", "version": "v2", "model": "flux-general-en"}}

@@ -3,12 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.testing.front_desk import DESK
 
-from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.matcher import MARGIN, NEAR, Matcher, Meaning
 from offhook.testing.simulator.dialogue.slots import builtin
-
-DESK = front_desk()
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ def said(kind: SlotKind, value: str | int) -> tuple[str | int, str]:
     return parsed[0], " ".join(tokens[parsed[1] :])
 
 
-@pytest.mark.parametrize("minutes", range(1440))
-def test_a_time_is_heard_as_it_is_said(minutes: int) -> None:
-    value = f"{minutes // 60:02}:{minutes % 60:02}"
-    for begins in ("00:00", "08:00", "12:00", "17:00"):
+@pytest.mark.parametrize("begins", ["00:00", "08:00", "12:00", "17:00"])
+def test_a_time_is_heard_as_it_is_said(begins: str) -> None:
+    for minutes in range(1440):
+        value = f"{minutes // 60:02}:{minutes % 60:02}"
         assert said(TimeSlot(begins), value) == (value, "")
 
 
