@@ -14,6 +14,7 @@ from offhook.calls.handoff import StreamHandoff
 from offhook.calls.session import Session
 from offhook.clock import Clock
 from offhook.concurrency.server_tasks import ServerTasks
+from offhook.config.app_config import WEBHOOKS
 from offhook.deepgram.messages import UpdatePrompt
 
 SID = "CA" + "1" * 32
@@ -54,9 +55,8 @@ def live_entry(
 ) -> CallEntry:
     """An entry of a live call, with a handoff that nothing is asked of."""
     agent = configured("ws://127.0.0.1:1/").lines["default"]
-    entry = CallEntry(
-        sid, agent, ACCOUNT, token, clock.now(), "bin" if token is None else "webhook"
-    )
+    by = cast("Any", "bin" if token is None else "webhook")
+    entry = CallEntry(sid, agent, ACCOUNT, token, clock.now(), by, WEBHOOKS)
     entry.session = cast("Session", session or FakeSession())
     updates = CallUpdates(None, ServerTasks(asyncio.TaskGroup()))
     entry.handoff = StreamHandoff(entry, cast("Any", None), updates, clock, lambda sid, event: None)

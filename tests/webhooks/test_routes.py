@@ -68,6 +68,7 @@ class Rig:
                 unused,
                 cast("Any", SimpleNamespace(take_over=lambda: None)),
                 unused,
+                config.webhook_path,
             ),
             self.pending,
             self.metrics,

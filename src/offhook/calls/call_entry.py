@@ -87,6 +87,7 @@ class CallEntry:
         "session",
         "token",
         "values",
+        "webhook_path",
     )
 
     session: "Session | None"
@@ -101,8 +102,10 @@ class CallEntry:
         token: str | None,
         began: float,
         by: CameBy,
+        webhook_path: str,
     ) -> None:
         self.call_sid: Final = call_sid
+        self.webhook_path: Final = webhook_path
         self.agent = agent
         self.account_sid: Final = account_sid
         self.token = token
@@ -126,6 +129,11 @@ class CallEntry:
         if origin != self.origin:
             self.origin = origin
             self.keep()
+
+    @property
+    def webhooks(self) -> str:
+        """Our https address and path, beneath which Twilio reaches us for this call."""
+        return self.origin + self.webhook_path
 
     @property
     def by_webhook(self) -> bool:

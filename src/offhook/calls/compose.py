@@ -39,6 +39,8 @@ class CallHandling:
     inbound: InboundPolicy
     interrupted: InterruptedCalls
     browser: BrowserCalls
+    webhook_path: str
+    """Path of Twilio's streams at this server, beneath which its webhooks are."""
 
 
 def compose(
@@ -98,6 +100,7 @@ def compose(
         make_tap=make_tap,
         recordings=recordings,
         origin=config.server.public_url or "",
+        webhook_path=config.webhook_path,
         session_s=config.deepgram.session_minutes * 60,
         keep=_keep_nothing if journal is None else journal.keep,
     )
@@ -116,7 +119,16 @@ def compose(
     sessions.ended = interrupted.ended
     browser = BrowserCalls(config.twilio.account_sid, agents, registry, sessions, inbound, clock)
     return CallHandling(
-        registry, limits, intake, transfers, farewells, agents, inbound, interrupted, browser
+        registry,
+        limits,
+        intake,
+        transfers,
+        farewells,
+        agents,
+        inbound,
+        interrupted,
+        browser,
+        config.webhook_path,
     )
 
 

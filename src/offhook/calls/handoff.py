@@ -71,7 +71,7 @@ class StreamHandoff:
         nothing.
         """
         number = f"?stream={self.count}" if self.count else ""
-        return f"{self._entry.origin}/twilio/after{number}"
+        return f"{self._entry.webhooks}/after{number}"
 
     def leave(self, action: HandoffAction, close: Callable[[], None]) -> None:
         """Have Twilio ask /twilio/after, which answers with the action."""
@@ -163,7 +163,7 @@ class StreamHandoff:
             return
         self.finish("hung-up")
         entry = self._entry
-        url = f"{entry.origin}/twilio/after?stream={self.count - 1}"
+        url = f"{entry.webhooks}/after?stream={self.count - 1}"
         self._updates.bring_back(entry.call_sid, url, lambda: self.action is not None)
 
     def stop(self) -> None:

@@ -67,12 +67,14 @@ class SessionFactory:
         make_tap: MakeTap | None,
         recordings: Recordings | None,
         origin: str,
+        webhook_path: str,
         session_s: float,
         keep: Keep,
     ) -> None:
         """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
 
-        `origin` is our https address, if it is configured; an agent session is to last `session_s`
+        `origin` is our https address, if it is configured, and `webhook_path` the path of the
+        webhooks there; an agent session is to last `session_s`
         seconds at most; `keep` keeps a line of a live call.
         """
         self._keep = keep
@@ -82,6 +84,7 @@ class SessionFactory:
         self.boot: Final = MachineClocks.of_this_machine().boot
         """Name of this boot of the machine, to which the calls' times belong; empty for none."""
         self._origin = origin
+        self._webhook_path = webhook_path
         self._session_s = session_s
         self._registry = registry
         self._transfers = transfers
@@ -117,7 +120,9 @@ class SessionFactory:
         agent = agent.filled(values)
         is_recorded = agent.recording and self._recordings is not None
         now = self._clock.now()
-        entry = CallEntry(call.call_sid, agent, account_sid, token, now, call.by)
+        entry = CallEntry(
+            call.call_sid, agent, account_sid, token, now, call.by, self._webhook_path
+        )
         session = self._make(control, entry, values, {})
         entry.keep()
         session.note(
@@ -154,6 +159,7 @@ class SessionFactory:
             facts.token,
             _began(facts, resumed, now),
             facts.by,
+            self._webhook_path,
         )
         toolbox = agent.tool_files.latest()
         once = _once(toolbox, resumed, self.handle(control, agent, facts.values, {}))

@@ -400,7 +400,7 @@ class Transfers:
 
 
 def _url(warm: _WarmTransfer, what: str) -> str:
-    return f"{warm.entry.origin}/twilio/{what}?person={warm.id}"
+    return f"{warm.entry.webhooks}/{what}?person={warm.id}"
 
 
 async def _done(entry: CallEntry, request: CallRequest) -> str:

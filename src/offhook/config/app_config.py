@@ -29,6 +29,9 @@ from offhook.twilio.rest_account import RestAccount
 DOTENV: Final = Path(".env")
 
 DEFAULT: Final = "default"
+
+WEBHOOKS: Final = "/twilio"
+"""Path of Twilio's streams; those of its webhooks begin with it."""
 """Key of the line that answers every number that is not in `lines`."""
 
 HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"

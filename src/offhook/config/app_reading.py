@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from offhook import yamlfile
 from offhook.config.app_config import (
     DOTENV,
+    WEBHOOKS,
     AppConfigFile,
     DeepgramFileSettings,
     DeepgramSettings,
@@ -90,6 +91,11 @@ class AppConfig:
     dialling: DiallingSettings = field(default_factory=DiallingSettings)
     inbound: InboundSettings = field(default_factory=InboundSettings)
     fleet: FleetSettings | None = None
+
+    @property
+    def webhook_path(self) -> str:
+        """Path of Twilio's streams at this server, beneath which its webhooks are."""
+        return WEBHOOKS
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -122,6 +122,7 @@ class OutboundCalls:
         self._clock = clock
         self.following: Final = CallTracker(calls, intake, rest, ledger, clock)
         self._permission = PlacementChecks(config, calls, ledger, guard, clock, wall)
+        self._webhooks: Final = (config.server.public_url or "") + config.webhook_path
         self._busy: set[str] = set()
         """Keys of requests that are being handled."""
         self._creating = 0
@@ -222,8 +223,7 @@ class OutboundCalls:
             _log.warning("a key is not free in the ledger: %s %s", error.code, error.what)
 
     async def _create(self, outgoing: PendingCall, placement: Placement) -> str:
-        agent, origin = outgoing.agent, self._config.server.public_url
-        assert origin is not None, "it was asked for"
+        agent = outgoing.agent
         wants = agent.outbound
         query = f"?placing={placement.id}"
         asked_s = self._clock.now()
@@ -233,10 +233,10 @@ class OutboundCalls:
                     to=outgoing.to,
                     from_=outgoing.from_,
                     twiml=self._document(outgoing),
-                    status_callback=twiml.retried(f"{origin}/twilio/status{query}"),
+                    status_callback=twiml.retried(f"{self._webhooks}/status{query}"),
                     timeout_s=wants.ring_seconds,
                     time_limit_s=backstop_s(agent),
-                    machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
+                    machine_detection=self._detection(agent, f"{self._webhooks}/amd{query}"),
                     call_reason=wants.call_reason,
                 )
         except TimeoutError:
@@ -398,13 +398,13 @@ class OutboundCalls:
     # --- requests to Twilio --------------------------------------------------------------------
 
     def _document(self, outgoing: PendingCall) -> str:
-        origin = self._config.server.public_url or ""
+        webhooks = self._webhooks
         values = values_for(outgoing.agent, "", outgoing.from_, outgoing.to, outgoing.variables)
         spoken = outgoing.agent.filled(values)
         return twiml.connect(
-            stream_url="wss" + origin.removeprefix("https") + "/twilio",
-            after_url=origin + "/twilio/after",
-            stream_status_url=origin + "/twilio/stream-status",
+            stream_url="wss" + webhooks.removeprefix("https"),
+            after_url=webhooks + "/after",
+            stream_status_url=webhooks + "/stream-status",
             token=outgoing.token,
             announcement=responses.announced(spoken.announcement),
             apology=responses.spoken(spoken, spoken.fallback.say),

@@ -34,8 +34,6 @@ from offhook.webhooks.callbacks import PERSON
 
 _log: Final = logging.getLogger("offhook.webhooks")
 
-STREAM_PATH: Final = "/twilio"
-
 VERDICT_S: Final = 1.0
 """Seconds that the caller hears ringing while Deepgram answers our dial.
 
@@ -56,6 +54,7 @@ class CallFlow:
         self._farewells = calls.farewells
         self._inbound = calls.inbound
         self._interrupted = calls.interrupted
+        self._path = calls.webhook_path
         self._metrics = metrics
         self._placing = placing
 
@@ -93,7 +92,7 @@ class CallFlow:
             filled = self._filled(agent, form)
             return xml(
                 self._intake.turn_away(
-                    limit, call_sid, account_sid, filled, from_, to, _last(origin)
+                    limit, call_sid, account_sid, filled, from_, to, self._last(origin)
                 )
             )
         if entry is None:
@@ -173,7 +172,7 @@ class CallFlow:
             return twiml.hang_up()
         if which is AfterAnswer.APOLOGY:
             return responses.apology(agent)
-        return self._farewells.fallback(form["CallSid"], agent, _last(origin))
+        return self._farewells.fallback(form["CallSid"], agent, self._last(origin))
 
     def _stream(
         self,
@@ -184,9 +183,9 @@ class CallFlow:
         keys: str = "",
     ) -> str:
         return twiml.connect(
-            stream_url=wss(origin) + STREAM_PATH,
+            stream_url=wss(origin) + self._path,
             after_url=entry.handoff.after_url,
-            stream_status_url=origin + "/twilio/stream-status",
+            stream_status_url=f"{origin}{self._path}/stream-status",
             token=entry.token,
             announcement=responses.announced(announcement),
             apology=responses.spoken(entry.agent, entry.agent.fallback.say),
@@ -198,7 +197,7 @@ class CallFlow:
         action = entry.handoff.action
         if action is None or entry.handoff.is_returning:
             return self._stream(entry, origin)
-        url = f"{origin}/twilio/after?left={entry.handoff.count}"
+        url = f"{origin}{self._path}/after?left={entry.handoff.count}"
         match action:
             case SendDigits(digits):
                 return self._stream(entry, origin, keys=digits)
@@ -212,7 +211,11 @@ class CallFlow:
         farewells, ending = self._farewells, entry.ending
         if ending is None:
             return farewells.hang_up(call_sid)
-        return farewells.after_ending(call_sid, entry.agent, ending, _last(origin))
+        return farewells.after_ending(call_sid, entry.agent, ending, self._last(origin))
+
+    def _last(self, origin: str) -> str:
+        """Return the address that Twilio asks after a farewell, for which the answer is the end."""
+        return f"{origin}{self._path}/after?last=1"
 
     def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
         if entry is not None:
@@ -245,8 +248,3 @@ def _state(entry: CallEntry | None) -> KnownCall | None:
 def _numbers(form: Form) -> tuple[str, str]:
     """Return the caller's number and the called number; empty where Twilio does not tell."""
     return form.get("From", ""), form.get("To", "")
-
-
-def _last(origin: str) -> str:
-    """Return the address that Twilio asks after a farewell, for which the answer is the end."""
-    return origin + "/twilio/after?last=1"

@@ -14,12 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.config import Config
+from offhook.config.app_config import WEBHOOKS
 from offhook.journal.keeper import EventJournal
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.webhooks.auth import Form, TwilioAuth, UnbelievedRequestError, host_name
-from offhook.webhooks.call_flow import STREAM_PATH, CallFlow
+from offhook.webhooks.call_flow import CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks
 from offhook.webhooks.pending_streams import PendingStreams
 
@@ -148,7 +149,7 @@ class Webhooks:
 
     def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
         """Accept or refuse a WebSocket upgrade."""
-        if upgrade.path.partition("?")[0].rstrip("/") != STREAM_PATH:
+        if upgrade.path.partition("?")[0].rstrip("/") != WEBHOOKS:
             return websocket.Refusal(404, "Not found.\n")
         try:
             self._auth.check_upgrade(upgrade)
