@@ -28,8 +28,8 @@ from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.deepgram.settings import Settings
 from offhook.link.channel import LinkChannel
-from offhook.link.client import ProcessStream
 from offhook.link.lines import LineConnection
+from offhook.link.processes import ProcessStream
 from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedError
 from offhook.testing.simulator.deepgram import server
 from offhook.testing.simulator.deepgram.standin import StandIn

@@ -134,6 +134,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-AUD-05",
         "E-HOOK-02",
         "E-LINK-05",
+        "E-LINK-08",
         "E-PROC-01",
         "E-PROC-02",
         "E-OUT-26",

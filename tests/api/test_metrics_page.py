@@ -9,7 +9,7 @@ from tests.api.desk import desk
 
 from offhook.api.metrics_page import MetricsPage
 from offhook.events.types import AgentDisconnected, CallBegan, CallEvent
-from offhook.link.client import CallProcesses
+from offhook.link.processes import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.merging import merged
 from offhook.observability.metrics.meter import Metrics

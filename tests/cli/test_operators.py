@@ -16,8 +16,8 @@ from tests.whole_server import ACCOUNT, HOURS, TOKEN, voice
 
 from offhook.audio import FRAME_BYTES, SILENCE
 from offhook.clock import LoopClock
-from offhook.link.client import CallProcesses
 from offhook.link.messages import OpenOperatorStream
+from offhook.link.processes import CallProcesses
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.simulator.twilio.phone import place_call
 from offhook.testing.simulator.twilio.stream import LineControls

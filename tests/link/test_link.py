@@ -23,7 +23,7 @@ from offhook.errors import UserError
 from offhook.journal.folders import LOCK, ProcessInfo, write_process_info
 from offhook.link import client as module
 from offhook.link import server as server_module
-from offhook.link.client import CallProcess, CallProcesses
+from offhook.link.client import CallProcess
 from offhook.link.in_process import InProcessLink
 from offhook.link.messages import (
     LINE_MAX,
@@ -40,6 +40,7 @@ from offhook.link.messages import (
 )
 from offhook.link.orders import LinkOrders
 from offhook.link.process_files import live_processes
+from offhook.link.processes import CallProcesses
 from offhook.link.server import LinkServer
 from offhook.link.streams import OfferedStreams
 from offhook.outbound.call_tracker import PlacedCallState
@@ -104,7 +105,7 @@ async def rig() -> AsyncIterator[Rig]:
         tasks = ServerTasks(group)
         orders = Orders()
         streams = OfferedStreams(LoopClock(asyncio.get_running_loop()))
-        server = LinkServer(cast("LinkOrders", orders), tasks, streams)
+        server = LinkServer(cast("LinkOrders", orders), tasks, streams, lambda: 0)
         path = await server.listen()
         try:
             yield Rig(server, orders, tasks, path, group, streams)

@@ -40,6 +40,7 @@ CONNECTS = {
     "calls/lookup.py": ["httpx2.AsyncClient"],  # no client of its own: it is given egress.py's
     "serving/composition.py": ["httpx2.AsyncClient"],  # likewise
     "twilio/rest.py": ["httpx2.AsyncClient"],  # likewise
+    "link/node_links.py": ["websocket.connect"],  # an address of the list of nodes
     "net/websocket.py": ["picows.ws_connect"],  # what its callers, above, say
 }
 """Everything that opens a connection, but for the tools of rehearsal and bench, which call the

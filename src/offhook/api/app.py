@@ -55,7 +55,7 @@ from offhook.config import AppConfig
 from offhook.errors import UserError, fault_of
 from offhook.events.types import CallEvent
 from offhook.journal.entries import JournalEntry
-from offhook.link.client import CallProcesses
+from offhook.link.processes import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.recordings.files import LocalFiles

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from offhook.link.client import CallProcesses
+from offhook.link.processes import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.merging import merged
 from offhook.observability.metrics.meter import Metrics

@@ -18,7 +18,7 @@ from offhook.api.signed_in import SignedIn
 from offhook.api.streams import PageStreams
 from offhook.api.throttle import Throttle
 from offhook.config import Prices
-from offhook.link.client import CallProcesses
+from offhook.link.processes import CallProcesses
 from offhook.recordings.files import LocalFiles
 
 _T = TypeVar("_T")

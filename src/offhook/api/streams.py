@@ -14,7 +14,7 @@ from offhook.clock import Clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError
 from offhook.link.channel import LinkChannel
-from offhook.link.client import ProcessStream
+from offhook.link.processes import ProcessStream
 from offhook.link.streams import TOKEN_S
 from offhook.net.websocket import Acceptance, Channel, Closed, Refusal, Upgrade
 from offhook.users.principal import Principal

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from offhook.link.lines import LineConnection
+from offhook.link.lines import Lines
 from offhook.net.websocket import CLOSE_WAIT_S, INTERNAL_ERROR, Closed, Receiver
 
 _log: Final = logging.getLogger("offhook.link")
@@ -51,7 +51,7 @@ class LinkChannel:
     """One end of a stream: a websocket.Channel."""
 
     def __init__(
-        self, lines: LineConnection, receiver: Receiver, lost: Callable[[], None] | None = None
+        self, lines: Lines, receiver: Receiver, lost: Callable[[], None] | None = None
     ) -> None:
         """Make a connection that is open a stream; `lost` is called at its end, last."""
         self.receiver = receiver

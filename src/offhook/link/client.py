@@ -1,29 +1,28 @@
-"""The operator's end of the local socket: one call process, and all of a data folder."""
+"""The asking end of a connection to a call process."""
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.config.current_agents import ReloadReport
-from offhook.errors import UserError
 from offhook.link.agent_records import AgentDetails, AgentFinding, AgentSummary, TrialRequest
 from offhook.link.channel import JoinStream, LinkChannel
-from offhook.link.lines import LineConnection
+from offhook.link.lines import LineConnection, Lines, OnLine, OnLost
 from offhook.link.messages import (
     LINE_MAX,
+    AnswerWebhook,
     CallProcessState,
     CheckFiles,
+    FenceCall,
     LinkOrder,
     NumberedOrder,
     NumberedReply,
     OpenedStream,
-    OpenPhoneCall,
     PerformedOperation,
     PerformOperation,
     Ping,
@@ -33,12 +32,13 @@ from offhook.link.messages import (
     ReadCallState,
     ReadMetrics,
     ReadProcessState,
+    ReleaseCall,
     ReloadAgents,
     TryFunction,
     Withdraw,
     other_version,
 )
-from offhook.link.process_files import live_processes
+from offhook.link.node_links import NodeLinks
 from offhook.net.websocket import Receiver
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, uncertain
@@ -64,29 +64,73 @@ RELOAD_S: Final = 50.0
 AGAIN_S: Final = 2.0
 """Seconds after which a request may be repeated: a call process restarts faster."""
 
+WEBHOOK_S: Final = 12.0
+"""Seconds that a forwarded webhook may take; Twilio gives up after 15 s (twilio.md §4.1)."""
+RELEASE_S: Final = 5.0
+"""Seconds that giving a call up may take: what was said in it is stored first."""
+CALLER_WAITS_S: Final = 1.5
+"""Seconds within which another process must have read a request for which a caller waits."""
+
+BEGIN_S: Final = 2.0
+"""Seconds within which a process of another node must have begun with a request. It refuses the
+request later, and this side does not wait longer for a sign that it has read it."""
+
 _reply: Final = msgspec.json.Decoder(NumberedReply)
 
 _T = TypeVar("_T")
+
+Connect: TypeAlias = Callable[[OnLine, OnLost], Awaitable[Lines]]
+"""Function that connects to a call process. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElsewhereTerms:
+    """Terms of requests to a process of another node.
+
+    Attributes:
+        node: The name of that node.
+        now_ms: Returns the time by the database's clock, in ms since 1970.
+    """
+
+    node: str
+    now_ms: Callable[[], int]
 
 
 class CallProcess:
     """A call process, over one connection that is opened when it is needed, and one a stream.
 
     Every method raises the UserError or ToolError that the call process raises, and TryLaterError
-    E-LINK-01 when it has ended or does not answer.
+    when it has ended or does not answer: E-LINK-01 for one of this machine, E-LINK-07 for one of
+    another node, which must begin within BEGIN_S.
     """
 
-    def __init__(self, connect: Callable[[LineConnection], Awaitable[object]]) -> None:
-        """Take `connect`, which connects a LineConnection to the process or raises OSError."""
+    def __init__(self, connect: Connect, elsewhere: ElsewhereTerms | None = None) -> None:
+        """Take `connect`, and the terms for a process that is of another node."""
         self._connect = connect
+        self._elsewhere = elsewhere
         self._connection: _OpenConnection | None = None
         self._connecting = asyncio.Lock()
 
     @classmethod
     def at(cls, path: str) -> "CallProcess":
         """Return the process that listens on a Unix socket."""
+
+        async def connect(on_line: OnLine, on_lost: OnLost) -> LineConnection:
+            lines = LineConnection(on_line, on_lost)
+            await asyncio.get_running_loop().create_unix_connection(lambda: lines, path)
+            return lines
+
+        return cls(connect)
+
+    @classmethod
+    def of(cls, process_id: str, node: str, address: str, links: NodeLinks) -> "CallProcess":
+        """Return a process of another node, at its address of the node list.
+
+        Its methods raise NotHereError when another process answers there.
+        """
         return cls(
-            lambda lines: asyncio.get_running_loop().create_unix_connection(lambda: lines, path)
+            lambda on_line, on_lost: links.connect(process_id, address, on_line, on_lost),
+            ElsewhereTerms(node, links.now_ms),
         )
 
     def close(self) -> None:
@@ -166,6 +210,23 @@ class CallProcess:
         tried: FunctionTrial = await self._ask(TryFunction(request), PERFORM_S, FunctionTrial)
         return tried
 
+    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer:
+        """Have the process answer a webhook of Twilio's."""
+        order = AnswerWebhook(webhook)
+        answer: WebhookAnswer
+        answer = await self._ask(order, WEBHOOK_S, WebhookAnswer, begin_s=CALLER_WAITS_S)
+        return answer
+
+    async def release(self, call_sid: str, to: str | None, token: str | None) -> bool:
+        """Have the process give a call up; return False if it has none such."""
+        order = ReleaseCall(call_sid, to, token)
+        given_up: bool = await self._ask(order, RELEASE_S, bool, begin_s=CALLER_WAITS_S)
+        return given_up
+
+    async def fence(self, call_sid: str, epoch: int) -> None:
+        """Tell the process that a call of its is claimed by another one."""
+        await self._ask(FenceCall(call_sid, epoch), STATE_S, None)
+
     async def open_stream(self, order: LinkOrder) -> OpenedStream:
         """Have the process offer a stream, which `join` makes this side's."""
         opened: OpenedStream = await self._ask(order, STATE_S, OpenedStream)
@@ -176,17 +237,21 @@ class CallProcess:
 
         A token that is not valid ends the stream with a reason. `receiver` gets no `on_open`.
         """
-        lines = LineConnection(_ignore_line, _nothing)
-        await self._connect_lines(lines)
+        lines = await self._connect_lines(_ignore_line, _nothing)
         if not lines.is_open:
-            raise _LostError(was_sent=False)
+            raise _lost(self._elsewhere, was_sent=False)
         channel = LinkChannel(lines, receiver)
         lines.send(msgspec.json.encode(JoinStream(token)))
         return channel
 
-    async def _ask(self, order: LinkOrder, limit_s: float, kind: Any) -> Any:
+    async def _ask(
+        self, order: LinkOrder, limit_s: float, kind: Any, *, begin_s: float | None = None
+    ) -> Any:
+        """Return the result of a request; `begin_s`: the process must have read it by then."""
+        if begin_s is None and self._elsewhere is not None:
+            begin_s = BEGIN_S
         connection = await self._open()
-        raw = await connection.ask(order, limit_s)
+        raw = await connection.ask(order, limit_s, begin_s)
         try:
             return msgspec.json.decode(raw, type=kind)
         except msgspec.MsgspecError:
@@ -196,188 +261,101 @@ class CallProcess:
         async with self._connecting:
             if self._connection is not None and self._connection.lines.is_open:
                 return self._connection
-            connection = _OpenConnection()
-            await self._connect_lines(connection.lines)
+            connection = _OpenConnection(self._elsewhere)
+            connection.lines = await self._connect_lines(connection.on_line, connection.on_lost)
             self._connection = connection
             return connection
 
-    async def _connect_lines(self, lines: LineConnection) -> None:
+    async def _connect_lines(self, on_line: OnLine, on_lost: OnLost) -> Lines:
         try:
             async with asyncio.timeout(CONNECT_S):
-                await self._connect(lines)
+                return await self._connect(on_line, on_lost)
         except (OSError, TimeoutError):
-            raise _LostError(was_sent=False) from None
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessStream:
-    """A stream that a call process has offered."""
-
-    process: CallProcess
-    opened: OpenedStream
-
-
-class CallProcesses:
-    """The call processes of a data folder. There are several while one takes over from another.
-
-    `journal` is the folder that has a folder for each process; `own` is a process that has no
-    file there, because it shares this process.
-
-    Every method raises TryLaterError E-LINK-02 when no call process runs.
-    """
-
-    def __init__(self, journal: Path, own: CallProcess | None = None) -> None:
-        self._journal = journal
-        self._own = own
-        self._known: dict[str, CallProcess] = {}
-
-    def live(self) -> list[CallProcess]:
-        """Return the processes that live, the newest first."""
-        files = live_processes(self._journal)
-        for gone in self._known.keys() - files.keys():
-            self._known.pop(gone).close()
-        for process_id, file in files.items():
-            if process_id not in self._known:
-                self._known[process_id] = CallProcess.at(file.control)
-        own = [self._own] if self._own is not None else []
-        return own + [self._known[process_id] for process_id in files]
-
-    def close(self) -> None:
-        """Close all connections."""
-        for process in (self._own, *self._known.values()):
-            if process is not None:
-                process.close()
-        self._known.clear()
-
-    async def perform(
-        self, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
-    ) -> PerformedOperation:
-        """Perform an operation on a call, in the process that has it."""
-        process = await self._process_of(call_sid)
-        return await process.perform(call_sid, operation, arguments, by)
-
-    async def place(self, request: OutboundRequest) -> PlacedCall:
-        """Place a call with the newest process that is not draining, else with the newest."""
-        return await (await self._ready()).place(request)
-
-    async def phone(self, order: OpenPhoneCall) -> ProcessStream:
-        """Begin a call from a browser, with the process that would place a call."""
-        process = await self._ready()
-        return ProcessStream(process, await process.open_stream(order))
-
-    async def stream_of(self, call_sid: str, order: LinkOrder) -> ProcessStream:
-        """Have the process that has a call offer a stream of it."""
-        process = await self._process_of(call_sid)
-        return ProcessStream(process, await process.open_stream(order))
-
-    async def state(self, sid: str, seen: str | None, wait_s: float) -> PlacedCallState | None:
-        """Return the state of a placed call, from the process that has it."""
-        return await (await self._process_of(sid)).state(sid, seen, wait_s)
-
-    async def metrics(self) -> list[str | None]:
-        """Return the metrics of each process; None for one that does not answer within 2 s."""
-        return [text for _, text in await _each(self.live(), lambda process: process.metrics())]
-
-    async def states(self) -> list[CallProcessState | None]:
-        """Return the state of each process; None for one that does not answer within 2 s."""
-        found = await _each(self._some(), lambda process: process.process_state())
-        return [state for _, state in found]
-
-    async def reload(self) -> ReloadReport:
-        """Read the agent files again in every process; return the report of the newest."""
-        return (await asyncio.gather(*(process.reload() for process in self._some())))[0]
-
-    def newest(self) -> CallProcess:
-        """Return the newest process, whose agents new calls get."""
-        return self._some()[0]
-
-    def _some(self) -> list[CallProcess]:
-        processes = self.live()
-        if not processes:
-            raise TryLaterError(
-                "E-LINK-02",
-                "No call process runs, so there are no live calls and none can be placed.",
-                "Start offhook serve; one that is restarting is there in a moment.",
-                AGAIN_S,
-            )
-        return processes
-
-    async def _ready(self) -> CallProcess:
-        """Return the newest process that is not draining, else the newest."""
-        processes = self._some()
-        if len(processes) > 1:
-            states = await _each(processes, lambda process: process.process_state())
-            ready = [p for p, state in states if state is not None and not state.is_draining]
-            processes = ready or processes
-        return processes[0]
-
-    async def _process_of(self, call_sid: str) -> CallProcess:
-        """Return the process that knows a call, else the newest."""
-        processes = self._some()
-        if len(processes) == 1:
-            return processes[0]
-        states = await _each(processes, lambda process: process.process_state(call_sid))
-        return next((p for p, state in states if state and state.knows_call), processes[0])
-
-
-async def _each(
-    processes: Sequence[CallProcess], ask: Callable[[CallProcess], Awaitable[_T]]
-) -> list[tuple[CallProcess, _T | None]]:
-    """Return each process with its answer, all asked at once; None for one without an answer."""
-
-    async def one(process: CallProcess) -> _T | None:
-        with contextlib.suppress(UserError):
-            return await ask(process)
-        return None
-
-    answers = await asyncio.gather(*map(one, processes))
-    return list(zip(processes, answers, strict=True))
+            raise _lost(self._elsewhere, was_sent=False) from None
 
 
 class _LostError(TryLaterError):
     """Error: the process has ended or does not answer. `was_sent`: it may have the request."""
 
-    def __init__(self, *, was_sent: bool) -> None:
-        super().__init__(
+    was_sent: bool
+
+
+def _lost(elsewhere: ElsewhereTerms | None, *, was_sent: bool) -> _LostError:
+    if elsewhere is None:
+        error = _LostError(
             "E-LINK-01",
             "The call process has ended or does not answer. It may have done what was asked.",
             "Ask again in a moment: a call process that has ended is started again.",
             AGAIN_S,
         )
-        self.was_sent = was_sent
+    else:
+        done = "It may have done what was asked" if was_sent else "Nothing was done"
+        error = _LostError(
+            "E-LINK-07",
+            f'The node "{elsewhere.node}", which was asked, does not answer. {done}.',
+            "Ask again in a moment: another node takes over the calls of one that has died.",
+            AGAIN_S,
+        )
+    error.was_sent = was_sent
+    return error
 
 
 class _OpenConnection:
     """A connection to a call process, and the open requests by their numbers."""
 
-    def __init__(self) -> None:
-        self.lines: Final = LineConnection(self._on_line, self._on_lost)
+    def __init__(self, elsewhere: ElsewhereTerms | None) -> None:
+        self.lines: Lines
+        self._elsewhere = elsewhere
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[bytes]] = {}
 
-    async def ask(self, order: LinkOrder, limit_s: float) -> bytes:
+    async def ask(self, order: LinkOrder, limit_s: float, begin_s: float | None) -> bytes:
         """Return the JSON of the result. A request that is given up is withdrawn."""
         number = next(self._numbers)
-        line = msgspec.json.encode(NumberedOrder(number, order))
+        until_ms = None
+        if self._elsewhere is not None:
+            until_ms = self._elsewhere.now_ms() + round(1000 * (begin_s or BEGIN_S))
+        line = msgspec.json.encode(NumberedOrder(number, order, until_ms))
         if len(line) > LINE_MAX:
             raise other_version(f"the request has {len(line)} bytes")
         if not self.lines.is_open:
-            raise _LostError(was_sent=False)
+            raise _lost(self._elsewhere, was_sent=False)
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open[number] = reply
         self.lines.send(line)
         try:
             async with asyncio.timeout(limit_s):
+                if begin_s is not None:
+                    await self._begun(reply, begin_s)
                 await self._watch(reply)
                 return await reply
         except TimeoutError:
-            raise _LostError(was_sent=True) from None
+            raise _lost(self._elsewhere, was_sent=True) from None
         finally:
             del self._open[number]
             if not reply.done():
                 self._send(number, Withdraw())
             elif not reply.cancelled():
                 reply.exception()  # it may be of a request that was cancelled at the same moment
+
+    async def _begun(self, reply: asyncio.Future[bytes], begin_s: float) -> None:
+        """Wait until the process has read a request, by its answer to what is sent behind it.
+
+        Closes the connection when that takes longer than `begin_s`: what is in it is of no use.
+        """
+        number = next(self._numbers)
+        read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._open[number] = read
+        self._send(number, Ping())
+        try:
+            await asyncio.wait((reply, read), timeout=begin_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._open[number]
+        if read.done():
+            read.exception()
+        elif not reply.done():
+            self.lines.abort()
+            raise TimeoutError
 
     async def _watch(self, reply: asyncio.Future[bytes]) -> None:
         """Wait for a reply; close the connection when the process has become silent."""
@@ -397,7 +375,8 @@ class _OpenConnection:
     def _send(self, number: int, order: LinkOrder) -> None:
         self.lines.send(msgspec.json.encode(NumberedOrder(number, order)))
 
-    def _on_line(self, line: bytes) -> None:
+    def on_line(self, line: bytes) -> None:
+        """Take a reply."""
         try:
             reply = _reply.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -411,10 +390,11 @@ class _OpenConnection:
         else:
             waiting.set_result(bytes(reply.result))
 
-    def _on_lost(self) -> None:
+    def on_lost(self) -> None:
+        """Fail every request: the connection has ended."""
         for waiting in self._open.values():
             if not waiting.done():
-                waiting.set_exception(_LostError(was_sent=True))
+                waiting.set_exception(_lost(self._elsewhere, was_sent=True))
 
 
 def _ignore_line(line: bytes) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from offhook.link.lines import LineConnection, adopt
+from offhook.link.lines import LineConnection, OnLine, OnLost, adopt
 
 
 class InProcessLink:
@@ -22,7 +22,7 @@ class InProcessLink:
         self._serve = serve
         self._is_served.set()
 
-    async def connect(self, lines: LineConnection) -> None:
+    async def connect(self, on_line: OnLine, on_lost: OnLost) -> LineConnection:
         """Connect to the call side, once it is there. Raises OSError when it has ended."""
         await self._is_served.wait()
         assert self._serve is not None, "it is served"
@@ -33,4 +33,6 @@ class InProcessLink:
             ours.close()
             theirs.close()
             raise
+        lines = LineConnection(on_line, on_lost)
         await adopt(ours, lines)
+        return lines

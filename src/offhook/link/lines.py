@@ -1,18 +1,21 @@
-"""One end of the local socket: lines of bounded length, in both directions."""
+"""One end of a connection between processes: lines of bounded length, in both directions."""
 
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 from offhook.link.messages import LINE_MAX
 
 UNSENT_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait for a peer that does not read; then the connection is closed."""
 
+OnLine: TypeAlias = Callable[[bytes], None]
+OnLost: TypeAlias = Callable[[], None]
 
-class LineConnection(asyncio.Protocol):
-    """A connection. `on_line` gets every line, and `on_lost` is called once at the end.
+
+class Lines:
+    """One end of a connection: a local socket's here, another node's in node_lines.py.
 
     A line of more than `line_max` bytes ends the connection, as what follows cannot be understood.
     Each attribute may be replaced at any time.
@@ -27,7 +30,7 @@ class LineConnection(asyncio.Protocol):
         is_open: True between connection and end.
     """
 
-    def __init__(self, on_line: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+    def __init__(self, on_line: OnLine, on_lost: OnLost) -> None:
         self.on_line = on_line
         self.on_lost = on_lost
         self.on_writable: Callable[[bool], None] = _ignore
@@ -35,6 +38,33 @@ class LineConnection(asyncio.Protocol):
         self.unsent_max = UNSENT_MAX
         self.received = 0
         self.is_open = False
+
+    def send(self, line: bytes) -> None:
+        """Send a line, which has no newline. Ignored when the connection is closed."""
+        raise NotImplementedError
+
+    def limit_writing(self, high: int, low: int) -> None:
+        """Have `on_writable` called at these numbers of unsent bytes."""
+        raise NotImplementedError
+
+    def read(self, is_reading: bool) -> None:
+        """Stop or resume reading, so that a peer that writes too fast is slowed down."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Close the connection once everything is sent; `on_lost` follows."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Close the connection now; `on_lost` follows."""
+        raise NotImplementedError
+
+
+class LineConnection(Lines, asyncio.Protocol):
+    """One end of a local socket."""
+
+    def __init__(self, on_line: OnLine, on_lost: OnLost) -> None:
+        super().__init__(on_line, on_lost)
         self._transport: asyncio.Transport | None = None
         self._partial = bytearray()
 
@@ -115,6 +145,12 @@ class LineConnection(asyncio.Protocol):
 async def adopt(sock: socket.socket, connection: LineConnection) -> None:
     """Have the event loop serve a socket that is connected already."""
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+
+
+LinesT = TypeVar("LinesT", bound=Lines)
+
+MakeLines: TypeAlias = Callable[[OnLine, OnLost], LinesT]
+"""Function that makes one end of a connection of what takes its lines, and what is told its end."""
 
 
 def _ignore(writable: bool) -> None:

@@ -1,6 +1,7 @@
-"""Messages of the local socket: one JSON object a line, `NumberedOrder` and its `NumberedReply`.
+"""Messages between processes: one JSON object a line, `NumberedOrder` and its `NumberedReply`.
 
-Both ends are trusted: the socket is in a folder that only their user can enter. An end may be of
+Both ends are trusted: the socket is in a folder that only their user can enter, and a link proves
+in each line who has sent it (node_credential.py). An end may be of
 another version, so unknown fields are ignored and an unknown request is refused by itself.
 """
 
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from offhook.calls.forwarded import ForwardedWebhook
 from offhook.errors import UserError
 from offhook.link.agent_records import TrialRequest
 from offhook.outbound.errors import TryLaterError, UncertainError
@@ -107,6 +109,34 @@ class OpenOperatorStream(msgspec.Struct, tag="operator", frozen=True):
     """Name of that person."""
 
 
+class AnswerWebhook(msgspec.Struct, tag="webhook", frozen=True):
+    """Request of another call process to answer a webhook of Twilio's."""
+
+    webhook: ForwardedWebhook
+
+
+class ReleaseCall(msgspec.Struct, tag="release", frozen=True):
+    """Request of another call process to give a call up, which that process goes on with.
+
+    The result is True once everything that was said in the call is kept, and False where there is
+    no such call.
+    """
+
+    call_sid: str
+    to: str | None = None
+    """Id of the journal of that process, if it is of this machine."""
+    token: str | None = None
+    """If given, the call is given up only if this is its token, and no stream has brought it."""
+
+
+class FenceCall(msgspec.Struct, tag="fence", frozen=True):
+    """News that another call process has claimed a call: it ends here without a word."""
+
+    call_sid: str
+    epoch: int
+    """Number of that ownership."""
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Request for any reply, which shows that the process's event loop runs."""
 
@@ -128,10 +158,13 @@ LinkOrder: TypeAlias = (
     | TryFunction
     | OpenPhoneCall
     | OpenOperatorStream
+    | AnswerWebhook
+    | ReleaseCall
+    | FenceCall
     | Ping
     | Withdraw
 )
-"""Everything that the operator's process may request of a call process."""
+"""Everything that an operator's process, or another call process, may request of a call process."""
 
 
 class NumberedOrder(msgspec.Struct, frozen=True):
@@ -139,6 +172,9 @@ class NumberedOrder(msgspec.Struct, frozen=True):
 
     number: int
     order: LinkOrder
+    until_ms: int | None = None
+    """Time by the database's clock, in ms since 1970, after which the request must not begin; None
+    on the local socket, which loses or delays nothing."""
 
 
 class PerformedOperation(msgspec.Struct, frozen=True):
@@ -219,6 +255,16 @@ class NumberedReply(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: LinkError | None = None
+
+
+def too_late() -> TryLaterError:
+    """Return the error for a request of another node that was to have begun before."""
+    return TryLaterError(
+        "E-LINK-06",
+        "The request reached the node of the call too late, so nothing was done.",
+        "Ask again: that node, or the network between the nodes, was stopped for a while.",
+        1.0,
+    )
 
 
 def other_version(what: str) -> UserError:

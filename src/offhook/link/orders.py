@@ -1,4 +1,4 @@
-"""What a call process does at each request of the operator's process."""
+"""What a call process does at each request of an operator's process, or of a call process."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,14 +8,17 @@ import pydantic
 
 from offhook.calls.browser_calls import NotTakenError
 from offhook.calls.compose import CallHandling
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.operations import LISTENING, OPERATIONS, STREAM_OPERATIONS, no_live_call
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
 from offhook.link.agent_directory import AgentDirectory
 from offhook.link.agent_records import AgentFinding
 from offhook.link.messages import (
+    AnswerWebhook,
     CallProcessState,
     CheckFiles,
+    FenceCall,
     LinkOrder,
     OpenedStream,
     OpenOperatorStream,
@@ -29,6 +32,7 @@ from offhook.link.messages import (
     ReadCallState,
     ReadMetrics,
     ReadProcessState,
+    ReleaseCall,
     ReloadAgents,
     TryFunction,
     Withdraw,
@@ -45,7 +49,7 @@ _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
 
 
 class LinkOrders:
-    """Performs the requests of the operator's process, with the parts of a call process.
+    """Performs the requests of other processes, with the parts of a call process.
 
     Args:
         config: The configuration, which says why no calls are placed.
@@ -58,6 +62,9 @@ class LinkOrders:
         reload: Reads the agent files again, and returns a report.
         check: Checks the files as they are now, and returns every finding.
         agents: Tells of the agents, and tries their functions.
+        answer: Answers a webhook of Twilio's that another call process has got.
+        release: Gives a call up to another call process, as ReleaseCall says.
+        fence: Ends a call without a word, as FenceCall says.
     """
 
     def __init__(
@@ -73,6 +80,9 @@ class LinkOrders:
         reload: Callable[[], Awaitable[ReloadReport]],
         check: Callable[[], Awaitable[Sequence[Finding]]],
         agents: AgentDirectory,
+        answer: Callable[[ForwardedWebhook], Awaitable[WebhookAnswer]],
+        release: Callable[[str, str | None, str | None], Awaitable[bool]],
+        fence: Callable[[str, int], None],
     ) -> None:
         self._config = config
         self._calls = calls.registry
@@ -85,6 +95,9 @@ class LinkOrders:
         self._reload = reload
         self._check = check
         self._agents = agents
+        self._answer = answer
+        self._release = release
+        self._fence = fence
 
     async def obey(self, order: LinkOrder) -> Any:
         """Return the result of a request. Raises UserError or ToolError for one that fails."""
@@ -119,6 +132,13 @@ class LinkOrders:
                 return self._open_phone_call(order)
             case OpenOperatorStream():
                 return self._open_operator_stream(order)
+            case AnswerWebhook(webhook):
+                return await self._answer(webhook)
+            case ReleaseCall(call_sid, to, token):
+                return await self._release(call_sid, to, token)
+            case FenceCall(call_sid, epoch):
+                self._fence(call_sid, epoch)
+                return None
             case Ping() | Withdraw():
                 return None
 

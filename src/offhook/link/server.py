@@ -1,4 +1,4 @@
-"""The call process's end of the local socket."""
+"""The call process's end of the local socket, and of the links of other nodes."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ import msgspec
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError, fault_of
 from offhook.link.channel import JoinStream, LinkChannel, ending_line
-from offhook.link.lines import LineConnection, adopt
+from offhook.link.lines import LineConnection, Lines, LinesT, MakeLines, adopt
 from offhook.link.messages import (
     LINE_MAX,
     LinkError,
@@ -26,6 +26,7 @@ from offhook.link.messages import (
     ReloadAgents,
     Withdraw,
     other_version,
+    too_late,
 )
 from offhook.link.orders import LinkOrders
 from offhook.link.streams import OfferedStreams
@@ -53,17 +54,25 @@ class _Number(msgspec.Struct):
 
 
 class LinkServer:
-    """Takes requests from operators' processes, over as many connections as there are.
+    """Takes requests from other processes, over as many connections as there are.
 
     A fault in a request is logged and counted by `tasks`, is answered with an error, and ends no
     other request and no call. A connection that begins with the token of one of the `streams` is
     that stream from then on.
     """
 
-    def __init__(self, orders: LinkOrders, tasks: ServerTasks, streams: OfferedStreams) -> None:
+    def __init__(
+        self,
+        orders: LinkOrders,
+        tasks: ServerTasks,
+        streams: OfferedStreams,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Take `now_ms`, the database's clock, by which other nodes say how long an order holds."""
         self._orders = orders
         self._tasks = tasks
         self._streams = streams
+        self._now_ms = now_ms
         self._connections: set[_ServedConnection] = set()
         self._server: asyncio.AbstractServer | None = None
         self._folder: Path | None = None
@@ -78,7 +87,7 @@ class LinkServer:
         self._folder = Path(tempfile.mkdtemp(prefix="offhook-"))  # its mode is 0700
         path = self._folder / "control"
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(self._connection, path)
+        self._server = await loop.create_unix_server(lambda: self.attend(LineConnection), path)
         path.chmod(0o600)
         return path
 
@@ -86,7 +95,7 @@ class LinkServer:
         """Serve a socket that is connected already. Raises OSError once this is closed."""
         if self._is_closed:
             raise OSError(errno.ECONNREFUSED, "the call side has ended")
-        await adopt(sock, self._connection())
+        await adopt(sock, self.attend(LineConnection))
 
     def close(self) -> None:
         """End all connections, with their requests and streams, and remove the socket."""
@@ -99,12 +108,15 @@ class LinkServer:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _connection(self) -> LineConnection:
+    def attend(self, make: MakeLines[LinesT]) -> LinesT:
+        """Return the lines of a new connection, which `make` makes: its requests are answered."""
         connection = _ServedConnection(
-            self._orders, self._tasks, self._streams, self._connections.discard
+            self._orders, self._tasks, self._streams, self._connections.discard, self._now_ms
         )
+        lines = make(connection.on_first_line, connection.on_lost)
+        connection.lines = lines
         self._connections.add(connection)
-        return connection.lines
+        return lines
 
 
 class _ServedConnection:
@@ -116,15 +128,18 @@ class _ServedConnection:
         tasks: ServerTasks,
         streams: OfferedStreams,
         lost: Callable[["_ServedConnection"], None],
+        now_ms: Callable[[], int],
     ) -> None:
-        self.lines: Final = LineConnection(self._on_first_line, self._on_lost)
+        self.lines: Lines
+        self._now_ms = now_ms
         self._orders = orders
         self._tasks = tasks
         self._streams = streams
         self._lost = lost
         self._open: dict[int, tuple[NumberedOrder, asyncio.Task[None]]] = {}
 
-    def _on_first_line(self, line: bytes) -> None:
+    def on_first_line(self, line: bytes) -> None:
+        """Take the first line: the token of a stream, or a request."""
         try:
             token = _join.decode(line).stream
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -166,6 +181,8 @@ class _ServedConnection:
 
     async def _answer(self, request: NumberedOrder) -> None:
         try:
+            if request.until_ms is not None and self._now_ms() > request.until_ms:
+                raise too_late()
             result = await self._orders.obey(request.order)
             line = msgspec.json.encode(
                 NumberedReply(request.number, msgspec.Raw(msgspec.json.encode(result)))
@@ -187,7 +204,8 @@ class _ServedConnection:
         if task is not None and request is not None and not isinstance(request.order, _FINISHED):
             task.cancel()
 
-    def _on_lost(self) -> None:
+    def on_lost(self) -> None:
+        """Withdraw all requests: the connection has ended."""
         for number in [*self._open]:
             self._withdraw(number)
         self._lost(self)

@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import truststore
 
@@ -27,3 +29,26 @@ def loading() -> "asyncio.Future[ssl.SSLContext]":
     OpenSSL reads the authorities without the interpreter, so a server starts meanwhile.
     """
     return asyncio.get_running_loop().run_in_executor(None, verifying)
+
+
+class MutualTls(NamedTuple):
+    """Contexts of both ends of a connection at which each must show a certificate."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+def mutual(cert: Path, key: Path, authority: Path) -> MutualTls:
+    """Return contexts of a certificate that trust what one authority has signed, and nothing else.
+
+    The client also checks the host's name. Raises OSError for files that cannot be used.
+    """
+    contexts = MutualTls(
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
+    for context in contexts:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3  # both ends are Offhook
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority)
+        context.load_cert_chain(cert, key)
+    return contexts

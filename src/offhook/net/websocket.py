@@ -193,6 +193,19 @@ class Socket(WSListener):
         if self._transport is not None:
             self._transport.send(_BINARY, data)
 
+    def read(self, is_reading: bool) -> None:
+        """Stop or resume reading, so that a peer that writes too fast is slowed down.
+
+        A peer that pings gets no answer meanwhile.
+        """
+        if self._transport is None:
+            return
+        below = self._transport.underlying_transport
+        if is_reading and not below.is_reading():
+            below.resume_reading()
+        elif not is_reading and below.is_reading():
+            below.pause_reading()
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin to close; the connection is cut if that takes more than CLOSE_WAIT_S seconds."""
         if self._transport is None or self._sent_code is not None:

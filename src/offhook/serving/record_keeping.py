@@ -15,8 +15,9 @@ from offhook.config import AppConfig
 from offhook.events.types import CallEvent
 from offhook.journal.entries import JournalEntry
 from offhook.journal.live import LiveFollower
-from offhook.link.client import CallProcess, CallProcesses
+from offhook.link.client import CallProcess
 from offhook.link.in_process import InProcessLink
+from offhook.link.processes import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound import ledger_file

@@ -191,8 +191,11 @@ class Server:
             reload=parts.reloader.reload,
             check=parts.reloader.check,
             agents=parts.directory,
+            answer=parts.webhooks.answer,
+            release=_release,
+            fence=_fence,
         )
-        link = LinkServer(orders, tasks, streams)
+        link = LinkServer(orders, tasks, streams, lambda: 0)
         try:
             if self._operator is not None:
                 self._operator.serve(link.connect)
@@ -294,3 +297,12 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
+
+
+async def _release(call_sid: str, to: str | None, token: str | None) -> bool:
+    """Return False: no call is given up to another process yet."""
+    return False
+
+
+def _fence(call_sid: str, epoch: int) -> None:
+    """Do nothing: no call is claimed by another process yet."""

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer, WebhookName
 from offhook.config import Config
 from offhook.config.app_config import WEBHOOKS
 from offhook.journal.keeper import EventJournal
@@ -26,17 +27,25 @@ from offhook.webhooks.pending_streams import PendingStreams
 
 _log: Final = logging.getLogger("offhook.webhooks")
 
-PUBLIC: Final = frozenset(
-    (
-        "/twilio/voice",
-        "/twilio/after",
-        "/twilio/status",
-        "/twilio/stream-status",
-        "/twilio/amd",
-        "/healthz",
-        "/readyz",
-    )
-)
+_FIELDS: Final[Mapping[WebhookName, tuple[str, ...]]] = {
+    "voice": ("From", "StirVerstat", "To"),
+    "after": (
+        "CallStatus",
+        "DialCallStatus",
+        "Digits",
+        "Direction",
+        "From",
+        "RecordingSid",
+        "RecordingUrl",
+        "To",
+    ),
+    "status": ("CallDuration", "CallStatus", "SipResponseCode"),
+    "stream-status": ("StreamError", "StreamEvent", "StreamSid"),
+    "amd": ("AnsweredBy",),
+}
+"""Every webhook, and the fields that are read of its form."""
+
+PUBLIC: Final = frozenset((*(f"{WEBHOOKS}/{name}" for name in _FIELDS), "/healthz", "/readyz"))
 """Paths of the HTTP side. /healthz and /readyz answer the operator's hosts and our own address."""
 
 OPERATORS: Final = ("/api", "/metrics", "/docs", "/openapi.json")
@@ -44,18 +53,6 @@ OPERATORS: Final = ("/api", "/metrics", "/docs", "/openapi.json")
 
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 Handler = Callable[[Request], Awaitable[Response]]
-
-_AFTER: Final = (
-    "CallStatus",
-    "DialCallStatus",
-    "Digits",
-    "Direction",
-    "From",
-    "RecordingSid",
-    "RecordingUrl",
-    "To",
-)
-
 
 LAG_MS: Final = 5000
 """Age in ms of the oldest event that the database lacks, beyond which readiness says so."""
@@ -96,26 +93,20 @@ class Webhooks:
         self._callbacks = StatusCallbacks(
             calls, placing, journal.process_id if journal is not None else ""
         )
+        self._endpoints: Mapping[WebhookName, Endpoint] = {
+            "voice": self._flow.voice,
+            "after": self._flow.after,
+            "status": self._callbacks.status,
+            "stream-status": self._callbacks.stream_status,
+            "amd": self._callbacks.answered_by,
+        }
 
     def app(self) -> ASGIApp:
         """Return the HTTP side of the port. The public host has /twilio/… and nothing else."""
-        flow, callbacks = self._flow, self._callbacks
-        posts: dict[str, tuple[Endpoint, tuple[str, ...]]] = {
-            "/twilio/voice": (flow.voice, ("From", "StirVerstat", "To")),
-            "/twilio/after": (flow.after, _AFTER),
-            "/twilio/status": (
-                callbacks.status,
-                ("CallDuration", "CallStatus", "SipResponseCode"),
-            ),
-            "/twilio/stream-status": (
-                callbacks.stream_status,
-                ("StreamError", "StreamEvent", "StreamSid"),
-            ),
-            "/twilio/amd": (callbacks.answered_by, ("AnsweredBy",)),
-        }
         routes = [
-            Route(path, self._timed(path, self._signed(endpoint, names)), methods=["POST"])
-            for path, (endpoint, names) in posts.items()
+            Route(path, self._timed(path, self._signed(name)), methods=["POST"])
+            for name in _FIELDS
+            for path in (f"{WEBHOOKS}/{name}",)
         ]
         routes.append(Route("/healthz", self._probes_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._probes_only(self._readyz), methods=["GET"]))
@@ -182,24 +173,33 @@ class Webhooks:
             body["state"] = state = "broken"
         return JSONResponse(body, 200 if state == "ready" else 503)
 
-    def _signed(self, endpoint: Endpoint, names: tuple[str, ...]) -> Handler:
-        """Return a handler that passes only authenticated forms on, with the fields `names`."""
+    def _signed(self, name: WebhookName) -> Handler:
+        """Return a handler that has only authenticated forms answered."""
 
         async def checked(request: Request) -> Response:
             try:
-                form = await self._auth.form(request, names)
+                form = await self._auth.form(request, _FIELDS[name])
             except UnbelievedRequestError as refused:
                 return PlainTextResponse(refused.words, refused.status)
-            try:
-                return await endpoint(form, self._auth.origin(request.headers))
-            except Exception as error:  # noqa: BLE001 - it ends the call that it is about
-                # Answer with an apology: else Twilio reads out an error of its own.
-                call_sid = form["CallSid"]
-                _log.exception("a fault in a webhook", extra={"call_sid": call_sid})
-                self._registry.send(call_sid, inputs.CallBroke(type(error).__name__))
-                return self._flow.apology(call_sid)
+            return await self._reply(name, form, self._auth.origin(request.headers))
 
         return checked
+
+    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer:
+        """Answer a webhook that another call process has authenticated, and passed on."""
+        response = await self._reply(webhook.name, webhook.form, webhook.origin)
+        body = bytes(response.body).decode()
+        return WebhookAnswer(response.status_code, body, response.media_type)
+
+    async def _reply(self, name: WebhookName, form: Form, origin: str) -> Response:
+        try:
+            return await self._endpoints[name](form, origin)
+        except Exception as error:  # noqa: BLE001 - it ends the call that it is about
+            # Answer with an apology: else Twilio reads out an error of its own.
+            call_sid = form["CallSid"]
+            _log.exception("a fault in a webhook", extra={"call_sid": call_sid})
+            self._registry.send(call_sid, inputs.CallBroke(type(error).__name__))
+            return self._flow.apology(call_sid)
 
     def _timed(self, path: str, handler: Handler) -> Handler:
         now = self._pending_streams.clock.now
