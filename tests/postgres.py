@@ -47,6 +47,11 @@ class Postgres:
         assert pid is not None
         return pid
 
+    @property
+    def programs(self) -> Path:
+        """The folder of its programs, such as pg_dump."""
+        return Path(self._server.bin_path)
+
     @contextmanager
     def database(self) -> Iterator[URL]:
         """An empty database, dropped afterwards."""
