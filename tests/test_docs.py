@@ -137,6 +137,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-LINK-08",
         "E-PROC-01",
         "E-PROC-02",
+        "E-PROC-03",
         "E-OUT-26",
         "E-REC-06",
         "E-REC-07",

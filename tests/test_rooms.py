@@ -97,6 +97,8 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
     "offhook.records.follower",  # which calls are a day old
+    "offhook.serving.call_runs",  # as the supervisor
+    "offhook.serving.child_process",  # as the supervisor
     "offhook.serving.supervisor",  # when a process is started again; it has no event loop
     "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
     "offhook.cli.calls.filter_options",  # which moment "24h" ago was

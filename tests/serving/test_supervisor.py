@@ -15,17 +15,20 @@ from pathlib import Path
 import pytest
 from tests.waiting import wait_until
 
+from offhook.serving.options import installed_python
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")
 
 SUPERVISOR = """
 import os, sys
 from pathlib import Path
-from offhook.serving import supervisor
+from offhook.serving import call_runs, child_process, supervisor
 from offhook.serving.service_manager import ServiceManager
 from offhook.serving.supervisor import ProcessCommands, Supervisor
 
 folder, listening = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
-supervisor.PAUSES_S = (0.0, 0.01)
+child_process.PAUSES_S = (0.0, 0.01)
+call_runs.HAND_OVER_S, call_runs.DRAINING_MAX = 0.2, 2
 supervisor.OPERATOR_STOP_S = float((folder / "patience").read_text())
 
 
@@ -51,6 +54,7 @@ sys.exit(Supervisor(commands, say, manager=manager, listening=listening, look_s=
 CALL = """
 import os, select, signal, socket, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
 folder, control, listening = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[4])
 if os.path.exists(folder + "/broken"):
     sys.exit(3)
@@ -61,17 +65,30 @@ else:
     sock = socket.socket(fileno=listening)
 with open(folder + "/slow", "a"):
     pass
+if os.path.exists(folder + "/late"):
+    with open(folder + "/waits", "a") as waits:
+        print(os.getpid(), file=waits, flush=True)
+    while os.path.exists(folder + "/late"):
+        time.sleep(0.01)
 control.send(b"R")
 with open(folder + "/environ", "w") as environ:
     print(*(name for name in os.environ if name.startswith(("NOTIFY", "WATCH"))), file=environ)
 with open(folder + "/calls", "a") as calls:
     print(os.getpid(), sock.getsockname()[1], file=calls, flush=True)
 stops = 0
+open_ones = [control, sock]
 while stops < 2:
-    ready, _, _ = select.select([control, sock], [], [])
+    ready, _, _ = select.select(open_ones, [], [], 0.02)
+    if os.path.exists(f"{folder}/end-{os.getpid()}"):
+        break
     if control in ready:
         told = control.recv(64)
-        stops += told.count(b"S") if told else 2
+        stops += told.count(b"S") + told.count(b"N") if told else 2
+        if b"N" in told:  # another one accepts
+            open_ones.remove(sock)
+            sock.close()
+        if os.path.exists(folder + "/stays"):
+            stops = min(stops, 1)
         with open(folder + "/stops", "a") as said:
             print(os.getpid(), told.decode() or "end", file=said, flush=True)
         if os.path.exists(folder + "/ends-at-once"):
@@ -82,7 +99,7 @@ while stops < 2:
 """
 
 OPERATOR = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 folder, life, beats = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
@@ -95,6 +112,7 @@ def beat():
         time.sleep(0.01)
 
 
+signal.signal(signal.SIGHUP, lambda *_: os._exit(0))
 threading.Thread(target=beat, daemon=True).start()
 with open(folder + "/operators", "a") as operators:
     print(os.getpid(), file=operators, flush=True)
@@ -366,3 +384,160 @@ def test_an_operator_process_whose_start_takes_long_is_not_killed(tmp_path: Path
         time.sleep(3)  # 15 looks, of which 6 in a row would be too many after a first beat
         assert len(running.operators) == 1
         assert not any("hangs" in line for line in running.lines("said"))
+
+
+# --- reloads: the next call process beside the present one ----------------------------------------
+
+
+def reloaded(made: Supervised, count: int = 2) -> tuple[int, int]:
+    """Reload, and wait until another call process answers; return both process ids."""
+    before = made.calls[-1]
+    made.stop(signal.SIGHUP)
+    made.until(count, lambda: made.calls)
+    wait_until(lambda: f"{before} N" in made.lines("stops"))
+    return before, made.calls[-1]
+
+
+def ended(made: Supervised, pid: int) -> None:
+    """Have a call process end, as its last call is over."""
+    (made.folder / f"end-{pid}").touch()
+    wait_until(lambda: not is_running(pid))
+
+
+def test_a_reload_starts_another_call_process_beside_the_one_that_drains(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        old, new = reloaded(made)
+        assert {made.ask() for _ in range(5)} == {new}, "the new one alone accepts"
+        assert is_running(old), "its calls go on"
+        made.until(2, lambda: made.operators)
+        wait_until(lambda: not is_running(made.operators[0]))
+        assert is_running(made.operators[1]), "the operator process reads its files anew"
+        ended(made, old)
+        wait_until(lambda: f"{new} T" in made.lines("stops"))
+        assert made.ask() == new
+        (tmp_path / "ends-at-once").touch()
+        made.stop()
+        assert made.end() == 0
+        assert not any(line.startswith("error") for line in made.lines("said"))
+
+
+def test_a_reload_that_fails_changes_nothing_and_the_next_one_succeeds(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        (tmp_path / "broken").touch()
+        made.stop(signal.SIGHUP)
+        wait_until(lambda: made.lines("said"))
+        assert made.lines("said")[0].startswith("error E-PROC-03 The reload has failed")
+        assert "exit code 3" in made.lines("said")[0]
+        assert made.ask() == made.calls[0]
+        assert made.lines("stops") == []
+        (tmp_path / "broken").unlink()
+        _, new = reloaded(made)
+        assert made.ask() == new
+
+
+def test_two_reloads_in_a_row_leave_two_draining(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        first, second = reloaded(made)
+        _, third = reloaded(made, 3)
+        assert made.ask() == third
+        assert is_running(first)
+        assert is_running(second)
+        assert made.lines("stops").count(f"{first} N") == 1
+        (tmp_path / "ends-at-once").touch()
+        made.stop()
+        wait_until(lambda: not is_running(third))
+        made.stop(signal.SIGINT)  # a second stop is for those that drain, too
+        assert made.end() == 0
+
+
+def test_hangups_at_once_are_one_reload_and_one_during_a_start_another(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        for _ in range(20):
+            made.stop(signal.SIGHUP)
+        made.until(2, lambda: made.calls)
+        wait_until(lambda: made.ask() == made.calls[-1])
+        assert len(made.calls) <= 4, "those that come during a start are one more"
+
+
+def test_the_oldest_of_many_that_drain_hands_over_and_is_killed_if_it_does_not_end(
+    tmp_path: Path,
+) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        (tmp_path / "stays").touch()
+        for count in range(2, 5):
+            reloaded(made, count)
+        oldest = made.calls[0]
+        wait_until(lambda: not is_running(oldest))
+        assert f"{oldest} S" in made.lines("stops")
+        assert any("does not end, and is killed" in line for line in made.lines("said"))
+        assert any("SIGKILL, while it drained" in line for line in made.lines("said"))
+        assert [pid for pid in made.calls if is_running(pid)] == made.calls[1:]
+        wait_until(lambda: f"{made.calls[-1]} T" in made.lines("stops"))
+        (tmp_path / "stays").unlink()
+
+
+def test_a_crash_of_either_during_a_reload_leaves_the_other(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        old, new = reloaded(made)
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: f"{new} T" in made.lines("stops"))
+        assert made.ask() == new
+        old, new = reloaded(made, 3)
+        os.kill(new, signal.SIGKILL)
+        made.until(4, lambda: made.calls)
+        assert made.ask() == made.calls[3]
+        assert is_running(old), "the one that drains goes on"
+        assert len([x for x in made.lines("said") if x.startswith("error E-PROC-01")]) == 2
+
+
+def test_the_next_one_takes_the_place_of_a_present_one_that_crashes(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        (tmp_path / "late").touch()  # the next one does not get ready
+        made.stop(signal.SIGHUP)
+        wait_until(lambda: made.lines("waits"))
+        os.kill(made.calls[0], signal.SIGKILL)
+        wait_until(lambda: made.lines("said"))
+        (tmp_path / "late").unlink()
+        made.until(2, lambda: made.calls)
+        assert made.ask() == made.calls[1] == int(made.lines("waits")[0])
+
+
+def test_a_stop_during_a_reload_ends_all(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        old, new = reloaded(made)
+        made.stop()
+        wait_until(lambda: f"{new} S" in made.lines("stops"))
+        ended(made, new)
+        assert made.process.poll() is None, "one still drains"
+        ended(made, old)
+        assert made.end() == 0
+        assert f"{old} S" not in made.lines("stops"), "one stop, which it was told before"
+
+
+def test_the_interpreter_is_that_of_the_environment_as_it_is_now(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "pyvenv.cfg").touch()
+        (tmp_path / version / "bin" / "python3").touch()
+        (tmp_path / version / "bin" / "offhook").touch()
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    command = tmp_path / "offhook"
+    command.symlink_to("current/bin/offhook")
+    assert installed_python(str(command)) == str(current / "bin" / "python3")
+    (tmp_path / "1" / "pyvenv.cfg").unlink()
+    assert installed_python(str(command)) == sys.executable, "it is no environment"
+    current.unlink()
+    current.symlink_to("2")
+    assert Path(installed_python(str(command))).resolve().parts[-3:] == ("2", "bin", "python3")
+    current.unlink()
+    assert installed_python(str(command)) == sys.executable
+    assert installed_python("-c") == sys.executable

@@ -76,7 +76,8 @@ class FirstRequestRouter(Connection):
         self._chunked_head: Callable[[int], bytes] | None = None
         self._begun = False
         """True if the answer has begun."""
-        self._refused = False
+        self._is_last = False
+        """True if the connection ends with the answer that has begun."""
         self._good = False
         """True if the connection has had an answer that was not a refusal."""
         self._charged = False
@@ -156,9 +157,11 @@ class FirstRequestRouter(Connection):
         self._begun = True
         if status < 400:
             self._good = True
-            return False
+            # Another process accepts connections by now, and is to get the next request.
+            self._is_last = self._listener.is_closed
+            return self._is_last
         # One refusal a connection: a client that asks again must connect anew, which is bounded.
-        self._refused = True
+        self._is_last = True
         self._charge()
         return True
 
@@ -166,7 +169,7 @@ class FirstRequestRouter(Connection):
         """Await the next request, or end the connection: an answer is complete."""
         if self._phase in ("leaving", "over"):
             return
-        if self._refused or self._phase != "answer":
+        if self._is_last or self._phase != "answer":
             self.leave()
             return
         self._begun = False

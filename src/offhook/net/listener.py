@@ -146,6 +146,11 @@ class Listener:
                 self._resume = None
         self._sock.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """True once it accepts no connection any more."""
+        return self._sock.fileno() < 0
+
     def cut(self) -> None:
         """Cut every connection that is not a stream."""
         for connection in list(self._states):

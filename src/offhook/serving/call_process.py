@@ -36,9 +36,9 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
 
     async def answer(printer: Printer) -> None:
         server = side.server(printer)
-        stop = StopRequests(server.stop)
+        stop = StopRequests(server.stop, server.retire)
         on_stop_signal(stop.by_signal)
-        pipe.watch(stop)
+        pipe.watch(stop, server.take_over)
 
         def on_started() -> None:
             # What is there now stays until the end: no garbage collection need look through it,

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from offhook.serving.supervisor import LISTENING, READY, STOP
+from offhook.serving.call_runs import LISTENING, READY, RETIRE, STOP, TAKE_OVER
 
 
 class ControlPipe:
@@ -32,8 +32,11 @@ class ControlPipe:
         with contextlib.suppress(OSError):
             self._socket.send(READY)
 
-    def watch(self, stop: "StopRequests") -> None:
-        """Pass on the supervisor's stops, and its end, on the running loop."""
+    def watch(self, stop: "StopRequests", take_over: Callable[[], None]) -> None:
+        """Pass on what the supervisor tells, and its end, on the running loop.
+
+        `take_over` is called when another call process has ended.
+        """
         loop = asyncio.get_running_loop()
 
         def on_readable() -> None:
@@ -43,8 +46,14 @@ class ControlPipe:
                 return
             except OSError:
                 received = b""
-            for _ in range(received.count(STOP)):
-                stop.by_supervisor()
+            for number in received:
+                message = bytes((number,))
+                if message == STOP:
+                    stop.by_supervisor()
+                elif message == RETIRE:
+                    stop.by_next_process()
+                elif message == TAKE_OVER:
+                    take_over()
             if not received:
                 loop.remove_reader(self._socket)
                 stop.by_signal()
@@ -59,8 +68,10 @@ class StopRequests:
     own signal on. So signals of this process, and the end of the supervisor, are one request.
     """
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], retire: Callable[[], None]) -> None:
+        """Take `stop`, and `retire`, called in place of the first stop if the next one answers."""
         self._stop = stop
+        self._retire = retire
         self._done = 0
         self._by_supervisor = 0
 
@@ -68,6 +79,11 @@ class StopRequests:
         """Take a stop that the supervisor was told."""
         self._by_supervisor += 1
         self._at_least(self._by_supervisor)
+
+    def by_next_process(self) -> None:
+        """Take the first stop, of a process in whose place another one answers."""
+        self._retire()
+        self.by_supervisor()
 
     def by_signal(self) -> None:
         """Take a signal of this process, or the end of the supervisor."""

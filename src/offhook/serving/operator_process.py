@@ -1,7 +1,8 @@
 """The operator process of `offhook serve`: everything that only reads or follows.
 
 It is started by the supervisor, as `python -m offhook.serving.operator_process ARGUMENTS`. It
-ends when its pipe `life` ends: by then there is neither a supervisor nor a call process.
+ends when its pipe `life` ends: by then there is neither a supervisor nor a call process. At SIGHUP
+it ends, too: the supervisor starts it anew, as the configuration or the version is now.
 """
 
 import asyncio
@@ -61,6 +62,7 @@ async def _until_over(server: OperatorServer, printer: Printer, life: int, beats
         server.stop()
 
     loop.add_reader(life, on_readable)
+    loop.add_signal_handler(signal.SIGHUP, server.stop)
     async with asyncio.TaskGroup() as group:
         beating = ServerTasks(group).keep("heartbeat", lambda: beat(beats))
         await server.run(printer)

@@ -1,5 +1,6 @@
 """Options of `offhook serve`, which each of its processes receives as one argument."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -45,22 +46,42 @@ def process_command(
     given = {name: _plain(value) for name, value in asdict(options).items()}
     inherited = {name: fd for name, fd in descriptors.items() if fd is not None}
     arguments = json.dumps({"options": given, "descriptors": inherited})
-    return [*module_command(module), arguments]
+    return [*module_command(module, installed_python(sys.argv[0])), arguments]
 
 
-def module_command(module: str) -> list[str]:
+def installed_python(command: str) -> str:
+    """Return the interpreter of the environment from which a command was started, as it is now.
+
+    `/opt/offhook/current/bin/offhook` may lead into another environment by now, that of a newer
+    version: processes that are started from then on are of it. Without an environment around the
+    command it is this process's interpreter.
+    """
+    path = Path(command)
+    with contextlib.suppress(OSError):
+        while path.is_symlink():  # of the command alone, and not of the folders before it
+            path = path.parent / path.readlink()
+    python = path.parent / "python3"
+    is_environment = (path.parent.parent / "pyvenv.cfg").is_file() and python.exists()
+    return str(python) if is_environment else sys.executable
+
+
+def module_command(module: str, python: str = sys.executable) -> list[str]:
     """Return the command that runs a module of Offhook as a process of its own."""
     # Where this process may import from, its children may; `-m` alone would add the folder.
     elsewhere = [] if sys.path[:1] in ([""], [str(Path.cwd())]) else ["-P"]
-    return [sys.executable, *elsewhere, "-m", module]
+    return [python, *elsewhere, "-m", module]
 
 
 def process_arguments(text: str) -> tuple[ServeOptions, dict[str, int]]:
-    """Return the options and descriptors that `process_command` was given, without None."""
+    """Return the options and descriptors that `process_command` was given, without None.
+
+    The supervisor may be of an older version: options that are not known here are ignored.
+    """
     arguments = json.loads(text)
-    given: dict[str, Any] = arguments["options"]
+    known = {field.name for field in fields(ServeOptions)}
+    given: dict[str, Any] = {n: v for n, v in arguments["options"].items() if n in known}
     for name in _PATHS:
-        if given[name] is not None:
+        if given.get(name) is not None:
             given[name] = Path(given[name])
     return ServeOptions(**given), arguments["descriptors"]
 

@@ -118,6 +118,8 @@ class Server:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._closing = False
+        self._is_retired = False
+        self._take_over: Callable[[], None] = _nothing
         self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
 
@@ -145,7 +147,8 @@ class Server:
             )
             self.calls, placing = parts.calls, parts.placing
             # Before the first request: Twilio asks about these calls at once.
-            self.calls.interrupted.take_over()
+            self._take_over = self.calls.interrupted.take_over
+            self._take_over()
             self._threads.append(parts.watchdog.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
@@ -236,6 +239,9 @@ class Server:
                 self._unstartable = error
                 self.stop()
                 return
+            if self._is_retired:  # Another process has the socket; streams go on.
+                _log.exception("a fault ended the answering of connections that were open")
+                return
             raise
         finally:
             web.listener.close()
@@ -246,6 +252,21 @@ class Server:
         self._stopping.set()
         if self._stops > 1:
             self._hurry.set()
+
+    def retire(self) -> None:
+        """Accept no connection any more, as another process on the socket does; `stop` follows.
+
+        Connections that are open are answered once more, and streams go on.
+        """
+        self._is_retired = True
+        self.calls.registry.is_draining = True
+        self._sock.close()
+        if self._web is not None:
+            self._web.listener.close()
+
+    def take_over(self) -> None:
+        """Go on with the calls of processes that have ended since the start."""
+        self._take_over()
 
     def failing(self) -> dict[str, str]:
         """Return the parts of the server that do not work, each with its state: failing or dead."""
@@ -288,6 +309,10 @@ class Server:
         idle.cancel()
         registry.stop_all()
         await registry.until_after_answered(HAND_OVER_S, lambda: not self._hurry.is_set())
+
+
+def _nothing() -> None:
+    """Do nothing: it takes over what there is when it starts."""
 
 
 def _recordings(config: Config) -> Recordings | None:

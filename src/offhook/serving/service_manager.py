@@ -36,14 +36,21 @@ class ServiceManager:
         self._beat_s: Final = int(limit_us) / 1_000_000 / BEATS_IN_LIMIT if wants_beats else 0.0
         self.due_at: float | None = 0.0 if self._beat_s else None
 
-    def ready(self) -> None:
+    def ready(self, status: str = "Calls are answered.") -> None:
         """Say that calls are answered."""
-        self._send("READY=1\nSTATUS=Calls are answered.")
+        self._send(f"READY=1\nSTATUS={status}")
 
     def restarting(self, now: float) -> None:
         """Say that the call process starts again, at `now` by time.monotonic; `ready` follows."""
+        self._send_reloading(now, "The call process starts again.")
+
+    def reloading(self, now: float) -> None:
+        """Say that the next call process starts, at `now` by time.monotonic; `ready` follows."""
+        self._send_reloading(now, "The next call process starts; calls are answered.")
+
+    def _send_reloading(self, now: float, status: str) -> None:
         now_us = int(now * 1_000_000)
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}\nSTATUS=The call process starts again.")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}\nSTATUS={status}")
 
     def stopping(self) -> None:
         """Say that no new call is accepted."""
