@@ -37,6 +37,7 @@ from offhook.call.commands import (
     HangUpSpare,
     KeepChanges,
     LeaveStream,
+    LetGo,
     MaskCaller,
     Note,
     Piece,
@@ -272,6 +273,10 @@ class Contract:
                     assert not self.owed, "functions that nobody stopped"
                     assert not self.asked, "somebody outside waits for a reply"
                     assert not self.has_operator, "an operator who does not know of the end"
+                    self.over = True
+                case LetGo():
+                    assert not self.owed, "functions that nobody stopped"
+                    assert not self.asked, "somebody outside waits for a reply"
                     self.over = True
                 case Note():
                     pass

@@ -815,7 +815,7 @@ def test_a_caller_who_leaves_in_a_gap_has_no_gap_on_return(call: Playbook) -> No
 
 
 def test_a_status_tells_whether_it_is_tried_again() -> None:
-    assert agent_loss.refused(500, in_talk=False).retry is Retry.YES
-    assert agent_loss.refused(302, in_talk=True).retry is Retry.NEVER
-    assert agent_loss.refused(429, in_talk=False).retry is Retry.NEVER
-    assert agent_loss.refused(429, in_talk=True).retry is Retry.YES
+    assert agent_loss.refused(500, may_be_ours=False).retry is Retry.YES
+    assert agent_loss.refused(302, may_be_ours=True).retry is Retry.NEVER
+    assert agent_loss.refused(429, may_be_ours=False).retry is Retry.NEVER
+    assert agent_loss.refused(429, may_be_ours=True).retry is Retry.YES

@@ -4,8 +4,16 @@ from tests.call.playbook import APPLIED, AUDIO_DONE, START, WELCOME, Playbook, W
 from tests.events.test_describe import example
 
 from offhook.call.commands import DialAgent, Note, SendSettings, TellAgent
-from offhook.call.inputs import CallerReturning, CallOver, ProcessDied
+from offhook.call.ending import Slug
+from offhook.call.inputs import (
+    AgentLegRefused,
+    CallAnnounced,
+    CallerReturning,
+    CallOver,
+    ProcessDied,
+)
 from offhook.call.phases import Phase
+from offhook.call.recovery import BUSY_S
 from offhook.call.resumed import KEPT, ResumedCall
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.changes import Change
@@ -133,6 +141,42 @@ def test_a_caller_who_is_not_heard_of_ends_the_call() -> None:
     ending = book.call.ending
     assert ending is not None
     assert ending.how.slug == "server_died"
+
+
+def test_the_caller_is_held_while_deepgram_still_counts_the_dead_process_legs() -> None:
+    (book,) = back(resumed(HELLO))
+    book >> START << ...
+    for at_s in (0.0, 0.2, 1.0, 3.0, *range(5, int(BUSY_S) - 1, 2)):
+        if book.contract.dialled:
+            book >> AgentLegRefused(429) << ...
+            assert book.call.phase is Phase.SETTLING, f"{at_s} s after the caller came back"
+        book >> Wait(2) << ...
+        if book.now > 1000 + BUSY_S - 6:
+            break
+    assert book.held, "the caller hears that the line is held"
+    while not book.contract.dialled:
+        book >> Wait(0.5) << ...
+    book >> WELCOME << ... >> APPLIED << ... << Phase.TALKING
+
+
+def test_a_caller_is_not_held_for_longer() -> None:
+    (book,) = back(resumed(HELLO))
+    book >> START << ...
+    for _ in range(40):
+        if book.contract.dialled:
+            book >> AgentLegRefused(429) << ...
+        book >> Wait(1) << ...
+    ending = book.call.ending
+    assert ending is not None
+    assert ending.how is Slug.AGENT_BUSY
+
+
+def test_no_agent_is_dialled_ahead_of_a_stream_that_may_come_to_another_node() -> None:
+    book = Playbook(dials_ahead=False)
+    book >> ProcessDied(resumed(HELLO)) << ... >> CallerReturning() << Phase.AWAY
+    book >> START << CallerBack() << DialAgent() << Phase.SETTLING
+    book = Playbook(dials_ahead=False)
+    book >> CallAnnounced() >> START << CallStarted() << DialAgent() << Phase.SETTLING
 
 
 def test_every_event_that_a_file_keeps_is_used() -> None:

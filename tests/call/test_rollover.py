@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from tests.call.playbook import (
+    APPLIED,
     AUDIO_DONE,
     BARGE_IN,
+    WELCOME,
     Forwarded,
     Frame,
     Playbook,
@@ -20,15 +22,20 @@ from tests.call.playbook import (
 from offhook.call import requests
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
+    DialAgent,
     DialSpare,
+    HangUpAgent,
     HangUpSpare,
     SendAudio,
+    SendSettings,
     SettleSpare,
     TellAgent,
     UseSpare,
 )
+from offhook.call.ending import Slug
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import (
+    AgentLegRefused,
     CallOver,
     LegLost,
     Requested,
@@ -38,10 +45,13 @@ from offhook.call.inputs import (
     ToolFinished,
 )
 from offhook.call.phases import Phase
+from offhook.call.recovery import BUSY_S
 from offhook.call.rollover import AGAIN_S, LOOK_S, QUIET_S, SPARE_S, STALE_S
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
     AgentConnected,
+    AgentLost,
+    AgentResumed,
     AgentRolledOver,
     AgentWarned,
     CallerSaid,
@@ -262,7 +272,7 @@ def test_an_answer_that_never_ends_holds_it_up_for_a_while_only(call: Playbook) 
 @pytest.mark.parametrize(
     "lost",
     [
-        SpareLost("refused", "429"),
+        SpareLost("refused", "503"),
         SpareLost("unreachable"),
         SpareLost("error", "INVALID_SETTINGS"),
         SpareLost("closed"),
@@ -290,6 +300,49 @@ def test_a_spare_that_fails_changes_nothing_and_another_one_is_tried_later(
     assert not call.contract.has_spare
     (call >> Wait(QUIET_S + 0.2) << ...)
     call >> SPARE_WELCOME << SettleSpare() >> SpareReady() << UseSpare() << ...
+
+
+FULL = SpareLost("refused", "429")
+
+
+def test_without_room_for_a_spare_the_leg_is_closed_first_and_the_call_goes_on(
+    call: Playbook,
+) -> None:
+    dialled(call) >> Frame() << Forwarded()
+    call >> FULL << SpareAgentFailed("refused", "429") << HangUpSpare()
+    call << AgentLost("no_spare", "") << HangUpAgent() << Phase.SETTLING
+    call >> Frame() >> Wait(0.0) << DialAgent(0) >> Wait(0.2)
+    call >> WELCOME << SendSettings(greeting=call.call.link.greets)
+    call >> APPLIED << AgentConnected("request-1", 200) << AgentResumed(1, 200, 40)
+    # What was heard since the quiet began is heard by the next session: it may begin a word.
+    call << SendAudio(Frame().audio * 2) << Phase.TALKING
+
+
+def test_without_room_it_waits_for_a_quiet_moment(call: Playbook) -> None:
+    dialled(call) >> BARGE_IN << ... >> FULL << SpareAgentFailed("refused", "429")
+    call << HangUpSpare() << Phase.TALKING
+
+
+def test_a_place_that_is_free_a_little_later_is_waited_for(call: Playbook) -> None:
+    refused = AgentLegRefused(429)
+    dialled(call) >> FULL << ...
+    began = call.now
+    while call.now < began + BUSY_S - 8:
+        call >> Wait(2.6) << ...
+        if call.contract.dialled:
+            call >> refused << ...
+    call >> Wait(2.6) << ... >> WELCOME << ... >> APPLIED << ... << Phase.TALKING
+
+
+def test_a_place_that_is_not_free_in_time_ends_the_call_as_busy(call: Playbook) -> None:
+    dialled(call) >> FULL << ...
+    for _ in range(20):
+        call >> Wait(2.6) << ...
+        if call.contract.dialled:
+            call >> AgentLegRefused(429) << ...
+    ending = call.call.ending
+    assert ending is not None
+    assert ending.how is Slug.AGENT_BUSY
 
 
 def test_what_a_spare_says_that_was_given_up_is_ignored(call: Playbook) -> None:

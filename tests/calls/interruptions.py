@@ -12,6 +12,7 @@ from offhook.call.resumed import KEPT
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
+from offhook.calls.pause_gate import PauseWatch
 from offhook.calls.session import Session
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
@@ -58,6 +59,16 @@ class LiveLines:
         self._owned.discard(call_sid)
         self.files.pop(call_sid, None)
 
+    def hand_over(self, call_sid: str, process_id: str) -> bool:
+        self._owned.discard(call_sid)
+        return call_sid in self.files
+
+    def adopt(self, call_sid: str) -> LiveCallFile | None:
+        if call_sid not in self.files:
+            return None
+        self._owned.add(call_sid)
+        return LiveCallFile(call_sid, list(self.files[call_sid]))
+
     def take_over(self) -> list[LiveCallFile]:
         found = [LiveCallFile(sid, list(lines)) for sid, lines in self.files.items()]
         self._owned |= self.files.keys()
@@ -96,11 +107,13 @@ class Process:
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
             journal=journal,
             recordings=self.recordings,
+            watch=owner.watch,
         )
         self.flow = CallFlow(self.calls, Metrics(), None)
         self.refused: list[str] = []
         self.pending = PendingStreams(owner.clock, self.calls.intake.admit, self.refused.append)
-        self.calls.interrupted.take_over()
+        if owner.takes_over:
+            self.calls.interrupted.take_over()
 
     def _publish(self, call_event: CallEvent) -> None:
         if not self._is_dead:
@@ -168,13 +181,21 @@ class Process:
 class Servers:
     """Servers of one data folder, one after the other, on one clock."""
 
-    def __init__(self, config: Config, script: Script, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        script: Script,
+        folder: Path | None = None,
+        watch: PauseWatch | None = None,
+    ) -> None:
         self.folder = folder
         """The folder of recordings, if calls are recorded."""
         self.clock = VirtualClock(1000.0)
         self.config = config
         self.script = script
         self.files: dict[str, list[bytes]] = {}
+        self.takes_over = True
+        self.watch = watch
         self.now = Process(self)
 
     def announce(self, sid: str = SID) -> CallEntry:
@@ -182,6 +203,11 @@ class Servers:
         entry = self.now.calls.intake.announce(sid, ACCOUNT, agent, from_="+12025550142")
         entry.note_origin(ORIGIN)
         return entry
+
+    def begin_beside(self) -> Process:
+        """Start another process while this one lives: it takes nothing over by itself."""
+        self.takes_over = False
+        return Process(self)
 
     def crash(self) -> Process:
         """Kill the process, and start the next one."""

@@ -17,6 +17,7 @@ from offhook.call.requests import Leave, Update
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.live_facts import MARK, decoded, encoded, facts_of
+from offhook.calls.places import TakenCall
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.messages import InjectUserMessage, UpdatePrompt
 from offhook.events.types import (
@@ -324,7 +325,7 @@ def test_a_call_from_before_the_machine_was_started_anew_is_over(
             other = facts.boot if boot is None else boot
             line = encoded(replace(facts, boot=other, began_s=facts.began_s + later_s))
         lines.append(line)
-    why = Process(servers()).calls.interrupted._begin(LiveCallFile(SID, lines))
+    why = Process(servers()).calls.interrupted._begin(TakenCall(SID, lines))
     assert why == "the machine has been started anew since"
 
 
@@ -342,12 +343,12 @@ def test_no_torn_file_stops_a_start(steps: tuple[ScenarioStep, ...]) -> None:
         next_ = Process(of_nothing := servers())
         del of_nothing
         lines = torn[: torn.rfind(b"\n") + 1].split(b"\n")[:-1]
-        why = next_.calls.interrupted._begin(LiveCallFile(SID, lines))
+        why = next_.calls.interrupted._begin(TakenCall(SID, lines))
         assert (why is None) == (length >= first), why
         goes_on += why is None
         damaged = [*lines, torn[torn.rfind(b"\n") + 1 :], b'["CallerSaid"]', b"{}", b"\xff\0"]
         other = Process(servers())
-        other.calls.interrupted._begin(LiveCallFile(SID, damaged))
+        other.calls.interrupted._begin(TakenCall(SID, damaged))
     assert goes_on > 10
 
 

@@ -21,6 +21,8 @@ from tests.whole_server import (
 from offhook.call.inputs import ToolFinished
 from offhook.events.types import (
     AgentDisconnected,
+    AgentLost,
+    AgentResumed,
     AgentRolledOver,
     AgentSaid,
     Answered,
@@ -154,7 +156,7 @@ class Spares(Rehearsal):
         failed: Callable[[UpgradeRefusedError | UnreachableError], None],
         place: int,
     ) -> Called:
-        if self.agents and self.bad is None:
+        if self.bad is None and any(not agent.closed for agent in self.agents):
             self.clock.call_at(self.clock.now(), lambda: failed(UpgradeRefusedError(429, {}, "")))
             return Called()
         if self.agents and self.bad is not None:
@@ -165,7 +167,6 @@ class Spares(Rehearsal):
 @pytest.mark.parametrize(
     ("bad", "why", "code"),
     [
-        (None, "refused", "429"),
         (Script(welcome=Stage(fault="stall")), "too_late", ""),
         (Script(settings=Stage(fault="stall")), "too_late", ""),
         (Script(welcome=Stage(fault="cut")), "closed", ""),
@@ -189,6 +190,19 @@ def test_a_spare_that_is_of_no_use_changes_nothing(bad: Script | None, why: str,
     assert not rolled_over(rehearsal)
     assert rehearsal.agent_said() == usual.agent_said()
     assert heard_at(rehearsal) == heard_at(usual)
+    assert texts([h.event for h in rehearsal.happened], CallerSaid) == [HOURS]
+    assert all(agent.closed for agent in rehearsal.agents)
+
+
+def test_without_room_for_a_spare_the_leg_before_is_closed_first() -> None:
+    steps = (GREET, QUIET, QUIET, QUIET, QUIET, ASK, GREET, QUIET, HANG_UP)
+    rehearsal = Spares(*steps, session_s=DUE_S)
+    rehearsal.bad = None
+    assert rehearsal.run(60) == ["caller_hung_up"]
+    assert SpareAgentFailed("refused", "429") in rehearsal.events
+    assert AgentLost("no_spare", "") in rehearsal.events
+    assert [e for e in rehearsal.events if isinstance(e, AgentResumed)]
+    assert rehearsal.agent_said() == [GREETING, ANSWER]
     assert texts([h.event for h in rehearsal.happened], CallerSaid) == [HOURS]
     assert all(agent.closed for agent in rehearsal.agents)
 

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -268,6 +268,43 @@ async def test_a_fault_in_one_call_harms_neither_the_group_nor_its_other_dials(
         well.agent.socket.close()
         await far.closed
     assert "a fault in the call that dialled" in caplog.text
+
+
+async def test_a_spare_without_room_is_refused_as_deepgram_would_and_none_is_dialled() -> None:
+    far, full = Recorder(), SessionBudget(1, time.monotonic)
+    async with serving(accepting(far)) as port, asyncio.TaskGroup() as group:
+        settings = at(port)
+
+        def dial_spare(
+            budget: SessionBudget, has_room: Callable[[str], Awaitable[bool]] | None = None
+        ) -> asyncio.Future[Failure]:
+            failure: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
+            dials = Dialler(
+                settings.urls,
+                settings.headers(KEY),
+                5,
+                budget,
+                ServerTasks(group),
+                has_room=has_room,
+            )
+            dials.spare(Recorder(), failure.set_result)
+            return failure
+
+        async def no_room(call_sid: str) -> bool:
+            return False
+
+        present = full.counted(Recorder())
+        for failure in (
+            dial_spare(full),
+            dial_spare(SessionBudget(9, time.monotonic), no_room),
+        ):
+            refused = await asyncio.wait_for(failure, 240)
+            assert isinstance(refused, UpgradeRefusedError)
+            assert refused.status == 429
+        assert full.dialled == 1
+        assert full.limit == 1, "Deepgram itself has refused nothing"
+        present.release()
+    assert far.socket is None
 
 
 # --- TLS -----------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class Rig:
                 cast("Any", SimpleNamespace(take_over=lambda: None)),
                 unused,
                 config.webhook_path,
+                unused,
             ),
             self.pending,
             self.metrics,

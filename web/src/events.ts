@@ -26,10 +26,19 @@ export interface CallStarted {
   type: "CallStarted";
 }
 
-/** The process of the call has died, and another one goes on with the call, from its file. */
+/** Another process goes on with the call, because the one before has died or gave it up. */
 export interface CallTakenOver {
   type: "CallTakenOver";
   after_ms: number;
+  epoch: number;
+  node: string;
+}
+
+/** The process has the call no more, and the call goes on: no CallEnded comes from here. */
+export interface CallReleased {
+  type: "CallReleased";
+  why: "handed_over" | "fenced";
+  epoch: number;
 }
 
 /** Deepgram applied the Settings: the agent's leg is up. */
@@ -62,7 +71,7 @@ export interface SpareAgentFailed {
 /** The agent's leg was lost, or could not be opened, because `why`; another one is dialled. */
 export interface AgentLost {
   type: "AgentLost";
-  why: "closed" | "error" | "refused" | "unreachable" | "too_late" | "stuck" | "silent" | "garbage";
+  why: "closed" | "error" | "refused" | "unreachable" | "too_late" | "stuck" | "silent" | "garbage" | "no_spare";
   code: string;
 }
 
@@ -411,6 +420,7 @@ export type Event =
   | LookedUp
   | CallStarted
   | CallTakenOver
+  | CallReleased
   | AgentConnected
   | AgentDisconnected
   | AgentRolledOver

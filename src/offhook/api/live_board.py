@@ -19,6 +19,8 @@ _log: Final = logging.getLogger("offhook.api")
 
 CALLS_MAX: Final = 10_000
 """Calls on the board. One that begins when it is full stays off it."""
+RELEASED_MAX: Final = 1000
+"""Rows that are kept of calls that their process gave up."""
 TEXT_MAX: Final = 400
 """Characters of a text in a row, beyond which it is cut."""
 
@@ -37,6 +39,8 @@ class _LiveCall:
     """What is wrong now, by cause; the latest is last."""
     announced: int = 0
     said: int = 0
+    process_id: str = ""
+    """Process that has taken the call over; empty for the first one."""
 
     @property
     def is_agent_speaking(self) -> bool:
@@ -57,6 +61,10 @@ class LiveBoard:
         self._calls: dict[str, _LiveCall] = {}
         self._held: list[JournalEntry] | None = None
         self._is_faulty = False
+        self._process_id = ""
+        """Process of the entry that is being taken."""
+        self._released: dict[str, _LiveCall] = {}
+        """Rows of calls that their process gave up, until another one goes on."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -69,6 +77,7 @@ class LiveBoard:
     def take(self, process_id: str, entry: JournalEntry) -> Change:
         """Take the next entry of a process; return what it changes in the row of its call."""
         self.numbers[process_id] = entry.number
+        self._process_id = process_id
         if self._held is not None and self._is_unknown(entry):
             self._held.append(entry)
             return {}
@@ -108,18 +117,43 @@ class LiveBoard:
         try:
             if isinstance(event, events.CallBegan):
                 return self._begin(event, entry)
+            if isinstance(event, events.CallTakenOver):
+                return self._take_over(event, sid)
             call = self._calls.get(sid)
             if call is None:
                 return {}
             if isinstance(event, events.CallEnded):
                 del self._calls[sid]
                 return None
+            if isinstance(event, events.CallReleased):
+                return self._release(call, sid)
             return _changed(call, event)
         except Exception as error:  # noqa: BLE001 - no row may keep an event from its readers
             if not self._is_faulty:
                 self._is_faulty = True
                 _log.error("a fault on the board of live calls", exc_info=error)
             return {}
+
+    def _release(self, call: _LiveCall, sid: str) -> Change:
+        """Put a row aside, for the process that goes on; keep it if that one was faster."""
+        if call.process_id not in ("", self._process_id):
+            return {}
+        self._released[sid] = self._calls.pop(sid)
+        if len(self._released) > RELEASED_MAX:
+            del self._released[next(iter(self._released))]
+        return None
+
+    def _take_over(self, event: events.CallTakenOver, sid: str) -> Change:
+        """Give a row to another process; one that was put aside is a new row again."""
+        is_back = sid not in self._calls
+        call = self._released.pop(sid, None) if is_back else self._calls[sid]
+        if call is None:
+            return {}
+        call.process_id = self._process_id
+        changed = _changed(call, event)
+        if is_back:
+            self._calls[sid] = call
+        return dict(call.row) if is_back else changed
 
     def _begin(self, event: events.CallBegan, entry: JournalEntry) -> Change:
         sid = entry.call_sid
@@ -283,6 +317,14 @@ _CHANGES: Final[Mapping[type[Event], Callable[[_LiveCall, Any], Row]]] = {
 """What events change in a row, besides trouble."""
 
 TAKEN: Final = frozenset(
-    {events.CallBegan, events.CallEnded, *_CHANGES, *_LASTING, *_OVER, *TROUBLES}
+    {
+        events.CallBegan,
+        events.CallEnded,
+        events.CallReleased,
+        *_CHANGES,
+        *_LASTING,
+        *_OVER,
+        *TROUBLES,
+    }
 )
 """Types of events that change rows; no other needs to be read for a row."""

@@ -44,6 +44,8 @@ class AgentLink:
         pending: PendingRequests,
         health: LegHealth,
         now: float,
+        *,
+        dials_ahead: bool,
     ) -> None:
         self.greets = True
         """True if the next agent session begins with its greeting."""
@@ -55,6 +57,12 @@ class AgentLink:
         """Time without a leg that was lost; None while there is one, or none is wanted."""
         self.dialled_at = now
         """When the current leg, or the last one, was dialled, in seconds."""
+        self.is_resumed = False
+        """True while a call that was taken over has had no session here.
+
+        Deepgram may still count the session of the process before, so that a 429 says little.
+        """
+        self._dials_ahead = dials_ahead
         self._state = state
         self._functions = functions
         self._pending = pending
@@ -142,8 +150,11 @@ class AgentLink:
         self._state.do(DialAgent(self._place))
 
     def dial_ahead(self, now: float) -> None:
-        """Open a leg that waits for the stream, unless there is one."""
-        if self.is_absent:
+        """Open a leg that waits for the stream, unless there is one.
+
+        A stream that may come to another node has none: that node dials.
+        """
+        if self._dials_ahead and self.is_absent:
             self.dial(now)
             self._unused_at = now + UNUSED_S
 
@@ -160,6 +171,7 @@ class AgentLink:
             return
         self._ready_by = None
         self.ready_at = now
+        self.is_resumed = False
         self._state.note(AgentConnected(self._request_id, to_ms(now - self.dialled_at)))
         if self._state.phase is _SETTLING:
             self._state.steps.begin_talking(now)
@@ -197,6 +209,10 @@ class AgentLink:
         if self._is_copying:
             self._is_forwarding, self._is_copying = True, False
             self._forget_frames()
+
+    def keep_copy(self) -> None:
+        """Hold what was kept for the leg that follows this one, which is about to be closed."""
+        self._is_copying = False
 
     def take_over(self, request_id: str, dialled_at: float, now: float) -> None:
         """Use the spare leg, which gets what was kept of the caller's audio."""
@@ -272,7 +288,8 @@ class AgentLink:
     def refuse(self, refused: inputs.AgentLegRefused, now: float) -> None:
         """Note that Deepgram answered the upgrade with an HTTP status (deepgram.md §1.3)."""
         in_talk = self.outage is not None and self.outage.in_talk
-        self._state.steps.lose_agent(agent_loss.refused(refused.status, in_talk=in_talk), now)
+        loss = agent_loss.refused(refused.status, may_be_ours=in_talk or self.is_resumed)
+        self._state.steps.lose_agent(loss, now)
 
     def fail_to_reach(self, unreachable: inputs.AgentLegUnreachable, now: float) -> None:
         """Note that no socket to Deepgram could be opened."""

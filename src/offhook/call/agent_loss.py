@@ -74,18 +74,23 @@ class Outage:
     is_repeat: bool = False
 
 
-def refused(status: int, *, in_talk: bool) -> AgentLoss:
+def refused(status: int, *, may_be_ours: bool) -> AgentLoss:
     """Return the loss of a leg whose upgrade was answered with an HTTP status (deepgram.md §1.3).
 
-    `in_talk`: it was to replace a leg lost in mid-call.
+    `may_be_ours`: it was to replace a leg of the same call, which Deepgram may still count.
     """
     ending = Slug.AGENT_UNREACHABLE
     if status == 429:
         ending = Slug.AGENT_BUSY
     elif status in (401, 402, 403):
         ending = Slug.AGENT_KEY_REFUSED
-    again = retry.after_status(status, in_talk=in_talk)
+    again = retry.after_status(status, may_be_ours=may_be_ours)
     return AgentLoss("refused", str(status), again, ending, f"HTTP {status}")
+
+
+def exchanged() -> AgentLoss:
+    """Return the loss of a leg that Offhook closes so that the next one finds room."""
+    return AgentLoss("no_spare", "", Retry.YES, Slug.AGENT_BUSY, "")
 
 
 def unreachable(why: str) -> AgentLoss:

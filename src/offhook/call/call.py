@@ -56,7 +56,8 @@ class Call:
 
     `session_s` are the seconds of an agent session after which another one takes over.
     `spread`, at random from 0 up to 1, spreads the dials of calls that lose their agents together.
-    `asks_after`: Twilio asks by itself what comes after a stream.
+    `asks_after`: Twilio asks by itself what comes after a stream. `dials_ahead`: the next stream
+    comes to this process, so that the agent is dialled before it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Call:
         session_s: float = SESSION_S,
         spread: float = 0.0,
         asks_after: bool = False,
+        dials_ahead: bool = True,
     ) -> None:
         steps = CallSteps(
             self.end,
@@ -87,7 +89,9 @@ class Call:
         self.health = LegHealth(state)
         self.pending = PendingRequests(state, history)
         self.functions = Functions(state, history, self.pending)
-        self.link = AgentLink(state, self.functions, self.pending, self.health, now)
+        self.link = AgentLink(
+            state, self.functions, self.pending, self.health, now, dials_ahead=dials_ahead
+        )
         self.turns = Turns(state, self.link, history, now)
         self.interruptions = Interruptions(state, self.link, self.turns)
         self.recovery = Recovery(
@@ -237,7 +241,7 @@ class Call:
 
     def deadline(self) -> float | None:
         """Return when `tick` must be called at the latest, in seconds; None: never."""
-        if self._state.ending is not None:
+        if self._state.phase is Phase.ENDED:
             return None
         first: float | None = None
         for part in self._parts:
@@ -277,7 +281,9 @@ class Call:
     def take_over(self, died: inputs.ProcessDied, now: float) -> None:
         """Go on with a call whose process has died, as it was then."""
         resumed = died.call
-        self.note(CallTakenOver(max(0, self._state.ms_since_start(now) - resumed.last_ms)))
+        self.link.is_resumed = True
+        after_ms = max(0, self._state.ms_since_start(now) - resumed.last_ms)
+        self.note(CallTakenOver(after_ms, died.epoch, died.node))
         self.pending.restore(died.changes)
         unknown = self.functions.settle(resumed, died.unrepeatable, now)
         retold = resumed.retold(self.phrases, unknown)
@@ -365,6 +371,26 @@ class Call:
         ending = Ending(how, detail)
         self.note(ending.event(self.handoff.length_ms(now)))
         state.finish(ending)
+
+    def release(self, released: inputs.Released, now: float) -> None:
+        """Give the call up, as another process goes on with it: it has no ending here.
+
+        Of the agent's speech counts what was heard. Functions are called off, or their outcome is
+        unknown, as when an agent is lost.
+        """
+        state = self._state
+        self.turns.note_late()
+        self.turns.cut(now, clear=False)
+        self.link.note_overflow()
+        self.keys.end_secret(state.phrases.digits_cut_short, now)
+        self.functions.hold()
+        self.functions.end_open(now)
+        self.pending.forget(state.phrases.agent_gone)
+        self.farewell.drop()
+        state.step(Step.ENDED)
+        self.link.close()
+        self.note(released.event)
+        state.let_go()
 
     def give_up(self, what: str, now: float) -> Ending:
         """End the call after a fault in its rules, with its last event and End only.

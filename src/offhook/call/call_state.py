@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from offhook.call.agent_loss import AgentLoss
 from offhook.call.call_settings import CallSettings
-from offhook.call.commands import Command, End, Note
+from offhook.call.commands import Command, End, LetGo, Note
 from offhook.call.ending import Ending, Slug
 from offhook.call.phases import OperatorState, Phase, Step, after
 from offhook.call.phrases import Phrases, fill
@@ -121,6 +121,11 @@ class CallState:
         do, self._do, self.steps = self._do, _nothing, _NO_STEPS
         self.ending = ending
         do(End(ending))
+
+    def let_go(self) -> None:
+        """Give the last command of a call that another process goes on with: it has no ending."""
+        do, self._do, self.steps = self._do, _nothing, _NO_STEPS
+        do(LetGo())
 
     def note(self, event: Event) -> None:
         """Publish an event to the subscribers."""

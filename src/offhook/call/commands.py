@@ -180,6 +180,11 @@ class End:
     ending: Ending
 
 
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Close both legs of a call that another process goes on with: the last command, given once."""
+
+
 Command: TypeAlias = (
     DialAgent
     | HangUpAgent
@@ -204,4 +209,5 @@ Command: TypeAlias = (
     | Reply
     | Note
     | End
+    | LetGo
 )

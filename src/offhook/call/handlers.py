@@ -366,6 +366,10 @@ def _shut_down(call: "Call", _: inputs.ServerStopped, now: float) -> None:
     call.end(Slug.SHUT_DOWN, "", now)
 
 
+def _release(call: "Call", released: inputs.Released, now: float) -> None:
+    call.release(released, now)
+
+
 def _break_down(call: "Call", broke: inputs.CallBroke, now: float) -> None:
     call.end(Slug.INTERNAL_ERROR, broke.what, now)
 
@@ -441,6 +445,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_hang_up, (inputs.CallOver,), (_W, _S, _T, _B, _C)),
     (_reach_nobody, (inputs.NobodyReached,), _LIVE),
     (_shut_down, (inputs.ServerStopped,), _LIVE),
+    (_release, (inputs.Released,), _LIVE),
     (_break_down, (inputs.CallBroke,), _LIVE),
 )
 

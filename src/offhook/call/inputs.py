@@ -9,7 +9,13 @@ from offhook.call.requests import CallRequest
 from offhook.call.resumed import ResumedCall
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.changes import Change
-from offhook.events.types import FunctionOutcome, HandoffOutcome, Leg, SpareFailure
+from offhook.events.types import (
+    CallReleased,
+    FunctionOutcome,
+    HandoffOutcome,
+    Leg,
+    SpareFailure,
+)
 from offhook.twilio import messages as twilio
 
 
@@ -26,7 +32,7 @@ class ProcessDied:
 
     `unrepeatable` are names of functions of the agent that must not run twice. `action` is what the
     stream was left for, and `has_begun` whether Twilio was given it; None: the caller was on a
-    stream, or waited for one.
+    stream, or waited for one. `epoch` and `node` are those of the new owner, in a fleet.
     """
 
     call: ResumedCall
@@ -34,6 +40,8 @@ class ProcessDied:
     unrepeatable: frozenset[str] = frozenset()
     action: HandoffAction | None = None
     has_begun: bool = False
+    epoch: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +197,13 @@ class ServerStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """The call is another process's from now on; `event` says why, and is the last one here."""
+
+    event: CallReleased
+
+
+@dataclass(frozen=True, slots=True)
 class CallBroke:
     """A fault in Offhook, caught where the call is driven."""
 
@@ -222,6 +237,7 @@ Input: TypeAlias = (
     | CallOver
     | NobodyReached
     | ServerStopped
+    | Released
     | CallBroke
 )
 """Inputs of `Call.receive`. The first `connected` and audio do not come this way."""

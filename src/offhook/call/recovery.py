@@ -27,6 +27,14 @@ ATTEMPT_S: Final = 3.0
 """Seconds that an attempt may take from dialling to SettingsApplied."""
 WAITS_S: Final = ((0.0, 0.25), (0.5, 1.0), (1.5, 2.5))
 """Shortest and longest wait before each attempt, in seconds. There are as many attempts."""
+BUSY_S: Final = 30.0
+"""Seconds for which a 429 is tried again while Deepgram may still count a session of the call's.
+
+That is so after a take-over, when the process before died with its legs (deepgram.md §1.3), and
+when a leg was closed so that the next one finds room.
+"""
+BUSY_WAIT_S: Final = (1.0, 2.0)
+"""Shortest and longest wait before each of those attempts, in seconds."""
 ONCE_S: Final = 60.0
 """Seconds in which a loss that may be our own mistake is followed by another leg only once."""
 ASK_AGAIN_S: Final = 1.0
@@ -115,11 +123,21 @@ class Recovery:
         outage = self._link.outage
         self._attempts = [at for at in self._attempts if now < at + WINDOW_S]
         made = max(len(self._attempts), outage.attempts if outage is not None else 0)
-        if made >= len(WAITS_S):
+        window_s = self._window_s(loss)
+        if made < len(WAITS_S):
+            shortest, longest = WAITS_S[made]
+        elif window_s > WINDOW_S:
+            shortest, longest = BUSY_WAIT_S
+        else:
             return None
-        shortest, longest = WAITS_S[made]
         wait = shortest + (longest - shortest) * self._spread
-        return wait if now + wait < self._began_at(now) + WINDOW_S else None
+        return wait if now + wait < self._began_at(now) + window_s else None
+
+    def _window_s(self, loss: AgentLoss) -> float:
+        """Return the seconds from the first loss in which another leg must be ready."""
+        first = loss if self._link.outage is None else self._link.outage.loss
+        is_busy = first.why == "no_spare" or (first.code == "429" and self._link.is_resumed)
+        return BUSY_S if is_busy else WINDOW_S
 
     def _began_at(self, now: float) -> float:
         """Return since when the call has had no agent, in seconds."""
@@ -227,7 +245,7 @@ class Recovery:
             outage.attempts += 1
             self._attempts.append(now)
             # Never below zero: the timer may be served late.
-            left_s = max(0.0, outage.began_at + WINDOW_S - now)
+            left_s = max(0.0, outage.began_at + self._window_s(outage.loss) - now)
             self._link.dial(now, min(ATTEMPT_S, left_s))
         if is_due(self._ask_again_due(), now):
             self._ask_again_at = None

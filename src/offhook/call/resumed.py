@@ -22,6 +22,7 @@ from offhook.events.types import (
     CallerBack,
     CallerLeft,
     CallerSaid,
+    CallReleased,
     CallStarted,
     CallTakenOver,
     Dialled,
@@ -53,6 +54,7 @@ KEPT: Final[frozenset[type[Event]]] = frozenset(
         CallerBack,
         CallerLeft,
         CallerSaid,
+        CallReleased,
         CallStarted,
         CallTakenOver,
         Dialled,
@@ -116,7 +118,8 @@ class ResumedCall:
         untold: A failed transfer of which the agent was not told.
         ringing: Destination of a person who was being asked to take the call; empty for none.
         agent_since_ms: Time in ms of the call since which the agent's leg was up; None: it was not.
-        taken_over_ms: Times in ms of the call at which processes took the call over.
+        taken_over_ms: Times in ms of the call at which processes took it over, of which none has
+            given it up in good order since.
     """
 
     def __init__(self) -> None:
@@ -179,6 +182,8 @@ class ResumedCall:
                 self._take_function(event, at_ms)
             case CallTakenOver():
                 self.taken_over_ms.append(at_ms)
+            case CallReleased():
+                self.taken_over_ms.clear()
             case _:
                 self._take_other(event, at_ms)
 

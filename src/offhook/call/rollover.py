@@ -3,7 +3,8 @@
 Source: deepgram.md §1.3 and §5.4. A session lasts two hours. After a second of quiet before that, a
 spare leg is dialled; it gets the conversation so far, and takes over once Deepgram has applied its
 Settings, if it has been quiet since. Until then the present leg serves the call, so a spare that is
-refused, hangs or dies changes nothing.
+refused, hangs or dies changes nothing. If Deepgram has no room for two sessions, the present leg is
+closed first, and the next one is dialled like one that replaces a lost leg.
 
 The spare gets the caller's audio since the quiet began: the beginning of a word may be in it, of
 which the present leg has not told yet. Nothing of that was answered, or it was not quiet.
@@ -13,7 +14,7 @@ from enum import Enum
 from typing import Any, Final
 
 from offhook.audio import milliseconds
-from offhook.call import inputs
+from offhook.call import agent_loss, inputs
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_state import CallState, is_due, to_ms
 from offhook.call.commands import DialSpare, HangUpSpare, SettleSpare, UseSpare
@@ -114,7 +115,11 @@ class Rollover:
 
     def lose(self, lost: inputs.SpareLost, now: float) -> None:
         """Go on without a spare leg that was refused, or is gone, and dial another one later."""
-        if self._has_leg:
+        if not self._has_leg:
+            return
+        if lost.code == "429" and self._is_quiet_still(now):
+            self._exchange(lost, now)
+        else:
             self._fail(lost.why, lost.code, now)
 
     # --- time ----------------------------------------------------------------------------------
@@ -179,6 +184,13 @@ class Rollover:
         self._failures += 1
         self._state.note(SpareAgentFailed(why, code))
         self._drop(now + AGAIN_S)
+
+    def _exchange(self, lost: inputs.SpareLost, now: float) -> None:
+        """Close the present leg, as there is no room for a spare, and have the next one dialled."""
+        self._state.note(SpareAgentFailed(lost.why, lost.code))
+        self._link.keep_copy()
+        self._drop(now + AGAIN_S)
+        self._state.steps.lose_agent(agent_loss.exchanged(), now)
 
     def _drop(self, look_at: float) -> None:
         had_leg = self._has_leg

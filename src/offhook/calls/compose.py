@@ -11,7 +11,9 @@ from offhook.calls.intake import CallIntake
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.lookup import LookUp
 from offhook.calls.messaging import Messaging
+from offhook.calls.pause_gate import PauseWatch
 from offhook.calls.registry import CallRegistry
+from offhook.calls.releasing import CallReleasing
 from offhook.calls.session_factory import SessionFactory, ToolsFor
 from offhook.calls.transfers import Transfers
 from offhook.capture.tap import MakeTap
@@ -41,6 +43,7 @@ class CallHandling:
     browser: BrowserCalls
     webhook_path: str
     """Path of Twilio's streams at this server, beneath which its webhooks are."""
+    releasing: CallReleasing
 
 
 def compose(
@@ -61,6 +64,9 @@ def compose(
     saw: Callable[[int], None] = lambda mark: None,
     limits: CallLimits | None = None,
     journal: EventJournal | None = None,
+    dial_spare: Dial | None = None,
+    watch: PauseWatch | None = None,
+    dials_ahead: bool = True,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
 
@@ -81,6 +87,9 @@ def compose(
         saw: Called with the mark of every new CallSid.
         limits: Limits on new calls, if `dial` counts its sessions in one.
         journal: Keeps the files of live calls, and has those of processes that died.
+        dial_spare: Opens a leg beside another one of its call, if there is room; else `dial` does.
+        watch: Tells of pauses of this process; None without a fleet.
+        dials_ahead: Streams of the calls of this process come to it.
     """
     limits = limits or CallLimits.of(config, clock.now)
     registry = CallRegistry(limits, clock, publish, seen, saw)
@@ -96,6 +105,7 @@ def compose(
         inbound,
         clock=clock,
         dial=dial,
+        dial_spare=dial_spare or dial,
         tools=tools,
         make_tap=make_tap,
         recordings=recordings,
@@ -103,6 +113,8 @@ def compose(
         webhook_path=config.webhook_path,
         session_s=config.deepgram.session_minutes * 60,
         keep=_keep_nothing if journal is None else journal.keep,
+        watch=watch,
+        dials_ahead=dials_ahead,
     )
     intake = CallIntake(
         config.twilio, agents, registry, sessions, farewells, inbound, clock, look_up
@@ -118,6 +130,9 @@ def compose(
     )
     sessions.ended = interrupted.ended
     browser = BrowserCalls(config.twilio.account_sid, agents, registry, sessions, inbound, clock)
+    releasing = CallReleasing(
+        registry, updates, _hand_over_nothing if journal is None else journal.hand_over
+    )
     return CallHandling(
         registry,
         limits,
@@ -129,11 +144,17 @@ def compose(
         interrupted,
         browser,
         config.webhook_path,
+        releasing,
     )
 
 
 def _keep_nothing(call_sid: str, line: bytes) -> None:
     """Keep nothing: there is no journal."""
+
+
+def _hand_over_nothing(call_sid: str, process_id: str) -> bool:
+    """Return False: there is no journal, and no file."""
+    return False
 
 
 def _drop_nothing(call_sid: str) -> None:

@@ -60,6 +60,7 @@ class CallControl:
         self._messaging = messaging
         self._updates = updates
         self._note_of_call = note
+        self._is_disowned = False
 
     @property
     def _phrases(self) -> Phrases:
@@ -99,6 +100,10 @@ class CallControl:
         Raises ToolError, in words for the one who asked, when the request fails, and
         UserError E-SET-01 or E-SET-02 for a block of Settings that cannot be used.
         """
+        if self.entry is not None and self.entry.session is not None:
+            await self.entry.session.until_known()
+        if self._is_disowned:
+            raise ToolError(self._phrases.no_call)
         match request:
             case UpdateAgent():
                 return await self._update(request.part, request.block)
@@ -170,6 +175,11 @@ class CallControl:
         session = self.entry.session if self.entry is not None else None
         return session is not None and session.set_recording(is_on)
 
+    def disown(self) -> None:
+        """Perform nothing and publish nothing from now on, as another process has the call."""
+        self._is_disowned = True
+        self._note_of_call = _note_nothing
+
     # --- requests of the session ---------------------------------------------------------------
 
     def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
@@ -231,3 +241,7 @@ class CallControl:
 
     def _note(self, event: Event) -> None:
         self._note_of_call(self.call.call_sid, event)
+
+
+def _note_nothing(call_sid: str, event: Event) -> None:
+    """Publish nothing: the call is another process's."""

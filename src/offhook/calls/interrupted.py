@@ -1,4 +1,4 @@
-"""Take-over of calls whose process has died, from their files (journal/live_files.py).
+"""Take-over of calls that another process had, from their lines (journal/live_files.py).
 
 Each goes on at once in this process, off the stream: Twilio asks /twilio/after when a stream has
 broken off, and our answer is a new stream (twilio.md §2.4). A call that Twilio does not ask about
@@ -6,6 +6,7 @@ ends `server_died`. A call that cannot go on is left to the operator's process, 
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -18,6 +19,7 @@ from offhook.call.resumed import ResumedCall
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.live_facts import MARK, LiveFacts, decoded
+from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.clock import Clock
@@ -77,41 +79,51 @@ class InterruptedCalls:
     def take_over(self) -> None:
         """Go on with the calls of processes that have died. Blocks for some ms."""
         taken = lost = 0
-        for file in self._files():
-            why = self._begin(file)
-            if why is None:
+        for call_sid, lines in self._files():
+            if self.go_on(TakenCall(call_sid, lines)):
                 taken += 1
-                continue
-            lost += 1
-            _log.warning(
-                "a call of a process that died cannot go on: %s",
-                why,
-                extra={"call_sid": file.call_sid},
-            )
-            self._drop(file.call_sid)
-            if why is not HUNG_UP:
-                self.settle(file.call_sid)
+            else:
+                lost += 1
         if taken or lost:
             _log.warning("%d calls of a process that died go on here, %d are over", taken, lost)
 
-    def _begin(self, file: LiveCallFile) -> str | None:
+    def go_on(self, taken: TakenCall) -> bool:
+        """Go on with a call that another process had; return whether that can be."""
+        call_sid = taken.call_sid
+        why = self._begin(taken)
+        if why is None:
+            return True
+        _log.warning(
+            "a call that another process had cannot go on: %s", why, extra={"call_sid": call_sid}
+        )
+        self._drop(call_sid)
+        if why is not HUNG_UP:
+            self.settle(call_sid)
+        return False
+
+    def _begin(self, taken: TakenCall) -> str | None:
         """Go on with a call; return why that cannot be."""
         try:
-            facts, resumed = read(file)
+            facts, resumed = read(taken)
             if facts is None:
-                return "its file is damaged"
+                return "its facts are damaged"
+            if taken.began_ago_s is not None:  # by the clock of the directory
+                began_s = self._clock.now() - taken.began_ago_s
+                facts = dataclasses.replace(facts, boot=self._sessions.boot, began_s=began_s)
             agent = self._agents.find(resumed.agent or facts.agent)
             why = _hindrance(facts, resumed, agent, self._clock.now(), self._sessions.boot)
-            if why is None and self._registry.find(file.call_sid) is not None:
+            if why is None and self._registry.find(taken.call_sid) is not None:
                 why = "this process has such a call"
             if why is not None or agent is None:
                 return why
-            entry = self._sessions.take_over(file.call_sid, agent, facts, resumed)
-        except Exception as error:  # noqa: BLE001 - one call's file must not keep the others out
-            _log.exception("a fault with a live call's file", extra={"call_sid": file.call_sid})
+            entry = self._sessions.take_over(
+                taken.call_sid, agent, facts, resumed, epoch=taken.epoch, node=taken.node
+            )
+        except Exception as error:  # noqa: BLE001 - one call's lines must not keep the others out
+            _log.exception("a fault with a live call's lines", extra={"call_sid": taken.call_sid})
             return type(error).__name__
         if facts.by == "api":
-            self.placed(file.call_sid, entry.agent)
+            self.placed(taken.call_sid, entry.agent)
         return None
 
     def ended(self, entry: CallEntry) -> None:
@@ -137,14 +149,14 @@ class InterruptedCalls:
             self._registry.bill(call_sid, found.status, seconds)
 
 
-def read(file: LiveCallFile) -> tuple[LiveFacts | None, ResumedCall]:
-    """Return the facts and the events in the file of a call; lines that are neither are left out.
+def read(taken: TakenCall) -> tuple[LiveFacts | None, ResumedCall]:
+    """Return the facts and the events in the lines of a call; other lines are left out.
 
     The facts are None when there are none.
     """
     facts: LiveFacts | None = None
     resumed = ResumedCall()
-    for line in file.lines:
+    for line in taken.lines:
         if line.startswith(MARK):
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 facts = decoded(line)

@@ -145,6 +145,15 @@ class CallRegistry:
             del self._over[next(iter(self._over))]
         self._changed.set()
 
+    def let_go(self, call_sid: str) -> None:
+        """Remove a call that another process goes on with, as if it had never been here."""
+        entry = self.live.pop(call_sid)
+        entry.session = None
+        entry.keep = nothing
+        entry.values = NO_VALUES
+        entry.answered.set()
+        self._changed.set()
+
     # --- what happens to calls -----------------------------------------------------------------
 
     def send(self, call_sid: str, message: Input) -> None:

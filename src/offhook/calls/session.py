@@ -8,6 +8,7 @@ Twilio, in the turn of the event loop in which the cause came in.
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from offhook.call import inputs
@@ -25,6 +26,7 @@ from offhook.call.commands import (
     HangUpSpare,
     KeepChanges,
     LeaveStream,
+    LetGo,
     MaskCaller,
     Note,
     Play,
@@ -50,6 +52,7 @@ from offhook.calls.control import CallControl
 from offhook.calls.deadline_timer import DeadlineTimer
 from offhook.calls.leg_inputs import LegInputs
 from offhook.calls.operators import Operators
+from offhook.calls.pause_gate import PauseGate
 from offhook.calls.session_recording import SessionRecording
 from offhook.calls.spare_leg import SpareLeg
 from offhook.capture.tap import Tap, Tapped
@@ -62,6 +65,7 @@ from offhook.events.types import (
     AgentDisconnected,
     CallEnded,
     CallEvent,
+    CallReleased,
     Event,
     FunctionFinishedLate,
     Subscriber,
@@ -92,6 +96,10 @@ class Session(LegInputs):
         recordings: Recordings | None = None,
         session_s: float = SESSION_S,
         began: float | None = None,
+        dial_spare: Dial | None = None,
+        spare_settled: Callable[[str], None] | None = None,
+        dials_ahead: bool = True,
+        gate: PauseGate | None = None,
     ) -> None:
         """Begin a call without a leg.
 
@@ -108,6 +116,10 @@ class Session(LegInputs):
             recordings: Record what is said, from the stream's start to the end.
             session_s: Seconds of an agent session after which another one takes over.
             began: Begin of the call by the clock, if another process had it before; else now.
+            dial_spare: Opens a leg beside the agent's, if there is room; else `dial` does.
+            spare_settled: Called when a spare leg is gone, or serves the call.
+            dials_ahead: The agent is dialled ahead of the stream, which comes to this process.
+            gate: Holds what happens after a pause of the process; None without a fleet.
         """
         super().__init__(clock.now)
         self.call_sid = call_sid
@@ -121,12 +133,17 @@ class Session(LegInputs):
             session_s=session_s,
             spread=spread,
             asks_after=control.call.webhook,
+            dials_ahead=dials_ahead,
         )
         self._agent_session = agent
         self._switch_agent = switch_agent
         self._clock = clock
         self._tapped = Tapped(call_sid, tap, clock) if tap is not None else None
         self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
+        spare = dial_spare or dial
+        self._dial_spare = self._tapped.agent(spare) if self._tapped is not None else spare
+        self._spare_settled = spare_settled
+        self._gate = gate
         self._publish = publish
         self._control = control
         self._ended = ended
@@ -193,12 +210,56 @@ class Session(LegInputs):
         self._caller = CallerLeg(channel, start.stream_sid, self, recorder)
         channel.receiver = self._caller
 
+    def release(self, epoch: int) -> Callable[[], None]:
+        """Give the call up in good order: another process goes on with it.
+
+        Return what closes its stream: Twilio asks then what comes next, and somebody must know.
+        """
+        caller, self._caller = self._caller, None
+        close = caller.leave() if caller is not None else _nothing
+        if not self._over:
+            self._recording.hand_over()
+            self._leave(CallReleased("handed_over", epoch))
+        return close
+
+    def fence(self, epoch: int) -> None:
+        """Drop the call without a sound: another process has it by now.
+
+        Nothing more is said, done, dialled or recorded, whatever is still under way.
+        """
+        if not self._over:
+            publish, self._publish = self._publish, _publish_nothing
+            self._control.disown()
+            self._recording.hand_over()
+            self._leave(CallReleased("fenced", epoch))
+            publish(CallEvent(self.call_sid, self.ms(), CallReleased("fenced", epoch)))
+
+    async def until_known(self) -> None:
+        """Wait, after a pause of the process, until it is known that it has the call still."""
+        if self._gate is not None:
+            await self._gate.until_open(self._now())
+
+    def _leave(self, event: CallReleased) -> None:
+        if self._gate is not None:
+            self._gate.drop()
+        try:
+            self._call.receive(inputs.Released(event), self._now())
+        except Exception:  # noqa: BLE001 - the other process has the call in spite of a fault
+            _log.exception("a fault while a call was given up", extra={"call_sid": self.call_sid})
+        if not self._over:
+            self._guarded(self._close_accounts)
+            self._end()
+        self._inbox.clear()
+
     def receive(self, message: Input) -> None:
         """Pass an input to the call. A fault in its handling ends this call, and no other.
 
         Inputs that arise while the call decides, as when a command fills a socket, are
         passed next.
         """
+        if self._gate is not None and self._gate.is_shut(self._now()):
+            self._gate.hold(partial(self.receive, message))
+            return
         self._inbox.append(message)
         if not self._deciding:
             self._decide(self._take_inbox)
@@ -232,7 +293,7 @@ class Session(LegInputs):
         number = self._requests
         self._replies[number] = replied
         self.receive(inputs.Requested(number, request))
-        if self.ending is not None:
+        if self._over:
             self._refuse_requests()
         return number
 
@@ -276,7 +337,11 @@ class Session(LegInputs):
 
     def on_caller_audio(self, audio: bytes) -> None:
         """Pass audio of the caller on to the agent."""
-        heard = self._call.hear(audio, self._now())
+        now = self._now()
+        if self._gate is not None and self._gate.is_shut(now):
+            self._gate.hold(partial(self.on_caller_audio, audio), len(audio))
+            return
+        heard = self._call.hear(audio, now)
         if heard is not None and self._agent is not None:
             self._agent.send_audio(heard)
             if not self._pieces_to_agent % SAMPLE_EVERY:
@@ -285,7 +350,11 @@ class Session(LegInputs):
 
     def on_agent_audio(self, audio: bytes) -> None:
         """Pass audio of the agent on to the caller."""
-        pieces = self._call.speak(audio, self._now())
+        now = self._now()
+        if self._gate is not None and self._gate.is_shut(now):
+            self._gate.hold(partial(self.on_agent_audio, audio), len(audio))
+            return
+        pieces = self._call.speak(audio, now)
         if pieces and self._caller is not None:
             self._caller.play(pieces)
             if not self._pieces_to_caller % SAMPLE_EVERY:
@@ -294,7 +363,10 @@ class Session(LegInputs):
 
     def on_operator_audio(self, audio: bytes) -> None:
         """Pass audio of an operator on to the caller."""
-        pieces = self._call.relay(audio, self._now())
+        now = self._now()
+        if self._gate is not None and self._gate.is_shut(now):
+            return  # What an operator said seconds ago is of no use.
+        pieces = self._call.relay(audio, now)
         if pieces and self._caller is not None:
             self._caller.play(pieces)
 
@@ -340,6 +412,8 @@ class Session(LegInputs):
                 if isinstance(event, CallEnded):
                     self._close_accounts()
                     event = self._control.ended(event)
+                elif isinstance(event, CallReleased):
+                    self._close_accounts()
                 self.note(event)
             case Play():
                 if self._caller is not None:
@@ -371,7 +445,9 @@ class Session(LegInputs):
                 self._hang_up_agent()
             case DialSpare():
                 with of_call(self.call_sid):
-                    self._spare = SpareLeg(self, self._dial, command.place, self._now)
+                    self._spare = SpareLeg(
+                        self, self._dial_spare, command.place, self._now, self._on_spare_settled
+                    )
             case SettleSpare():
                 if self._spare is not None:
                     settings = self._agent_session.settings(False, command.history, command.changes)
@@ -397,7 +473,7 @@ class Session(LegInputs):
                 self.operators.release(command.why)
             case Reply():
                 self._replies.pop(command.id)(command.done, command.what)
-            case End():
+            case End() | LetGo():
                 self._end()
 
     def _break(self, error: Exception) -> None:
@@ -471,6 +547,10 @@ class Session(LegInputs):
             self._hang_up_agent()
             self._agent, self._agent_open_at = spare.hand_over(self)
 
+    def _on_spare_settled(self) -> None:
+        if self._spare_settled is not None:
+            self._spare_settled(self.call_sid)
+
     def _hang_up_spare(self) -> None:
         spare, self._spare = self._spare, None
         if spare is not None:
@@ -534,6 +614,9 @@ class Session(LegInputs):
             self._caller.close()
 
     def _on_timer(self) -> None:
+        if self._gate is not None and self._gate.is_shut(self._now()):
+            self._gate.hold(self._on_timer)
+            return
         self._decide(lambda: self._call.tick(self._now()))
 
     def _unguarded(self, work: Callable[[], None]) -> None:
@@ -546,3 +629,7 @@ class Session(LegInputs):
 
 def _nothing() -> None:
     """Do nothing: there is no stream to close."""
+
+
+def _publish_nothing(event: CallEvent) -> None:
+    """Publish nothing: the call is another process's."""

@@ -20,6 +20,7 @@ from offhook.calls.control import CallControl
 from offhook.calls.handoff import StreamHandoff
 from offhook.calls.live_facts import LiveFacts, encoded, facts_of
 from offhook.calls.messaging import Messaging
+from offhook.calls.pause_gate import PauseGate, PauseWatch
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
 from offhook.calls.transfers import Transfers
@@ -63,6 +64,7 @@ class SessionFactory:
         *,
         clock: Clock,
         dial: Dial,
+        dial_spare: Dial,
         tools: ToolsFor,
         make_tap: MakeTap | None,
         recordings: Recordings | None,
@@ -70,12 +72,16 @@ class SessionFactory:
         webhook_path: str,
         session_s: float,
         keep: Keep,
+        watch: PauseWatch | None = None,
+        dials_ahead: bool = True,
     ) -> None:
         """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
 
+        `dial_spare` opens a leg beside another one of its call, if there is room for both.
         `origin` is our https address, if it is configured, and `webhook_path` the path of the
-        webhooks there; an agent session is to last `session_s`
-        seconds at most; `keep` keeps a line of a live call.
+        webhooks there; an agent session is to last `session_s` seconds at most; `keep` keeps a line
+        of a live call. In a fleet, `watch` tells of pauses of this process, and `dials_ahead`
+        whether the streams of its calls come to this node.
         """
         self._keep = keep
         self.ended: Callable[[CallEntry], None] = _nothing
@@ -93,6 +99,11 @@ class SessionFactory:
         self._inbound = inbound
         self._clock = clock
         self._dial = dial
+        self._dial_spare = dial_spare
+        self._watch = watch
+        self._dials_ahead = dials_ahead
+        self.spare_settled: Callable[[str], None] = _nobody_counts
+        """Called when a call has one leg again."""
         self._tools = tools
         self._make_tap = make_tap
         self._recordings = recordings
@@ -142,11 +153,19 @@ class SessionFactory:
         return entry
 
     def take_over(
-        self, call_sid: str, agent: Agent, facts: LiveFacts, resumed: ResumedCall
+        self,
+        call_sid: str,
+        agent: Agent,
+        facts: LiveFacts,
+        resumed: ResumedCall,
+        *,
+        epoch: int = 0,
+        node: str = "",
     ) -> CallEntry:
-        """Make the session of a call whose process died, and add the call to the registry.
+        """Make the session of a call that another process had, and add the call to the registry.
 
-        `agent` is the one that the call had last.
+        `agent` is the one that the call had last. `epoch` and `node` are this process's, in a
+        fleet.
         """
         call = NewCall(call_sid, facts.agent, facts.by, facts.from_, facts.to)
         control = self.control(call)
@@ -181,7 +200,7 @@ class SessionFactory:
             entry.handoff.renew()  # The token of the stream that broke off is used.
         unrepeatable = frozenset(name for name, tool in toolbox.items() if tool.irreversible)
         session.take_over(
-            ProcessDied(resumed, facts.changes, unrepeatable, action, facts.has_begun)
+            ProcessDied(resumed, facts.changes, unrepeatable, action, facts.has_begun, epoch, node)
         )
         entry.keep()
         return entry
@@ -203,6 +222,7 @@ class SessionFactory:
             self._agent_session(control, agent, values, once),
             clock=self._clock,
             dial=self._dial,
+            dial_spare=self._dial_spare,
             publish=self._registry.publish,
             control=control,
             ended=self._on_ended,
@@ -211,11 +231,19 @@ class SessionFactory:
             recordings=self._recordings if agent.recording and call.by != "bin" else None,
             session_s=self._session_s,
             began=entry.began,
+            spare_settled=self.spare_settled,
+            dials_ahead=self._dials_ahead,
+            gate=self._gate(call.call_sid),
         )
         entry.session = session
         control.entry = entry
         self._registry.add(entry)
         return session
+
+    def _gate(self, call_sid: str) -> PauseGate | None:
+        if self._watch is None:
+            return None
+        return PauseGate(self._watch, partial(self._updates.start, call_sid))
 
     def _keep_facts(self, entry: CallEntry) -> None:
         self._keep(entry.call_sid, encoded(facts_of(entry, self.boot)))
@@ -273,8 +301,12 @@ class SessionFactory:
 
     def _on_ended(self, session: Session) -> None:
         ending = session.ending
+        if ending is None:
+            self._registry.let_go(session.call_sid)
+            self._transfers.call_over(session.call_sid, caller_is_gone=False)
+            return
         self._registry.end(session.call_sid, ending)
-        is_gone = ending is not None and ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
+        is_gone = ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
         self._transfers.call_over(session.call_sid, caller_is_gone=is_gone)
         entry = self._registry.find(session.call_sid)
         if entry is not None:
@@ -312,6 +344,10 @@ def _once(toolbox: Toolbox, resumed: ResumedCall, call: Call) -> Once:
                 result.set_result((content, outcome))
                 once[tool.file, called.name, canonical] = result
     return once
+
+
+def _nobody_counts(call_sid: str) -> None:
+    """Count nothing: no node shares the budget."""
 
 
 def _nothing(entry: CallEntry) -> None:

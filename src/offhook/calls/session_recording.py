@@ -91,6 +91,11 @@ class SessionRecording:
         self.recorder = None
         self._note = _nothing
 
+    def hand_over(self) -> None:
+        """Write what there is; another process goes on with the recording, and may end it."""
+        if self.recorder is not None:
+            self.recorder.hand_over()
+
     def finish(self) -> None:
         """End the recording with the call."""
         if self.recorder is not None:

@@ -14,9 +14,16 @@ class SpareLeg:
     """Owner of a leg that does not serve the call yet; `session` gets what the call must know."""
 
     def __init__(
-        self, session: LegInputs, dial: Dial, place: int, now: Callable[[], float]
+        self,
+        session: LegInputs,
+        dial: Dial,
+        place: int,
+        now: Callable[[], float],
+        settled: Callable[[], None],
     ) -> None:
+        """Dial. `settled` is called once, when the call has one leg again."""
         self._session = session
+        self._settled: Callable[[], None] | None = settled
         self._now = now
         self._open_at: float | None = None
         self._leg = AgentLeg(self, dial, place)
@@ -29,10 +36,12 @@ class SpareLeg:
         """Close the leg, or stop dialling it, and publish how long it was open."""
         self._leg.hang_up()
         self._note_gone()
+        self._settle()
 
     def hand_over(self, owner: AgentLegOwner) -> tuple[AgentLeg, float | None]:
         """Return the leg, which belongs to `owner` from now on, and when its socket was opened."""
         self._leg.owner = owner
+        self._settle()
         return self._leg, self._open_at
 
     # --- what the leg tells ---
@@ -67,6 +76,7 @@ class SpareLeg:
 
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         """Report that the socket could not be opened."""
+        self._settle()
         if isinstance(error, UpgradeRefusedError):
             self._session.receive(inputs.SpareLost("refused", str(error.status)))
         else:
@@ -75,12 +85,18 @@ class SpareLeg:
     def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
         """Report that the socket is gone."""
         self._note_gone()
+        self._settle()
         if ours:
             self._session.receive(inputs.CallBroke(why))
         self._session.receive(inputs.SpareLost("closed"))
 
     def on_agent_dropped(self, size: int) -> None:
         """Do nothing: no audio is sent."""
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled()
 
     def _note_gone(self) -> None:
         if self._open_at is not None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from offhook.call_context import current_call
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.leg import PendingDial
 from offhook.deepgram.session_budget import SessionBudget
@@ -47,6 +48,10 @@ _REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
 """Answers to the upgrade (deepgram.md §1.2, §1.3): what each means, and what fixes it."""
 
 
+Failed: TypeAlias = Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None]
+"""Function that is told why no socket could be opened."""
+
+
 def refusal(status: int) -> tuple[str, str]:
     """Return what the refusal of an upgrade means, with its code, and what fixes it."""
     what = f"E-DG-05 Deepgram answered {status}."
@@ -59,6 +64,7 @@ class Dialler:
 
     The first address is dialled; the others take their turns after a failure, as the call asks.
     `headers` identify us; a connection may take `timeout_s` seconds. Each dial counts in `budget`.
+    `has_room` takes a place for a spare leg of a call in the budget that nodes share, if they do.
 
     A fault while dialling ends the call for which it is, as every fault in such a task does.
     """
@@ -70,12 +76,15 @@ class Dialler:
         timeout_s: float,
         budget: SessionBudget,
         tasks: ServerTasks,
+        *,
+        has_room: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self._urls = tuple(urls)
         self._timeout = timeout_s
         self._budget = budget
         self._headers = dict(headers)
         self._tasks = tasks
+        self._has_room = has_room
         self._tls = tls.loading() if any(url.startswith("wss:") for url in urls) else None
         hosts = {urlsplit(url).hostname or "" for url in urls}
         if len(hosts) > 1 and any(host.endswith(".deepgram.com") for host in hosts):
@@ -93,21 +102,52 @@ class Dialler:
     def __call__(
         self,
         receiver: websocket.Receiver,
-        failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
+        failed: Failed,
         place: int = 0,
     ) -> PendingDial:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
+        return self._start(receiver, failed, place, self._dial)
+
+    def spare(
+        self,
+        receiver: websocket.Receiver,
+        failed: Failed,
+        place: int = 0,
+    ) -> PendingDial:
+        """Dial a leg beside one that the same call has, if the budget has room for both.
+
+        Else `failed` gets a 429, as Deepgram would have answered.
+        """
+        has_room = self._budget.has_room(0)
+        return self._start(receiver, failed, place, self._dial_spare if has_room else self._refuse)
+
+    def _start(
+        self,
+        receiver: websocket.Receiver,
+        failed: Failed,
+        place: int,
+        dial: Callable[[str, websocket.Receiver, Failed], Coroutine[None, None, None]],
+    ) -> PendingDial:
         url = self._urls[place % len(self._urls)]
         session = self._budget.counted(receiver)
-        dialling = self._tasks.start("dial Deepgram", self._dial(url, session, failed))
+        dialling = self._tasks.start("dial Deepgram", dial(url, session, failed))
         dialling.add_done_callback(lambda _: session.on_dialled())
         return dialling
+
+    async def _refuse(self, url: str, receiver: websocket.Receiver, failed: Failed) -> None:
+        failed(websocket.UpgradeRefusedError(TOO_MANY_SESSIONS, {}, ""))
+
+    async def _dial_spare(self, url: str, receiver: websocket.Receiver, failed: Failed) -> None:
+        if self._has_room is None or await self._has_room(current_call.get()):
+            await self._dial(url, receiver, failed)
+        else:
+            await self._refuse(url, receiver, failed)
 
     async def _dial(
         self,
         url: str,
         receiver: websocket.Receiver,
-        failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
+        failed: Failed,
     ) -> None:
         failure = await self._connect(url, receiver)
         if failure is not None:

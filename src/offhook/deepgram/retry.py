@@ -75,12 +75,12 @@ def after_close(code: int | None) -> Retry:
     return AFTER_CLOSE.get(code, Retry.ONCE)
 
 
-def after_status(status: int, *, in_talk: bool) -> Retry:
+def after_status(status: int, *, may_be_ours: bool) -> Retry:
     """Return whether another leg is dialled after an HTTP answer to the upgrade.
 
-    429 says that Deepgram has no room. `in_talk`: the lost leg was a session of ours, whose place
-    becomes free at any moment.
+    429 says that Deepgram has no room. `may_be_ours`: it may count a session of this call's that is
+    over, whose place becomes free at any moment.
     """
     if status == 429:
-        return Retry.YES if in_talk else Retry.NEVER
+        return Retry.YES if may_be_ours else Retry.NEVER
     return Retry.YES if status >= 500 else Retry.NEVER

@@ -60,6 +60,11 @@ _SENTENCES: Final[_Sentences] = {
     events.CallTakenOver: lambda e: (
         f"another process goes on with the call, {e.after_ms} ms after its last event"
     ),
+    events.CallReleased: lambda e: (
+        "this process has given the call up: another one goes on with it"
+        if e.why == "handed_over"
+        else "another process has taken the call over: this one drops it"
+    ),
     events.AgentConnected: lambda e: (
         f"the agent is on the line, {e.after_ms} ms after it was dialled"
     ),

@@ -88,13 +88,29 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallTakenOver:
-    """The process of the call has died, and another one goes on with the call, from its file.
+    """Another process goes on with the call, because the one before has died or gave it up.
 
-    The last event that the file has came `after_ms` earlier: what was said since is lost.
-    CallerBack follows when the caller is on a stream again.
+    The last event that it knows came `after_ms` earlier: what was said since is lost. CallerBack
+    follows when the caller is on a stream again. `epoch` counts the owners of a call in a fleet,
+    and `node` names the new one; 0 and empty without a fleet.
     """
 
     after_ms: int
+    epoch: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReleased:
+    """The process has the call no more, and the call goes on: no CallEnded comes from here.
+
+    `handed_over`: given up in good order, as the process stops. `fenced`: the process was away, and
+    another one has taken the call over; whatever it still knew of the call is dropped. `epoch` is
+    its own, by which the directory of a fleet tells owners apart; 0 without a fleet.
+    """
+
+    why: Literal["handed_over", "fenced"]
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,15 @@ class AgentDisconnected:
 
 
 AgentLossCause: TypeAlias = Literal[
-    "closed", "error", "refused", "unreachable", "too_late", "stuck", "silent", "garbage"
+    "closed",
+    "error",
+    "refused",
+    "unreachable",
+    "too_late",
+    "stuck",
+    "silent",
+    "garbage",
+    "no_spare",
 ]
 
 
@@ -126,8 +150,9 @@ class AgentLost:
 
     `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty where
     there is none. `too_late`: the Settings were not applied in time; `stuck`: its socket took no
-    data for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`). A leg after
-    which none is dialled ends the call: see CallEnded.
+    data for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`); `no_spare`:
+    Offhook closed it before its session's end, as Deepgram had no room for a second one beside it.
+    A leg after which none is dialled ends the call: see CallEnded.
     """
 
     why: AgentLossCause
@@ -660,6 +685,7 @@ Event: TypeAlias = (
     | LookedUp
     | CallStarted
     | CallTakenOver
+    | CallReleased
     | AgentConnected
     | AgentDisconnected
     | AgentRolledOver

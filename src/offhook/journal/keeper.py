@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.events.types import CallEnded, CallEvent
+from offhook.events.types import CallEnded, CallEvent, CallReleased
 from offhook.journal.entries import encode, wall_ms_of
 from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
 from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
@@ -98,6 +98,8 @@ class EventJournal:
         self._lines.append(line)
         if type(call_event.event) in KEPT:
             self._live.append(LiveLine(call_event.call_sid, line))
+            if isinstance(call_event.event, CallReleased) and call_event.event.why == "fenced":
+                self.drop(call_event.call_sid)
         elif isinstance(call_event.event, CallEnded):
             self.drop(call_event.call_sid)
         self._thread.wake()
@@ -116,6 +118,20 @@ class EventJournal:
         """Take over the files of calls whose process has died. Blocks for some ms."""
         with self._live_lock:
             return self._live_files.take_over()
+
+    def hand_over(self, call_sid: str, process_id: str) -> bool:
+        """Give the file of a call, with all its lines, to another live process. Blocks for some ms.
+
+        Return False when there is no such file.
+        """
+        with self._live_lock:
+            self._write_live()
+            return self._live_files.hand_over(call_sid, process_id)
+
+    def adopt(self, call_sid: str) -> LiveCallFile | None:
+        """Take the file of a call that another process has handed over. Blocks for some ms."""
+        with self._live_lock:
+            return self._live_files.adopt(call_sid)
 
     def announce(
         self, version: str, control: str, port: int = 0, public_url: str | None = None
@@ -180,10 +196,12 @@ class EventJournal:
         """Write what waits, first into the journal; return whether it took any lines."""
         appended = self._append_waiting()
         if self._live:
-            waiting = [self._live.popleft() for _ in range(len(self._live))]
             with self._live_lock:
-                self._live_files.write(waiting)
+                self._write_live()
         return appended
+
+    def _write_live(self) -> None:
+        self._live_files.write([self._live.popleft() for _ in range(len(self._live))])
 
     def _append_waiting(self) -> bool:
         """Append every line that waits; return whether there were any, and the disk took them."""

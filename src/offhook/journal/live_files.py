@@ -142,12 +142,41 @@ class LiveCallFiles:
                     folder.rmdir()
         return found
 
+    def hand_over(self, call_sid: str, process_id: str) -> bool:
+        """Make the file of a call another live process's; return whether there was one.
+
+        From its move on that process has the call; if it dies at once, so has the next one.
+        """
+        file = self._files.pop(call_sid, None)
+        if file is not None:
+            os.close(file.descriptor)
+        try:
+            (self._folder / call_sid).rename(self._root / LIVE / process_id / call_sid)
+        except OSError as error:
+            _log.warning(
+                "the file of a live call is not handed over: %s",
+                error.strerror,
+                extra={"call_sid": call_sid},
+            )
+            return False
+        return True
+
+    def adopt(self, call_sid: str) -> LiveCallFile | None:
+        """Open a file that another process has handed over; None without one, or if it is bad."""
+        if _CALL_SID.fullmatch(call_sid) is None or call_sid in self._files:
+            return None
+        return self._open(self._folder / call_sid)
+
     def _take(self, path: Path) -> LiveCallFile | None:
-        call_sid, mine = path.name, self._folder / path.name
+        mine = self._folder / path.name
         try:
             path.rename(mine)
         except OSError:
             return None  # Another process was first.
+        return self._open(mine)
+
+    def _open(self, mine: Path) -> LiveCallFile | None:
+        call_sid = mine.name
         try:
             descriptor = os.open(mine, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:

@@ -24,6 +24,7 @@ _LEVELS: Final[dict[type[Event], int]] = {
             events.CallBegan,
             events.LookedUp,
             events.CallStarted,
+            events.CallReleased,
             events.AgentConnected,
             events.AgentRolledOver,
             events.CallEnded,

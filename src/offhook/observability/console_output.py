@@ -83,6 +83,7 @@ _WHO: Final[dict[type[Event], str]] = {
     **dict.fromkeys(
         (
             events.CallStarted,
+            events.CallReleased,
             events.AgentConnected,
             events.AgentRolledOver,
             events.SecretEntered,

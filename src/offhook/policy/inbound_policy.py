@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from offhook.clock import Clock
-from offhook.events.types import AgentConnected, CallEnded, CallerLeft, CallEvent
+from offhook.events.types import AgentConnected, CallEnded, CallerLeft, CallEvent, CallReleased
 from offhook.twilio.callers import Answer, Refused, Verdict, is_withheld, verdict_of
 
 HOUR_S: Final = 3600.0
@@ -270,7 +270,7 @@ class InboundPolicy:
                 call = tag_of(happened.call_sid)
                 if call in self._uses:
                     self._running.setdefault(call, self._clock.now())
-            case CallerLeft() | CallEnded():
+            case CallerLeft() | CallEnded() | CallReleased():
                 call = tag_of(happened.call_sid)
                 if call in self._running:
                     now = self._clock.now()

@@ -1,6 +1,12 @@
 """A subscriber that silences recordings where personal data was taken out of the texts."""
 
-from offhook.events.types import CallEnded, CallEvent, RecordingStarted, UtteranceRedacted
+from offhook.events.types import (
+    CallEnded,
+    CallEvent,
+    CallReleased,
+    RecordingStarted,
+    UtteranceRedacted,
+)
 from offhook.recordings.recorder import Recordings
 
 
@@ -24,7 +30,7 @@ class SilenceRedacted:
                 name, began_ms = began
                 start_ms, end_ms = event.start_ms - began_ms, event.end_ms - began_ms
                 self._recordings.silence(name, start_ms, end_ms, event.leg)
-            case CallEnded():
+            case CallEnded() | CallReleased():
                 self._began.pop(call_sid, None)
 
     def _resumed(self, call_sid: str) -> tuple[str, int] | None:

@@ -21,6 +21,7 @@ from offhook.events.types import (
     CallEnded,
     CallerSaid,
     CallEvent,
+    CallReleased,
     Dialled,
     DialRefused,
     Event,
@@ -219,11 +220,17 @@ class Redaction:
             case CallBegan():
                 return self._began(event), []
             case CallEnded():
-                self._speakers.pop((call_event.call_sid, "caller"), None)
-                self._speakers.pop((call_event.call_sid, "agent"), None)
+                self._forget(call_event.call_sid)
                 return replace(event, detail=redactor.text(event.detail)), []
+            case CallReleased():
+                self._forget(call_event.call_sid)
+                return event, []
             case _:
                 return event, []
+
+    def _forget(self, call_sid: str) -> None:
+        self._speakers.pop((call_sid, "caller"), None)
+        self._speakers.pop((call_sid, "agent"), None)
 
     def _said(
         self, call_event: CallEvent, leg: Leg, text: str, start_ms: int | None

@@ -126,6 +126,7 @@ def compose_server(
         config,
         clock=clock,
         dial=dial,
+        dial_spare=dial.spare,
         publish=publish,
         tools=runner.for_call,
         look_up=lookups.find,

@@ -91,6 +91,16 @@ CALLS_ENDED: Final = _counter(
     "Calls that are over, by whose doing and how (docs/errors.md, Endings).",
     "fault slug",
 )
+CALLS_TAKEN_OVER: Final = _counter(
+    "offhook_calls_taken_over_total",
+    "Calls that this process has taken over from one that died or gave them up.",
+)
+CALLS_RELEASED: Final = _counter(
+    "offhook_calls_released_total",
+    "Calls that another process goes on with: given up in good order (handed_over), or found to be"
+    " its own after a pause (fenced).",
+    "why",
+)
 CALL_SECONDS: Final = _histogram("offhook_call_seconds", "How long calls lasted.", CALL_S)
 
 # --- turns ---
@@ -327,6 +337,8 @@ SECTIONS: Final = {
         CALLS_ADMITTED,
         CALLS_REFUSED,
         CALLS_ENDED,
+        CALLS_TAKEN_OVER,
+        CALLS_RELEASED,
         CALL_SECONDS,
     ),
     "Turns": (

@@ -151,6 +151,11 @@ class Metrics:
                 self._add(catalogue.BARGE_IN_SECONDS, event.to_clear, ())
             case events.CallEnded():
                 self._ended(call_event, event)
+            case events.CallReleased():
+                self._count(catalogue.CALLS_RELEASED, (event.why,))
+                self._left(call_event)
+            case events.CallTakenOver():
+                self._count(catalogue.CALLS_TAKEN_OVER, ())
             case events.CallBilled():
                 self._count(catalogue.TWILIO_SECONDS, (), event.duration_ms / 1000)
                 self._count(catalogue.TWILIO_MINUTES, (), -(-event.duration_ms // 60_000))
@@ -160,6 +165,9 @@ class Metrics:
     def _ended(self, call_event: events.CallEvent, event: events.CallEnded) -> None:
         self._count(catalogue.CALLS_ENDED, (event.fault, event.slug))
         self._observe(catalogue.CALL_SECONDS, event.duration_ms / 1000)
+        self._left(call_event)
+
+    def _left(self, call_event: events.CallEvent) -> None:
         started = self._started.pop(call_event.call_sid, None)
         if started is not None:
             self._count(catalogue.STREAM_SECONDS, (), (call_event.at_ms - started) / 1000)

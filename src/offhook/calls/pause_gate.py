@@ -1,0 +1,72 @@
+"""Gate of one session: what comes in after a pause of its process waits until its owner is known.
+
+A process that was stopped for longer than its lease, by a debugger, a suspended machine or SIGSTOP,
+may have lost its calls to another one meanwhile. So nothing is said, done or dialled before it has
+read who owns them: then the session goes on with what waited, or is dropped (Session.fence).
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+HELD_BYTES: Final = 256 * 1024
+"""Bytes of audio that wait, of both sides; later audio is dropped."""
+HELD_MAX: Final = 5000
+"""Inputs that wait; later ones are dropped. Both sides of a call send some 100 a second."""
+
+
+class PauseWatch(Protocol):
+    """Notice of pauses of this process (fleet/pulse.py), in seconds of the monotonic clock."""
+
+    def is_late(self, now: float, /) -> bool:
+        """Return whether the process was stopped for a lease and has not read its epochs since."""
+
+    async def settled(self) -> None:
+        """Return when it is not late any more; calls that were lost have been fenced by then."""
+
+
+class PauseGate:
+    """Gate of one session. `start` runs a task of the session's call."""
+
+    __slots__ = ("_bytes", "_held", "_is_open", "_start", "_watch")
+
+    def __init__(
+        self, watch: PauseWatch, start: Callable[[Coroutine[Any, Any, None]], object]
+    ) -> None:
+        self._watch = watch
+        self._start = start
+        self._held: deque[Callable[[], None]] = deque()
+        self._bytes = 0
+        self._is_open = True
+
+    def is_shut(self, now: float) -> bool:
+        """Return whether an input must wait: after a pause, and behind those that wait already."""
+        return not self._is_open or self._watch.is_late(now)
+
+    def hold(self, work: Callable[[], None], size: int = 0) -> None:
+        """Keep an input for later; `size` is that of its audio, in bytes."""
+        if len(self._held) >= HELD_MAX or (size and self._bytes + size > HELD_BYTES):
+            return
+        self._bytes += size
+        self._held.append(work)
+        if self._is_open:
+            self._is_open = False
+            self._start(self._pass_on())
+
+    async def until_open(self, now: float) -> None:
+        """Wait while inputs must wait."""
+        if self.is_shut(now):
+            await self._watch.settled()
+
+    def drop(self) -> None:
+        """Forget what waits, as the call is another process's."""
+        self._held.clear()
+        self._is_open = True
+
+    async def _pass_on(self) -> None:
+        await self._watch.settled()
+        self._is_open = True
+        self._bytes = 0
+        for _ in range(len(self._held)):
+            if self._held:
+                self._held.popleft()()

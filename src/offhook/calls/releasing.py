@@ -1,0 +1,128 @@
+"""Release of calls that go on in another process: in good order as this one stops, or fenced.
+
+A released call has no CallEnded here. Its last lines are where the next owner finds them before its
+stream closes, since Twilio asks at once what comes after (twilio.md §2.4).
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.registry import CallRegistry
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
+
+_log: Final = logging.getLogger("offhook.releasing")
+
+REDIRECT_S: Final = 3.0
+"""Seconds for Twilio to be told where a call goes on whose document has no next verb."""
+
+
+class CallReleasing:
+    """Release of the calls of one process.
+
+    Args:
+        registry: The calls.
+        updates: Redirects calls that Twilio would else end with their stream.
+        hand_over: Gives the file of a call to another process of this machine.
+    """
+
+    def __init__(
+        self,
+        registry: CallRegistry,
+        updates: CallUpdates,
+        hand_over: Callable[[str, str], bool],
+    ) -> None:
+        self._registry = registry
+        self._updates = updates
+        self._hand_over = hand_over
+        self.epoch_of: Callable[[str], int] = _no_epoch
+        """Returns the epoch of a call in the fleet's directory."""
+        self.give_up: Callable[[str], Awaitable[None]] = _keep_the_file
+        """Called with each released call before its stream closes: stores its last lines."""
+
+    def can_go_on(self, entry: CallEntry) -> bool:
+        """Return whether another process can go on with a call: Twilio must ask about it again."""
+        return entry.handoff.is_possible
+
+    async def release(
+        self, call_sid: str, *, to: str | None = None, token: str | None = None
+    ) -> bool:
+        """Give a call up in good order; return whether another process may take it now.
+
+        `to` is the process of this machine that asks, which gets the call's file: also that of a
+        call that was given up before. With a `token` the call is given up only if it waits for the
+        stream that has this token.
+        """
+        entry = self._registry.live.get(call_sid)
+        if entry is not None:
+            if token is not None and not _is_stream_of(entry, token):
+                return False
+            if not self.can_go_on(entry):
+                return False
+            await self._release(entry, to)
+            return True
+        return to is not None and self._hand_over(call_sid, to)
+
+    async def release_all(self) -> None:
+        """Give up all calls that another process can go on with; return when that is done."""
+        going = [entry for entry in self._registry.live.values() if self.can_go_on(entry)]
+        results = await asyncio.gather(
+            *(self._release(entry, None) for entry in going), return_exceptions=True
+        )
+        for entry, result in zip(going, results, strict=True):
+            if isinstance(result, BaseException):
+                sid = {"call_sid": entry.call_sid}
+                _log.error("a call is not handed over", exc_info=result, extra=sid)
+        if going:
+            _log.info("%d calls are handed over", len(going))
+
+    def fence(self, call_sid: str) -> None:
+        """Drop a call without a sound, as another process has taken it over; others are ignored."""
+        entry = self._registry.live.get(call_sid)
+        if entry is not None and entry.session is not None:
+            entry.session.fence(self.epoch_of(call_sid))
+
+    async def _release(self, entry: CallEntry, to: str | None) -> None:
+        if not entry.by_webhook and entry.has_stream:
+            await self._redirect(entry)
+        if entry.session is None:  # It has ended meanwhile.
+            return
+        call_sid = entry.call_sid
+        close = entry.session.release(self.epoch_of(call_sid))
+        try:
+            if to is None:
+                await self.give_up(call_sid)
+            else:
+                self._hand_over(call_sid, to)
+        finally:
+            close()
+
+    async def _redirect(self, entry: CallEntry) -> None:
+        """Have Twilio ask what comes next: the document of a TwiML Bin ends with its stream."""
+        rest = self._updates.rest
+        assert rest is not None, "it could not go on without credentials"
+        try:
+            async with asyncio.timeout(REDIRECT_S):
+                await rest.update_call(entry.call_sid, url=entry.handoff.after_url)
+        except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
+            sid = {"call_sid": entry.call_sid}
+            _log.warning("a call is not redirected, and ends: %s", error, extra=sid)
+
+
+def _is_stream_of(entry: CallEntry, token: str) -> bool:
+    if entry.token is None or entry.has_stream:
+        return False
+    return hmac.compare_digest(entry.token.encode(), token.encode())
+
+
+def _no_epoch(call_sid: str) -> int:
+    """Return 0, as there is no fleet."""
+    return 0
+
+
+async def _keep_the_file(call_sid: str) -> None:
+    """Do nothing: the next process of this machine finds the file of the call."""

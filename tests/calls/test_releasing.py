@@ -1,0 +1,167 @@
+"""A call that its process gives up goes on in another one, and nobody hears of it twice."""
+
+import asyncio
+
+import pytest
+from tests.calls.interruptions import SID, Process, Servers
+from tests.calls.test_interrupted import (
+    GREETING,
+    STAYS,
+    asked,
+    history,
+    on_the_line,
+    servers,
+)
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, caller, texts
+
+from offhook.call.ending import Slug
+from offhook.calls.interrupted import DEATHS_MAX
+from offhook.calls.places import TakenCall
+from offhook.events.types import (
+    AgentDisconnected,
+    AgentSaid,
+    CallEnded,
+    CallerSaid,
+    CallReleased,
+    CallTakenOver,
+)
+
+
+def released(of: Servers, process: Process, token: str | None = None) -> bool:
+    """Have a process give the call up to another one of its machine."""
+    return asyncio.run(process.calls.releasing.release(SID, to="the next one", token=token))
+
+
+def adopted(process: Process, **more: object) -> bool:
+    """Have another process go on with it."""
+    file = process.journal.adopt(SID)
+    assert file is not None
+    return process.calls.interrupted.go_on(TakenCall(*file, **more))  # type: ignore[arg-type]
+
+
+def test_a_released_call_goes_on_in_another_process_with_its_conversation() -> None:
+    of = servers()
+    on_the_line(of, caller(GREET, ASK, GREET, STAYS))
+    of.clock.run(10)
+    before, after = of.now, of.begin_beside()
+    assert released(of, before)
+    assert before.calls.registry.live == {}
+    assert before.calls.registry.find(SID) is None, "it is not over"
+    assert isinstance(before.events[-1], CallReleased)
+    assert [type(each) for each in before.events].count(AgentDisconnected) == 1
+    assert not [each for each in before.events if isinstance(each, CallEnded)]
+    assert adopted(after)
+    of.clock.run(1)
+    stream = after.stream(caller(ASK, GREET, HANG_UP), asked(after))
+    of.clock.run(20)
+    assert stream.bursts
+    assert texts(after.events, CallerSaid) == [HOURS]
+    assert history(after)[:2] == [("assistant", GREETING), ("user", HOURS)]
+    (ended,) = (each for each in after.events if isinstance(each, CallEnded))
+    assert ended.slug == "caller_hung_up"
+    assert before.happened[-1].event == CallReleased("handed_over")
+    assert len(before.agents) == 1
+    assert before.agents[0].closed is not None
+
+
+def test_what_the_agent_was_saying_counts_as_far_as_it_was_heard() -> None:
+    of = servers()
+    of.now.stream(caller(STAYS), of.announce().token)
+    of.clock.run(1.2)
+    assert released(of, of.now)
+    (said,) = (each for each in of.now.events if isinstance(each, AgentSaid))
+    assert said.interrupted
+    assert said.heard_ms > 0
+
+
+def test_a_call_is_given_up_for_its_own_stream_alone() -> None:
+    of = servers()
+    token = of.announce().token
+    assert token is not None
+    before, after = of.now, of.begin_beside()
+    assert not released(of, before, token + "x")
+    assert before.calls.registry.live
+    assert released(of, before, token)
+    assert adopted(after)
+    after.stream(caller(GREET, HANG_UP), token)
+    of.clock.run(10)
+    assert after.refused == []
+    assert texts(after.events, AgentSaid) == [GREETING]
+
+
+def test_a_call_on_its_stream_is_not_given_up_for_a_used_token() -> None:
+    of = servers()
+    entry = of.announce()
+    token = entry.token
+    of.now.stream(caller(STAYS), token)
+    of.clock.run(3)
+    assert not released(of, of.now, token)
+    assert of.now.calls.registry.live
+
+
+def test_a_call_that_was_given_up_before_is_had_by_the_process_that_asks() -> None:
+    of = servers()
+    on_the_line(of)
+    asyncio.run(of.now.calls.releasing.release_all())
+    assert isinstance(of.now.events[-1], CallReleased)
+    assert of.files, "its file stays until somebody asks for it"
+    after = of.begin_beside()
+    assert released(of, of.now)
+    assert adopted(after)
+    assert not asyncio.run(of.now.calls.releasing.release("CA" + "7" * 32))
+
+
+def test_a_call_that_twilio_asks_nothing_about_is_not_given_up() -> None:
+    of = servers()
+    of.now.stream(caller(STAYS), None)  # a TwiML Bin's, without REST credentials
+    of.clock.run(3)
+    asyncio.run(of.now.calls.releasing.release_all())
+    assert list(of.now.calls.registry.live) == [SID]
+
+
+def test_releases_are_no_deaths_of_a_poisonous_call() -> None:
+    of = servers()
+    on_the_line(of)
+    process = of.now
+    for _ in range(DEATHS_MAX + 2):
+        after = of.begin_beside()
+        assert released(of, process)
+        assert adopted(after)
+        process = after
+        of.clock.run(1)
+    assert SID in process.calls.registry.live
+
+
+def test_the_clock_of_another_machine_says_nothing() -> None:
+    of = servers()
+    on_the_line(of)
+    of.files[SID] = [
+        line.replace(b'"boot":"', b'"boot":"another').replace(b'"began_s":1', b'"began_s":90')
+        for line in of.files[SID]
+    ]
+    process = of.begin_beside()
+    assert released(of, of.now)
+    assert adopted(process, epoch=2, node="b", began_ago_s=7.0)
+    (taken,) = (each for each in process.events if isinstance(each, CallTakenOver))
+    assert (taken.epoch, taken.node) == (2, "b")
+    assert process.entry().began == pytest.approx(of.clock.now() - 7.0)
+
+
+# --- fenced --------------------------------------------------------------------------------------
+
+
+def test_a_fenced_call_is_dropped_without_a_sound() -> None:
+    of = servers()
+    who = caller(GREET, ASK, GREET, STAYS)
+    stream = of.now.stream(who, of.announce().token)
+    of.clock.run_until(lambda: bool(texts(of.now.events, CallerSaid)), 20)
+    events, bursts = len(of.now.happened), len(stream.bursts)
+    of.now.calls.releasing.fence(SID)
+    assert of.now.calls.registry.live == {}
+    of.clock.run(60)
+    assert of.now.events[events:] == [CallReleased("fenced")]
+    assert len(stream.bursts) == bursts
+    assert all(agent.closed is not None for agent in of.now.agents)
+    assert len(of.now.agents) == 1, "nothing is dialled"
+    of.now.calls.releasing.fence(SID)
+    assert Slug.SERVER_DIED.slug not in [getattr(e, "slug", "") for e in of.now.events]
