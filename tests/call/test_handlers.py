@@ -32,6 +32,7 @@ from offhook.call.inputs import CallAnnounced, Input, Requested, ServerStopped
 from offhook.call.phases import LINK_IGNORED, LINK_TRANSITIONS, LinkState, LinkStep, Phase
 from offhook.call.resumed import ResumedCall
 from offhook.deepgram import messages as deepgram
+from offhook.events.types import CallReleased
 from offhook.twilio import messages as twilio
 
 SAMPLES: Final[list[Input]] = [
@@ -79,6 +80,7 @@ SAMPLES: Final[list[Input]] = [
     inputs.CallOver(),
     inputs.NobodyReached(Slug.LINE_BUSY),
     ServerStopped(),
+    inputs.Released(CallReleased("handed_over")),
     inputs.CallBroke("KeyError"),
 ]
 _LEAVE: Final = Requested(1, requests.Leave(SendDigits("1"), "One moment."))

@@ -55,7 +55,7 @@ def test_a_released_call_goes_on_in_another_process_with_its_conversation() -> N
     stream = after.stream(caller(ASK, GREET, HANG_UP), asked(after))
     of.clock.run(20)
     assert stream.bursts
-    assert texts(after.events, CallerSaid) == [HOURS]
+    assert len(texts(after.events, CallerSaid)) == 1
     assert history(after)[:2] == [("assistant", GREETING), ("user", HOURS)]
     (ended,) = (each for each in after.events if isinstance(each, CallEnded))
     assert ended.slug == "caller_hung_up"

@@ -165,7 +165,7 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
             "leg",
         ),
         *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
-        *("cause", "description", "destination", "errand"),
+        *("cause", "description", "destination", "errand", "node"),
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
         *(
             "name",

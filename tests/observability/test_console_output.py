@@ -115,6 +115,10 @@ SHOWN: list[tuple[Event, str]] = [
     (events.Dialled("fallback", "", "+12025550143"), "call    fallback: +12025550143 is rung"),
     (events.StreamBroke("cut off"), "call    the caller's stream broke off: cut off"),
     (events.CallerBack(), "call    the caller is back on the line"),
+    (
+        events.CallReleased("handed_over"),
+        "call    this process has given the call up: another one goes on with it",
+    ),
     (events.AgentSwitched("billing"), "call    the agent is now billing"),
     (
         events.OperatorActed("Ann", "hand-back", "done", "it is done"),

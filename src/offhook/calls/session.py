@@ -310,7 +310,11 @@ class Session(LegInputs):
 
     def note(self, event: Event) -> None:
         """Publish an event that the call does not need."""
-        self._publish(CallEvent(self.call_sid, self.ms(), event))
+        call_event = CallEvent(self.call_sid, self.ms(), event)
+        if self._gate is not None and self._gate.is_shut(self._now()):
+            self._gate.hold(partial(self._publish, call_event))
+            return
+        self._publish(call_event)
 
     def ms(self) -> int:
         """Return the length of the call so far, in milliseconds."""
