@@ -4,8 +4,10 @@ Two implementations: the directory of a fleet (fleet_places.py), and the process
 while one of them drains (link/local_places.py). A server alone has none, and asks nobody.
 """
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 
 
 class TakenCall(NamedTuple):
@@ -26,14 +28,6 @@ class TakenCall(NamedTuple):
     began_ago_s: float | None = None
 
 
-class AnsweredElsewhere(NamedTuple):
-    """The answer of the process that has a call to one of Twilio's requests."""
-
-    status: int
-    body: str
-    media_type: str
-
-
 Refusal: TypeAlias = str
 """Why a stream is refused."""
 
@@ -41,13 +35,11 @@ Refusal: TypeAlias = str
 class CallPlaces(Protocol):
     """Places of the calls that this process does not have."""
 
-    async def resolve(
-        self, webhook: str, form: Mapping[str, str], origin: str
-    ) -> AnsweredElsewhere | TakenCall | None:
+    async def resolve(self, webhook: ForwardedWebhook) -> WebhookAnswer | TakenCall | None:
         """Have the process that has a call answer a request; take the call if that one is gone.
 
-        `webhook` is the last part of the request's path. None: nobody has the call. Waits for 2 s
-        at most, but for the owner's answer to a new call, which may take 10 s.
+        None: nobody has the call. Waits for 2 s at most, and longer only while a process that has
+        read the request answers a new call.
         """
 
     def stream(

@@ -48,9 +48,7 @@ class CallReleasing:
         """Return whether another process can go on with a call: Twilio must ask about it again."""
         return entry.handoff.is_possible
 
-    async def release(
-        self, call_sid: str, *, to: str | None = None, token: str | None = None
-    ) -> bool:
+    async def release(self, call_sid: str, to: str | None = None, token: str | None = None) -> bool:
         """Give a call up in good order; return whether another process may take it now.
 
         `to` is the process of this machine that asks, which gets the call's file: also that of a
@@ -80,11 +78,14 @@ class CallReleasing:
         if going:
             _log.info("%d calls are handed over", len(going))
 
-    def fence(self, call_sid: str) -> None:
-        """Drop a call without a sound, as another process has taken it over; others are ignored."""
-        entry = self._registry.live.get(call_sid)
-        if entry is not None and entry.session is not None:
-            entry.session.fence(self.epoch_of(call_sid))
+    def fence(self, call_sid: str, epoch: int | None = None) -> None:
+        """Drop a call without a sound, as another process has taken it over; others are ignored.
+
+        News of an `epoch` before this process's own is late, and changes nothing.
+        """
+        entry, mine = self._registry.live.get(call_sid), self.epoch_of(call_sid)
+        if entry is not None and entry.session is not None and (epoch is None or epoch > mine):
+            entry.session.fence(mine)
 
     async def _release(self, entry: CallEntry, to: str | None) -> None:
         if not entry.by_webhook and entry.has_stream:

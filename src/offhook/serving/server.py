@@ -195,8 +195,8 @@ class Server:
             check=parts.reloader.check,
             agents=parts.directory,
             answer=parts.webhooks.answer,
-            release=_release,
-            fence=_fence,
+            release=parts.calls.releasing.release,
+            fence=parts.calls.releasing.fence,
         )
         link = LinkServer(orders, tasks, streams, lambda: 0)
         try:
@@ -322,12 +322,3 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
-
-
-async def _release(call_sid: str, to: str | None, token: str | None) -> bool:
-    """Return False: no call is given up to another process yet."""
-    return False
-
-
-def _fence(call_sid: str, epoch: int) -> None:
-    """Do nothing: no call is claimed by another process yet."""
