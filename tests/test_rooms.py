@@ -28,6 +28,7 @@ ROOMS: Final = (
     "recordings",
     "capture",
     "journal",
+    "fleet",
     "calls",
     "redaction",
     "outbound",

@@ -15,13 +15,16 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    DateTime,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    text,
 )
 
 metadata: Final = MetaData()
@@ -224,6 +227,63 @@ audit: Final = Table(
     Column("status", Integer, nullable=False),
 )
 Index("audit_by_time", audit.c.at_ms)
+
+# The four of nodes that share calls (offhook.fleet), which uses them by statements of its own.
+_MOMENT: Final = DateTime(timezone=True)  # by the database's clock
+
+fleet_processes: Final = Table(
+    "fleet_processes",
+    metadata,
+    Column("process_id", String(64), primary_key=True),  # id of the process's journal
+    Column("node", String(64), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("is_draining", Boolean, nullable=False),
+    Column("live", Integer, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("started_at", _MOMENT, nullable=False),
+    Column("beat_at", _MOMENT, nullable=False),
+    Column("unbroken_since", _MOMENT, nullable=False),
+)
+
+fleet_calls: Final = Table(
+    "fleet_calls",
+    metadata,
+    Column("call_sid", String(64), primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("process_id", String(64), nullable=False),  # empty: released
+    Column("from_process", String(64), nullable=False),  # who had it before
+    Column("nonce", String(64)),  # of the stream that is awaited
+    Column("answered_epoch", Integer, nullable=False),
+    Column("legs", Integer, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("facts", LargeBinary),
+    Column("began_at", _MOMENT, nullable=False),
+    Column("changed_at", _MOMENT, nullable=False),
+    Column("ended_at", _MOMENT),
+)
+_LIVE: Final = text("ended_at IS NULL")
+_OVER: Final = text("ended_at IS NOT NULL")
+Index("fleet_calls_live", fleet_calls.c.process_id, postgresql_where=_LIVE, sqlite_where=_LIVE)
+Index("fleet_calls_over", fleet_calls.c.ended_at, postgresql_where=_OVER, sqlite_where=_OVER)
+
+fleet_lines: Final = Table(
+    "fleet_lines",
+    metadata,
+    Column("call_sid", String(64), primary_key=True),
+    Column("process_id", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),  # of the line in that process's journal
+    Column("epoch", Integer, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+)
+
+fleet_budgets: Final = Table(
+    "fleet_budgets",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("taken", Integer, nullable=False),
+    Column("counted_at", _MOMENT, nullable=False),
+)
 
 
 def of_calls() -> list[tuple[Table, Column[str]]]:

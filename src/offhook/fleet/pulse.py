@@ -1,0 +1,51 @@
+"""Whether this process itself was stopped for longer than its lease (SIGSTOP, a paused machine).
+
+Only what this process does by itself counts: a database that is away makes nobody late.
+"""
+
+import asyncio
+import math
+from typing import Final
+
+from offhook.fleet.places import LEASE_S
+
+TICK_S: Final = 1.0
+"""Seconds between two ticks of the event loop."""
+
+READ_S: Final = 2.0
+"""Seconds for which a process that was stopped waits for its epochs, while nothing is done."""
+
+
+class Pulse:
+    """Pulse of a process's event loop. `now` is the monotonic clock everywhere here."""
+
+    def __init__(self, now: float) -> None:
+        self._late_at = now + LEASE_S
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def is_late(self, now: float) -> bool:
+        """Return whether the process was stopped for a lease, and has not read its epochs since.
+
+        One comparison, for each input of a call.
+        """
+        return now >= self._late_at
+
+    def tick(self, now: float) -> bool:
+        """Count a tick of the event loop; return whether the process is late."""
+        if now >= self._late_at:
+            self._late_at = -math.inf  # until the epochs are read, whatever the clock says
+            self._settled.clear()
+            return True
+        self._late_at = now + LEASE_S
+        return False
+
+    def settle(self, now: float) -> None:
+        """Go on: the epochs are read, or the database does not answer."""
+        self._late_at = now + LEASE_S
+        self._settled.set()
+
+    async def settled(self, now: float) -> None:
+        """Wait until the process is not late; at once if it is not."""
+        if self.tick(now):
+            await self._settled.wait()
