@@ -237,6 +237,7 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "tools/declare.py": {"run_coroutine_threadsafe": (1, "its waiter gets what it raises")},
+    "fleet/connection.py": {"call_later": (1, LOOP)},
     "tools/process_worker.py": {"Thread": (1, "it ends the process, which its owner replaces")},
     "tools/runner.py": {"add_done_callback": (2, LOOP), "call_later": (3, LOOP)},
     "tools/threads.py": {

@@ -131,6 +131,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-DG-05",
         "E-DG-06",
         "E-FLEET-05",
+        "E-FLEET-06",
         "E-AUD-02",
         "E-AUD-05",
         "E-HOOK-02",

@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -15,6 +16,9 @@ from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.fleet.budget import SharedBudget
 from offhook.fleet.directory import CallDirectory
+from offhook.fleet.heartbeat import FleetHeartbeat
+from offhook.fleet.live_lines import LiveLines
+from offhook.fleet.pulse import Pulse
 from offhook.records import database
 
 FACTS = b'{"agent":"desk"}'
@@ -38,6 +42,19 @@ def migrated(postgres: Postgres) -> Iterator[str]:
         yield url_text(url)
 
 
+@dataclass
+class FleetNode:
+    """A process's directory with its heartbeat."""
+
+    directory: CallDirectory
+    heartbeat: FleetHeartbeat
+    pulse: Pulse
+    lines: LiveLines
+
+    async def beat(self) -> None:
+        await self.directory.connection.do(self.heartbeat._beat)
+
+
 class Fleet:
     """Directories that share a database. A statement of the test's own: `ask`."""
 
@@ -47,14 +64,17 @@ class Fleet:
         self.clock = LoopClock(asyncio.get_running_loop())
         self.serving: list[asyncio.Task[None]] = []
 
-    def directory(
+    def _made(
         self, node: str = "a", *, most: int | None = None, nodes: int = 3, url: str = ""
     ) -> CallDirectory:
-        """A directory whose connection is served."""
-        made = CallDirectory(
+        return CallDirectory(
             url or self.url, uuid.uuid4().hex, node, SharedBudget("b", most, nodes), self.clock
         )
-        self.serving.append(self.tasks.keep("fleet database", made.connection.serve))
+
+    def directory(self, node: str = "a", **given: Any) -> CallDirectory:
+        """A directory whose connection is served."""
+        made = self._made(node, **given)
+        self.keep(made.connection.serve)
         return made
 
     async def here(self, node: str = "a", **given: Any) -> CallDirectory:
@@ -62,6 +82,25 @@ class Fleet:
         made = self.directory(node, **given)
         await until(lambda: not made.is_away)
         return made
+
+    def unconnected(self, node: str, **given: Any) -> FleetNode:
+        """A node whose connection nobody serves."""
+        directory = self._made(node, **given)
+        pulse = Pulse(self.clock.now())
+        heartbeat = FleetHeartbeat(directory, pulse, self.clock)
+        return FleetNode(directory, heartbeat, pulse, LiveLines(directory))
+
+    async def node(self, node: str, *, runs: bool = False, **given: Any) -> FleetNode:
+        """A node that is connected; it beats by itself if it `runs`."""
+        made = self.unconnected(node, **given)
+        self.keep(made.directory.connection.serve)
+        await until(lambda: not made.directory.is_away)
+        if runs:
+            self.keep(made.heartbeat.run)
+        return made
+
+    def keep(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.serving.append(self.tasks.keep(f"test {len(self.serving)}", make))
 
     async def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as link:

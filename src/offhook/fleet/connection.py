@@ -75,6 +75,7 @@ class FleetConnection:
         self._now = now
         self._requests: deque[_Request] = deque()
         self._some = asyncio.Event()
+        self._sock: socket.socket | None = None
 
     async def do(self, work: Work[_T], *, deadline_s: float = DEADLINE_S) -> _T:
         """Return what `work` returns, which is run on the connection when its turn comes.
@@ -148,11 +149,19 @@ class FleetConnection:
 
     async def _cut_after(self, link: Link, seconds: float, work: Work[_T]) -> _T:
         with socket.socket(fileno=os.dup(link.fileno())) as sock:
-            cut = asyncio.get_running_loop().call_later(seconds, _shut_down, sock)
+            self._sock = sock
+            cut = asyncio.get_running_loop().call_later(seconds, self.cut)
             try:
                 return await work(link)
             finally:
                 cut.cancel()
+                self._sock = None
+
+    def cut(self) -> None:
+        """End what is being done on the connection, which is lost with it."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):  # it is gone already
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def _on_back(self) -> None:
         _log.info("the fleet's database answers")
@@ -195,11 +204,6 @@ async def together(
 def _refuse(request: _Request, why: str) -> None:
     if not request.answer.done():
         request.answer.set_exception(DirectoryAwayError(why))
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it is gone already
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _words(error: Exception) -> str:

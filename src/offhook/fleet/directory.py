@@ -7,14 +7,14 @@ changed meanwhile is told when it is back.
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from offhook.clock import Clock
 from offhook.fleet import statements
 from offhook.fleet.budget import SharedBudget
 from offhook.fleet.connection import FleetConnection, Link, count_of, rows_of, together
+from offhook.fleet.held import HeldCall
 from offhook.fleet.places import (
     BegunCall,
     CallPlace,
@@ -23,6 +23,7 @@ from offhook.fleet.places import (
     FleetProcess,
     NoRoom,
 )
+from offhook.journal.entries import InheritedLine
 
 _log: Final = logging.getLogger("offhook.fleet")
 
@@ -33,29 +34,8 @@ ENDED_MAX: Final = 10_000
 """Ended calls that wait for the database to be told; the oldest beyond are reaped by lease."""
 
 
-@dataclass(slots=True)
-class _Held:
-    """A call that this process has.
-
-    Attributes:
-        epoch: Number of the ownership.
-        since: Begin of the call, by the monotonic clock.
-        facts: The call's facts, as of the last message.
-        nonce: Nonce of the stream that is awaited.
-        legs: Agent sessions that count for it.
-        is_known: False while the database does not know the call.
-        before: The process that had it, for a file taken while the database was away.
-        is_stale: True if the nonce is to be told.
-    """
-
-    epoch: int
-    since: float
-    facts: bytes = field(repr=False)
-    nonce: str | None = field(repr=False)
-    legs: int
-    is_known: bool = True
-    before: str = ""
-    is_stale: bool = False
+BEGUN: Final = b'["CallBegan"'
+"""Beginning of the line of a call's begin, which is for the record alone."""
 
 
 def _nothing(call_sid: str) -> None:
@@ -88,15 +68,26 @@ class CallDirectory:
         self.processes: Mapping[str, FleetProcess] = {}
         self.fenced: Callable[[str], None] = _nothing
         self.budget: Final = budget
+        self.wake: Callable[[], None] = lambda: None
+        """Called when there is something to tell: live_lines.py tells it soon."""
+        self.let_go: Callable[[str], None] = _nothing
+        """Called with each call that this process has no longer, though it goes on."""
+        self.arriving: Callable[[Link], Awaitable[None]] = self.settle_on
+        """Run first on each new connection: heartbeat.py beats."""
         self.connection: Final = FleetConnection(url, self._arrive, clock.now)
         self._now = clock.now
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, HeldCall] = {}
         self._ended: dict[str, int] = {}
 
     @property
     def is_away(self) -> bool:
         """True while the database does not answer."""
         return bool(self.connection.problem)
+
+    @property
+    def alive(self) -> int:
+        """Number of processes of the fleet that are alive, as of the last beat."""
+        return sum(each.is_alive for each in self.processes.values())
 
     @property
     def held(self) -> Sequence[str]:
@@ -118,7 +109,7 @@ class CallDirectory:
         Raises DirectoryAwayError: then the call is entered by nobody, unless `begin_away` is
         called.
         """
-        values = self._values(
+        values = self.values(
             call_sid=call_sid, facts=facts, nonce=nonce, legs=legs, most=self.budget.most
         )
 
@@ -172,12 +163,13 @@ class CallDirectory:
         if held is not None:
             self._on_ended(call_sid, held, held.epoch)
 
-    def _on_ended(self, call_sid: str, held: _Held | None, epoch: int) -> None:
+    def _on_ended(self, call_sid: str, held: HeldCall | None, epoch: int) -> None:
         if held is not None and not held.is_known and not held.before:
             return  # The database has never heard of it.
         if len(self._ended) >= ENDED_MAX:
             del self._ended[next(iter(self._ended))]
         self._ended[call_sid] = epoch
+        self.wake()
 
     # --- who has it ----------------------------------------------------------------------------
 
@@ -188,7 +180,7 @@ class CallDirectory:
         """
 
         async def work(link: Link) -> CallPlace | None:
-            found = await rows_of(link, statements.FIND, self._values(call_sid=call_sid))
+            found = await rows_of(link, statements.FIND, self.values(call_sid=call_sid))
             return CallPlace(*found[0]) if found else None
 
         return await self.connection.do(work)
@@ -203,7 +195,7 @@ class CallDirectory:
         """
 
         async def work(link: Link) -> ClaimedCall | None:
-            values = self._values(call_sid=call_sid, epoch=epoch, nonce=nonce)
+            values = self.values(call_sid=call_sid, epoch=epoch, nonce=nonce)
             claimed, lines = await together(link, statements.CLAIM, values)
             found = self._claimed(claimed, lines)
             return found[0] if found else None
@@ -217,7 +209,7 @@ class CallDirectory:
         """
 
         async def work(link: Link) -> list[ClaimedCall]:
-            values = self._values(held=[*self._held, *self._ended], many=REAPED_AT_ONCE)
+            values = self.values(held=[*self._held, *self._ended], many=REAPED_AT_ONCE)
             reaped = await rows_of(link, statements.REAP, values)
             if not reaped:
                 return []
@@ -227,16 +219,19 @@ class CallDirectory:
         return await self.connection.do(work)
 
     def _claimed(
-        self, claimed: Sequence[tuple[Any, ...]], lines: Sequence[tuple[str, bytes]]
+        self, claimed: Sequence[tuple[Any, ...]], lines: Sequence[tuple[Any, ...]]
     ) -> list[ClaimedCall]:
         found: list[ClaimedCall] = []
         for call_sid, epoch, facts, age_s, nonce, was_answered, before, node in claimed:
+            inherited = [InheritedLine(*each) for of, *each in lines if of == call_sid]
             kept = [facts] if facts is not None else []
-            kept += [line for of, line in lines if of == call_sid]
+            kept += [each.line for each in inherited if not each.line.startswith(BEGUN)]
             self._hold(call_sid, epoch, facts or b"", nonce, 1, age_s=age_s)
             self._ended.pop(call_sid, None)
             found.append(
-                ClaimedCall(call_sid, epoch, kept, age_s, nonce, was_answered, before, node)
+                ClaimedCall(
+                    call_sid, epoch, kept, inherited, age_s, nonce, was_answered, before, node
+                )
             )
         return found
 
@@ -289,6 +284,7 @@ class CallDirectory:
         released = await self._change(call_sid, statements.RELEASE)
         if released:
             self._held.pop(call_sid, None)
+            self.let_go(call_sid)
         return released
 
     async def add_leg(self, call_sid: str) -> bool:
@@ -325,13 +321,19 @@ class CallDirectory:
             raise DirectoryAwayError("the call is not in the directory yet")
 
         async def work(link: Link) -> bool:
-            given = self._values(call_sid=call_sid, epoch=held.epoch, **values)
+            given = self.values(call_sid=call_sid, epoch=held.epoch, **values)
             return await count_of(link, statement, given) > 0
 
         changed = await self.connection.do(work)
         if not changed:
             await self.read_epochs((call_sid,))
         return changed
+
+    def note_facts(self, call_sid: str, facts: bytes) -> None:
+        """Note the facts of a call as they are now; live_lines.py tells the database."""
+        held = self._held.get(call_sid)
+        if held is not None:
+            held.facts = facts
 
     # --- what is learnt ------------------------------------------------------------------------
 
@@ -350,7 +352,7 @@ class CallDirectory:
         asked = [*(self._held if call_sids is None else call_sids)]
         if not asked:
             return
-        rows = await rows_of(link, statements.EPOCHS, self._values(call_sids=asked))
+        rows = await rows_of(link, statements.EPOCHS, self.values(call_sids=asked))
         found = {call_sid: (epoch, is_mine) for call_sid, epoch, is_mine in rows}
         for call_sid in asked:
             held = self._held.get(call_sid)
@@ -366,6 +368,7 @@ class CallDirectory:
 
     def _on_fenced(self, call_sid: str) -> None:
         del self._held[call_sid]
+        self.let_go(call_sid)
         _log.warning("another process has taken a call over", extra={"call_sid": call_sid})
         try:
             self.fenced(call_sid)
@@ -381,21 +384,22 @@ class CallDirectory:
 
     async def settle(self) -> None:
         """Bring the directory and what is known here together. Raises DirectoryAwayError."""
-        await self.connection.do(self._settle)
+        await self.connection.do(self.settle_on)
 
     async def _arrive(self, link: Link) -> None:
         """Do what comes first on each new connection."""
-        await count_of(link, statements.BUDGET_ROW, self._values())
-        await self._settle(link)
+        await count_of(link, statements.BUDGET_ROW, self.values())
+        await self.arriving(link)
 
-    async def _settle(self, link: Link) -> None:
+    async def settle_on(self, link: Link) -> None:
+        """Do the same on the connection, for work that has it."""
         await self._tell_ended(link)
         await self._read_epochs(link)
         for call_sid, held in [*self._held.items()]:
             if held.before:
                 await self._claim_late(link, call_sid, held)
             elif held.is_known and held.is_stale:
-                given = self._values(call_sid=call_sid, epoch=held.epoch, nonce=held.nonce)
+                given = self.values(call_sid=call_sid, epoch=held.epoch, nonce=held.nonce)
                 await count_of(link, statements.RENEW, given)
                 held.is_stale = False
         await self._enter(link)
@@ -404,19 +408,19 @@ class CallDirectory:
         ended = dict(self._ended)
         if not ended:
             return
-        given = self._values(call_sids=[*ended], epochs=[*ended.values()])
+        given = self.values(call_sids=[*ended], epochs=[*ended.values()])
         await count_of(link, statements.END, given)
         for call_sid, epoch in ended.items():
             if self._ended.get(call_sid) == epoch:
                 del self._ended[call_sid]
 
-    async def _claim_late(self, link: Link, call_sid: str, held: _Held) -> None:
-        given = self._values(call_sid=call_sid, before=held.before, nonce=held.nonce)
+    async def _claim_late(self, link: Link, call_sid: str, held: HeldCall) -> None:
+        given = self.values(call_sid=call_sid, before=held.before, nonce=held.nonce)
         claimed = await rows_of(link, statements.CLAIM_LATE, given)
         if claimed:
             held.epoch, held.is_known, held.before = claimed[0][0], True, ""
             return
-        found = await rows_of(link, statements.FIND, self._values(call_sid=call_sid))
+        found = await rows_of(link, statements.FIND, self.values(call_sid=call_sid))
         if found:  # another process was first, or the call is over
             self._on_fenced(call_sid)
         else:
@@ -428,7 +432,7 @@ class CallDirectory:
         if not new:
             return
         now = self._now()
-        given = self._values(
+        given = self.values(
             call_sids=[*new],
             epochs=[held.epoch for held in new.values()],
             nonces=[held.nonce for held in new.values()],
@@ -454,7 +458,8 @@ class CallDirectory:
         before: str = "",
     ) -> None:
         since = self._now() - age_s
-        self._held[call_sid] = _Held(epoch, since, facts, nonce, legs, is_known, before)
+        self._held[call_sid] = HeldCall(epoch, since, facts, nonce, legs, is_known, before)
 
-    def _values(self, **more: Any) -> dict[str, Any]:
+    def values(self, **more: Any) -> dict[str, Any]:
+        """Return values of a statement, with those of this process."""
         return {"me": self.process_id, "budget": self.budget.name, **more}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from offhook.journal.entries import InheritedLine
+
 LEASE_S: Final = 10.0
 """Seconds after its last beat, by the database's clock, for which a process counts as alive."""
 
@@ -36,6 +38,14 @@ class FleetProcess(NamedTuple):
     live: int
     capacity: int
     is_mine: bool
+
+
+class OwnState(NamedTuple):
+    """The state of this process, which each beat tells the others."""
+
+    is_draining: bool
+    live: int
+    capacity: int
 
 
 class CallPlace(NamedTuple):
@@ -87,6 +97,8 @@ class ClaimedCall:
         call_sid: The call.
         epoch: The new number of the ownership.
         lines: The call's facts and events, as in a live call's file (journal/live_files.py).
+        inherited: The lines of its events, with the begin of the call, and where each is from, for
+            this process's own journal; oldest ownership first.
         began_ago_s: Seconds since the call began, by the database's clock.
         nonce: Nonce of the stream that has not come yet, if it is awaited.
         was_answered: True if /twilio/after was answered in the epoch before.
@@ -97,6 +109,7 @@ class ClaimedCall:
     call_sid: str
     epoch: int
     lines: list[bytes] = field(repr=False)
+    inherited: list[InheritedLine] = field(repr=False)
     began_ago_s: float
     nonce: str | None = field(repr=False)
     was_answered: bool

@@ -131,7 +131,8 @@ UPDATE fleet_calls c SET {_TAKEN}, nonce = CASE WHEN %(nonce)s IS NULL THEN c.no
 WHERE call_sid = %(call_sid)s AND epoch = %(epoch)s AND ended_at IS NULL
     AND (%(nonce)s IS NULL OR nonce = %(nonce)s)
 RETURNING {_CLAIMED};
-SELECT l.call_sid, l.line FROM fleet_lines l JOIN fleet_calls c USING (call_sid)
+SELECT l.call_sid, l.process_id, l.number, l.line
+FROM fleet_lines l JOIN fleet_calls c USING (call_sid)
 WHERE c.call_sid = %(call_sid)s AND c.epoch = %(epoch)s + 1 AND c.process_id = %(me)s
 ORDER BY l.epoch, l.number
 """
@@ -161,7 +162,8 @@ RETURNING {_CLAIMED}
 """
 
 LINES_OF: Final = """
-SELECT call_sid, line FROM fleet_lines WHERE call_sid = ANY(%(call_sids)s::text[])
+SELECT call_sid, process_id, number, line FROM fleet_lines
+WHERE call_sid = ANY(%(call_sids)s::text[])
 ORDER BY call_sid, epoch, number
 """
 

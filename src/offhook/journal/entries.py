@@ -42,6 +42,14 @@ class JournalEntry(NamedTuple):
     event: Event
 
 
+class InheritedLine(NamedTuple):
+    """A line of the journal of a process that has had a call before, and where it is from."""
+
+    process_id: str
+    number: int
+    line: bytes
+
+
 def encode(call_event: CallEvent, wall_ms: int) -> bytes:
     """Return the line of an event: LINE_MAX bytes at most, beyond which its texts are cut, visibly.
 

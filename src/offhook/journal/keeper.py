@@ -6,12 +6,13 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.events.types import CallEnded, CallEvent, CallReleased
+from offhook.events.types import CallBegan, CallEnded, CallEvent, CallReleased
 from offhook.journal.entries import encode, wall_ms_of
 from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
 from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
@@ -40,6 +41,9 @@ NUMBERS_PER_MS: Final = 1 << 12
 """Numbers of lines for each ms since 1970, so that those of two processes differ."""
 
 
+Tee: TypeAlias = Callable[[str, bytes | None, int | None], None]
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -55,6 +59,8 @@ class EventJournal:
         process_id: Id of this process's journal.
         folder: Folder of this process's journal.
         filled: Share of `limit_bytes` in use.
+        tee: Called with what the files of live calls get, in a fleet: the call, its line or None at
+            its end, and the line's number in this journal, None for facts.
     """
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
@@ -71,6 +77,7 @@ class EventJournal:
             self._live_files = LiveCallFiles(root, self.process_id)
         except OSError as error:
             raise cannot_be_made(root, error) from None
+        self.tee: Tee | None = None
         self._live: deque[LiveLine] = deque()
         self._live_lock = threading.Lock()
         self.filled = self._writer.filled
@@ -96,22 +103,31 @@ class EventJournal:
             return
         self._told_bytes += len(line)
         self._lines.append(line)
-        if type(call_event.event) in KEPT:
+        kind = type(call_event.event)
+        if kind in KEPT:
             self._live.append(LiveLine(call_event.call_sid, line))
             if isinstance(call_event.event, CallReleased) and call_event.event.why == "fenced":
                 self.drop(call_event.call_sid)
-        elif isinstance(call_event.event, CallEnded):
+        elif kind is CallEnded:
             self.drop(call_event.call_sid)
+        if self.tee is not None and (kind in KEPT or kind is CallBegan):
+            # Lines are numbered as they are appended, but for those that were lost before.
+            number = self._writer.first + self._told - 1 - self._refused - self._dropped
+            self.tee(call_event.call_sid, line, number)
         self._thread.wake()
 
     def keep(self, call_sid: str, line: bytes) -> None:
         """Keep a line in the file of a live call, which it begins if there is none."""
         self._live.append(LiveLine(call_sid, line, begins=True))
+        if self.tee is not None:
+            self.tee(call_sid, line, None)
         self._thread.wake()
 
     def drop(self, call_sid: str) -> None:
         """Remove the file of a call that is over, or that no process can go on with."""
         self._live.append(LiveLine(call_sid, None))
+        if self.tee is not None:
+            self.tee(call_sid, None, None)
         self._thread.wake()
 
     def take_over(self) -> list[LiveCallFile]:

@@ -24,7 +24,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 metadata: Final = MetaData()
@@ -262,10 +261,8 @@ fleet_calls: Final = Table(
     Column("changed_at", _MOMENT, nullable=False),
     Column("ended_at", _MOMENT),
 )
-_LIVE: Final = text("ended_at IS NULL")
-_OVER: Final = text("ended_at IS NOT NULL")
-Index("fleet_calls_live", fleet_calls.c.process_id, postgresql_where=_LIVE, sqlite_where=_LIVE)
-Index("fleet_calls_over", fleet_calls.c.ended_at, postgresql_where=_OVER, sqlite_where=_OVER)
+Index("fleet_calls_by_process", fleet_calls.c.process_id)
+Index("fleet_calls_by_end", fleet_calls.c.ended_at)
 
 fleet_lines: Final = Table(
     "fleet_lines",

@@ -42,14 +42,8 @@ def upgrade() -> None:
         sa.Column("changed_at", moment, nullable=False),
         sa.Column("ended_at", moment),
     )
-    live = sa.text("ended_at IS NULL")
-    op.create_index(
-        "fleet_calls_live", "fleet_calls", ["process_id"], postgresql_where=live, sqlite_where=live
-    )
-    over = sa.text("ended_at IS NOT NULL")
-    op.create_index(
-        "fleet_calls_over", "fleet_calls", ["ended_at"], postgresql_where=over, sqlite_where=over
-    )
+    op.create_index("fleet_calls_by_process", "fleet_calls", ["process_id"])
+    op.create_index("fleet_calls_by_end", "fleet_calls", ["ended_at"])
     op.create_table(
         "fleet_lines",
         sa.Column("call_sid", sa.String(64), primary_key=True),

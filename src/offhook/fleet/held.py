@@ -1,0 +1,28 @@
+"""What a process knows by itself of the calls that it has."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class HeldCall:
+    """A call that this process has.
+
+    Attributes:
+        epoch: Number of the ownership.
+        since: Begin of the call, by the monotonic clock.
+        facts: The call's facts, as of now.
+        nonce: Nonce of the stream that is awaited.
+        legs: Agent sessions that count for it.
+        is_known: False while the database does not know the call.
+        before: The process that had it, for a file taken while the database was away.
+        is_stale: True if the nonce is to be told.
+    """
+
+    epoch: int
+    since: float
+    facts: bytes = field(repr=False)
+    nonce: str | None = field(repr=False)
+    legs: int
+    is_known: bool = True
+    before: str = ""
+    is_stale: bool = False
