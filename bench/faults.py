@@ -276,7 +276,7 @@ class House:
         offhook = Path(sys.executable).with_name("offhook")
         # With bytecode, as users run it: without, a start takes twice as long.
         environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        environ["PYTHONPYCACHEPREFIX"] = str(self.folder / "bytecode")
+        environ.setdefault("PYTHONPYCACHEPREFIX", str(self.folder / "bytecode"))
         keys = {"DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN}
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(

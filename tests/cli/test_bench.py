@@ -39,6 +39,7 @@ def test_a_run_without_search(tmp_path: Path) -> None:
     [
         (["--baselines", "."], None, "E-BENCH-02"),
         (["--config", "none.yaml"], None, "E-YAML-01"),
+        (["--plot", "none/plot.svg"], None, "E-BENCH-06"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
@@ -47,10 +48,3 @@ def test_what_is_wrong_is_said_before_anything_runs(
     done = offhook("--no-search", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert code in done.stderr
-
-
-def test_a_plot_that_cannot_be_written(tmp_path: Path) -> None:
-    arguments = ("--no-search", "--calls", "1", "--seconds", "1", "--plot", "none/plot.svg")
-    done = offhook(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "E-BENCH-06" in done.stderr
