@@ -12,6 +12,10 @@ import psutil
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
+from offhook.records import database
+
+_TEMPLATE = "migrated"
+
 STARTS = 10
 """How often `pg_ctl` is run to start a server: it has ten seconds for it, which may be too few."""
 
@@ -39,6 +43,10 @@ class Postgres:
             mode = "stop" if shared is None else None
             self._server = get_server(folder / "data", cleanup_mode=mode, start=False)
             self.start_again()
+            with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
+                for setting in ("fsync", "full_page_writes"):  # no test cuts a machine's power
+                    admin.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+                admin.execute("SELECT pg_reload_conf()")
 
     @property
     def pid(self) -> int:
@@ -53,16 +61,36 @@ class Postgres:
         return Path(self._server.bin_path)
 
     @contextmanager
-    def database(self) -> Iterator[URL]:
-        """An empty database, dropped afterwards."""
+    def database(self, *, migrated: bool = False) -> Iterator[URL]:
+        """A database, empty or with the present schema, dropped afterwards."""
         name = f"t{uuid.uuid4().hex}"
         with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
-            admin.execute(f'CREATE DATABASE "{name}"'.encode())
+            if migrated:
+                self._make_template(admin)
+            like = _TEMPLATE if migrated else "template1"
+            admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"'.encode())
         try:
             yield make_url(self._server.get_uri(database=name))
         finally:
             with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
                 admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+    def _make_template(self, admin: psycopg.Connection) -> None:
+        """Make the database that migrated ones are copied from, once for all who share this."""
+        admin.execute("SELECT pg_advisory_lock(1)")
+        try:
+            named = ("SELECT 1 FROM pg_database WHERE datname = %s", [_TEMPLATE])
+            if admin.execute(*named).fetchone() is not None:
+                return
+            admin.execute('CREATE DATABASE "migrating"')
+            engine = database.open_engine(
+                database.url_of(self._server.get_uri(database="migrating"))
+            )
+            database.upgrade(engine)
+            engine.dispose()
+            admin.execute(f'ALTER DATABASE "migrating" RENAME TO "{_TEMPLATE}"'.encode())
+        finally:
+            admin.execute("SELECT pg_advisory_unlock(1)")
 
     def shut_down(self) -> None:
         """Stop it as an operator would; whoever is connected is cut off."""

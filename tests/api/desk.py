@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 from sqlalchemy import select
+from tests import migrated
 from tests.waiting import until
 from tests.whole_server import WholeServer, configured, whole_server
 
@@ -110,6 +111,8 @@ async def desk(
         webhook=WebhookSettings(url=webhook),
         webhook_secrets=(SecretStr("whsec_" + "ab12" * 10),),
     )
+    if url is None:
+        migrated.put(folder / "offhook.db")
     server = {"api_token": SecretStr(TOKEN), "operator_listen": "127.0.0.1:0"}
     if hosts is not None:
         server["operator_hosts"] = hosts

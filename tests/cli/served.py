@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
+from tests import migrated
 from tests.waiting import until
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
@@ -116,7 +117,11 @@ async def serving(
     command: list[str] = COMMAND,
     descriptors: Sequence[int] = (),
 ) -> AsyncIterator[Serving]:
-    """Run `offhook serve` in a folder, and leave no process behind."""
+    """Run `offhook serve` in a folder, and leave no process behind.
+
+    Its database is there, as at every start but the first.
+    """
+    migrated.put(folder / "offhook-data" / "offhook.db")
     clock = LoopClock(asyncio.get_running_loop())
     standin = await standin_server.serve("127.0.0.1", 0, script, clock)
     process = await asyncio.create_subprocess_exec(
