@@ -85,7 +85,8 @@ soak: setup
 	$(BIN)/python -m bench.hostile --rounds 20
 	$(BIN)/python bench/soak.py --calls 0
 	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py \
-	    tests/call/test_machine.py tests/outbound/test_killed.py tests/records/test_killed.py
+	    tests/call/test_machine.py tests/outbound/test_killed.py tests/outbound/test_ledger.py \
+	    tests/records/test_killed.py tests/test_canary_log.py
 	$(MAKE) fuzz
 	$(MAKE) deploy-test
 

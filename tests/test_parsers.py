@@ -4,7 +4,9 @@
 """
 
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
+from typing import Final
 
 import pytest
 from tests.fuzzing import TARGETS, Target, crashes
@@ -22,8 +24,24 @@ def test_a_target_reads_its_seeds(name: str) -> None:
     assert good, "a fuzzer begins with something that is read"
 
 
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("crash", crashes(), ids=lambda path: path.name)
+FILES_OF_YAML: Final = {"offhook.yaml", "agent", "dialogue", "script", "scenario"}
+"""Targets that read what target `yaml` has read; reading garbage takes a second."""
+
+
+def is_tried(crash: Path, name: str) -> bool:
+    """Return whether a target is tried with what broke one: all are, but for each kind of YAML."""
+    of = crash.name.rpartition("-")[0]
+    return name not in FILES_OF_YAML or of in FILES_OF_YAML | {"yaml"}
+
+
+@pytest.mark.parametrize(
+    ("crash", "name"),
+    [
+        pytest.param(crash, name, id=f"{crash.name}-{name}")
+        for crash, name in product(crashes(), TARGETS)
+        if is_tried(crash, name)
+    ],
+)
 def test_what_broke_a_parser_once_breaks_none_now(crash: Path, name: str) -> None:
     TARGETS[name].run(crash.read_bytes())
 
@@ -35,3 +53,4 @@ def test_an_error_that_nobody_expects_is_let_through() -> None:
 
 def test_every_crash_belongs_to_a_target() -> None:
     assert {path.name.rpartition("-")[0] for path in crashes()} <= TARGETS.keys()
+    assert TARGETS.keys() >= FILES_OF_YAML

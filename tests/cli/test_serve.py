@@ -59,6 +59,7 @@ async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) 
         async with serving(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
             url = await server.operator_url()
             await server.until_said(f"{url}/docs, its token: offhook-data/api-token")
+            assert "server.operator_listen" not in server.said
             tokens.add(server.api_token)
             for at in ("/api/v1/calls", "/metrics", "/openapi.json"):
                 assert (await http.get(url + at)).status_code == 401
@@ -66,16 +67,10 @@ async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) 
                 assert (await http.get(server.url + at, headers=server.headers)).status_code == 404
             assert await server.stop() == 0
             assert server.api_token not in server.said
+            hinted = server.said.count("server.operator_listen")
+            assert hinted == 1, "an operator's path at the public port is told, once"
             assert not (server.records / "operator.json").exists()
     assert len(tokens) == 1, "the second start takes what the first one has made"
-
-
-async def test_an_operators_path_at_the_public_port_is_hinted_at_once(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
-        for _ in range(3):
-            assert (await http.get(server.url + "/api/calls")).status_code == 404
-        assert await server.stop() == 0
-    assert server.said.count("server.operator_listen") == 1
 
 
 async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path: Path) -> None:

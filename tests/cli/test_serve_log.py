@@ -162,9 +162,12 @@ async def test_a_server_stops_though_nobody_reads_its_log(tmp_path: Path) -> Non
         assert await server.stop() == 0
 
 
-async def test_every_line_of_a_call_has_its_sid_and_no_line_what_was_said(tmp_path: Path) -> None:
-    async with piped(tmp_path) as server:
+async def test_a_call_is_in_the_log_by_its_sid_without_words_and_in_every_metric(
+    tmp_path: Path,
+) -> None:
+    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
         report = await server.call()
+        scrape = await server.metrics(http)
         assert await server.stop() == 0
         server.read_to_the_end()
     lines = server.lines()
@@ -173,6 +176,7 @@ async def test_every_line_of_a_call_has_its_sid_and_no_line_what_was_said(tmp_pa
     assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
     assert {line["call_sid"] for line in of_call} == {report.call_sid}
     assert [text for text in SAID if text in server.said.decode()] == []
+    has_every_metric(scrape)
 
 
 OUR_ROW = re.compile(
@@ -221,11 +225,8 @@ async def test_a_setting_has_the_log_say_what_was_said(tmp_path: Path) -> None:
     assert [secret for secret in (TOKEN, "canary-key") if secret in server.said.decode()] == []
 
 
-async def test_a_scrape_after_a_call_has_every_metric(tmp_path: Path) -> None:
-    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
-        await server.call()
-        scrape = await server.metrics(http)
-        assert await server.stop() == 0
+def has_every_metric(scrape: str) -> None:
+    """Check what a server tells after its first call, by the webhook."""
     typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", scrape, re.MULTILINE))
     every = [metric for section in SECTIONS.values() for metric in section]
     network = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()

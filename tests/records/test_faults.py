@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "what",
     [
-        ["kill", "--rounds", "2", "--calls", "10"],
-        ["operator", "--rounds", "3", "--calls", "10"],
-        ["outage", "--calls", "10"],
-        ["full-disk", "--calls", "10"],
+        ["kill", "--rounds", "2", "--calls", "4"],
+        ["operator", "--rounds", "2", "--calls", "4"],
+        ["outage", "--calls", "4"],
+        ["full-disk", "--calls", "4"],
     ],
     ids=lambda what: what[0],
 )

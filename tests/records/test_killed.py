@@ -26,7 +26,7 @@ from offhook.records.follower import RecordFollower
 
 LIMIT = 10**9
 
-ROUNDS = sized(20, 100)
+ROUNDS = sized(8, 100)
 
 FORKING = """
 import os, sys, traceback
