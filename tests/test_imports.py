@@ -85,10 +85,11 @@ def imported_by(code: str, folder: Path) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def imported_by_command(folder: Path, *arguments: str) -> set[str]:
+def imported_by_command(folder: Path, *arguments: str, first: str = "") -> set[str]:
     """Return what a command of the command line has imported; it must succeed."""
     code = "\n".join(
         (
+            first,
             "from offhook.cli import app",
             f"try: app({[*arguments]!r})",
             "except SystemExit as end: assert not end.code, end.code",
@@ -129,6 +130,14 @@ def test_a_process_imports_only_what_it_uses(module: str, folder: Path) -> None:
     found = imported_by(f"import {module}", folder)
     assert module in found
     assert sorted(name for name in found if within(name, PROCESSES[module])) == []
+
+
+def test_the_command_that_becomes_the_supervisor_imports_no_more(folder: Path) -> None:
+    code = "from offhook.serving import supervisor\nsupervisor.supervise = lambda *_: 0"
+    found = imported_by_command(folder, "serve", first=code)
+    # Typer imports pydantic.
+    unwanted = set(PROCESSES["offhook.serving.supervisor"]) - {"pydantic"}
+    assert sorted(name for name in found if within(name, tuple(unwanted))) == []
 
 
 def test_every_package_that_is_named_exists() -> None:

@@ -1,14 +1,18 @@
-"""The listening sockets of a server, and its certificate."""
+"""The listening sockets of a server, and its certificate.
+
+The supervisor imports this, and waits for nothing but Python's standard library.
+"""
 
 import errno
 import socket
-import ssl
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from offhook.config import Config
 from offhook.errors import UserError
+
+if TYPE_CHECKING:
+    from offhook.config import Config
 
 WAITING_MAX: Final = 1024
 """Connections that wait to be accepted, such as while the call process restarts; the system may
@@ -76,7 +80,7 @@ def given_by_systemd(environ: Mapping[str, str], pid: int) -> int | None:
     raise _unusable(f"LISTEN_FDS is {count!r}, and Offhook takes one socket")
 
 
-def public_socket(config: Config, inherited: int | None) -> socket.socket:
+def public_socket(config: "Config", inherited: int | None) -> socket.socket:
     """Return the public socket: that of an inherited descriptor, else a new one, as configured.
 
     Raises UserError as `adopt` or `listen`.
@@ -107,11 +111,13 @@ def _unusable(why: str) -> UserError:
     )
 
 
-def check_certificate(config: Config) -> None:
+def check_certificate(config: "Config") -> None:
     """Raise UserError E-CFG-05 when the certificate of the configuration cannot be used."""
     chain, key = config.server.tls_cert, config.server.tls_key
     if chain is None or key is None:
         return
+    import ssl
+
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
     except OSError as error:  # ssl.SSLError is one
