@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 from tests.cli.served import CLEAN, COMMAND, OPERATOR, SECRETS, ended, operator_url, place
+from tests.waiting import GIVEN_UP_AFTER_S
 from tests.whole_server import ACCOUNT, QUICK, TOKEN
 
 from offhook.clock import LoopClock
@@ -111,6 +112,11 @@ async def piped(
         await standin.close()
 
 
+def client() -> httpx2.AsyncClient:
+    """Return a client that a busy machine may keep waiting."""
+    return httpx2.AsyncClient(trust_env=False, timeout=GIVEN_UP_AFTER_S)
+
+
 async def flood(server: Piped, http: httpx2.AsyncClient) -> int:
     """Tell of stream errors until their lines find no room; how many were lost by then.
 
@@ -139,7 +145,7 @@ def metric(scrape: str, name: str) -> float:
 
 
 async def test_a_log_that_nobody_reads_stops_no_call(tmp_path: Path) -> None:
-    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with piped(tmp_path) as server, client() as http:
         # The pipe is full now, and whoever wrote to it from the loop would hang.
         assert await flood(server, http) > 0
         report = await server.call()
@@ -157,7 +163,7 @@ async def test_a_log_that_nobody_reads_stops_no_call(tmp_path: Path) -> None:
 
 
 async def test_a_server_stops_though_nobody_reads_its_log(tmp_path: Path) -> None:
-    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with piped(tmp_path) as server, client() as http:
         await flood(server, http)
         assert await server.stop() == 0
 
@@ -165,7 +171,7 @@ async def test_a_server_stops_though_nobody_reads_its_log(tmp_path: Path) -> Non
 async def test_a_call_is_in_the_log_by_its_sid_without_words_and_in_every_metric(
     tmp_path: Path,
 ) -> None:
-    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with piped(tmp_path) as server, client() as http:
         report = await server.call()
         scrape = await server.metrics(http)
         assert await server.stop() == 0
