@@ -11,12 +11,14 @@ from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
 from offhook.call import inputs
 from offhook.calls.call_limits import CallLimit, CallLimits
 from offhook.calls.compose import CallHandling
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.config import load
 from offhook.config.current_agents import CurrentAgents
 from offhook.events.types import StreamTrouble
 from offhook.net.websocket import Acceptance, Refusal, Upgrade
 from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.signature import HEADER, sign
+from offhook.webhooks.elsewhere import OtherNodes
 from offhook.webhooks.pending_streams import PendingStreams
 from offhook.webhooks.routes import PUBLIC, Webhooks
 
@@ -83,8 +85,15 @@ class Rig:
 
     async def post(self, path: str, **fields: str) -> Any:
         form = [*ACCOUNT_FIELDS, *fields.items()]
-        headers = {HEADER: sign(TOKEN, ORIGIN + path, form)}
-        return await self._ask(lambda client: client.post(path, data=dict(form), headers=headers))
+        return await self.send(path, form, {HEADER: sign(TOKEN, ORIGIN + path, form)})
+
+    async def send(
+        self, path: str, form: list[tuple[str, str]], headers: dict[str, str]
+    ) -> httpx2.Response:
+        return cast(
+            "httpx2.Response",
+            await self._ask(lambda client: client.post(path, data=dict(form), headers=headers)),
+        )
 
     async def get(self, path: str, host: str) -> Any:
         return await self._ask(lambda client: client.get(path, headers={"host": host}))
@@ -188,3 +197,62 @@ def test_upgrades(rig: Rig) -> None:
     assert isinstance(forged, Refusal)
     assert forged.status == 403
     assert isinstance(decide("/twilio", **signed), Acceptance)
+
+
+# --- a fleet -------------------------------------------------------------------------------------
+
+NAMES = ("voice", "after", "status", "stream-status", "amd")
+
+
+class Others:
+    """Other nodes that answer everything."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def answer(self, webhook: ForwardedWebhook, node: str) -> WebhookAnswer:
+        self.asked.append((webhook.name, node))
+        return WebhookAnswer(200, "<Response/>", "text/xml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_paths_of_nodes_are_signed_like_the_others(rig: Rig, name: str) -> None:
+    paths = [f"/twilio/{name}", f"/twilio/n/a/{name}"]
+    assert (await rig.post(paths[1])).status_code == 404, "a server alone has no such path"
+    others = Others()
+    rig.webhooks.others = cast("OtherNodes", others)
+    form = [*ACCOUNT_FIELDS]
+    for path in paths:
+        for signature in ("", sign("f" * 32, ORIGIN + path, form), sign(TOKEN, ORIGIN, form)):
+            headers = {HEADER: signature}
+            refused = await rig.send(path, form, headers)
+            assert refused.status_code == 403, path
+    assert others.asked == []
+    for path in paths:
+        answer = await rig.post(path)
+        assert (answer.status_code, answer.text) == (200, "<Response/>")
+    assert others.asked == [(name, ""), (name, "a")]
+
+
+@pytest.mark.parametrize(
+    ("path", "alone", "in_fleet"),
+    [
+        ("/twilio", 403, 403),
+        ("/twilio/n/a", 404, 403),
+        ("/twilio/n/a/", 404, 403),
+        ("/twilio/n/a?x=1", 404, 403),
+        ("/twilio/n/A", 404, 404),
+        ("/twilio/n/", 404, 404),
+        ("/twilio/n/a/voice", 404, 404),
+        ("/twilio/n/../twilio", 404, 404),
+        ("/node/v1/link", 404, 404),
+    ],
+)
+def test_a_stream_of_a_node_needs_a_signature(
+    rig: Rig, path: str, alone: int, in_fleet: int
+) -> None:
+    for others, status in ((None, alone), (cast("OtherNodes", Others()), in_fleet)):
+        rig.webhooks.others = others
+        refused = rig.webhooks.decide(Upgrade(path, {"host": "x.example.com"}, "127.0.0.1"))
+        assert isinstance(refused, Refusal)
+        assert refused.status == status

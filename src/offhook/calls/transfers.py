@@ -234,6 +234,10 @@ class Transfers:
             self._fail(warm, "declined")
         return twiml.hang_up()
 
+    def knows(self, person: str) -> bool:
+        """Return whether a person of that id is being called, or is on the line, for a caller."""
+        return person in self._warm
+
     def status(self, person: str, leg: str, status: str) -> None:
         """Handle a status of the leg of the person of that id."""
         warm = self._warm.get(person)

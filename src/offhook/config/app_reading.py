@@ -95,7 +95,7 @@ class AppConfig:
     @property
     def webhook_path(self) -> str:
         """Path of Twilio's streams at this server, beneath which its webhooks are."""
-        return WEBHOOKS
+        return WEBHOOKS if self.fleet is None else f"{WEBHOOKS}/n/{self.fleet.node}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

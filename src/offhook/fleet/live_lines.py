@@ -91,8 +91,8 @@ class LiveLines:
         self.lost += 1
         if self.lost == 1 or self.lost % 1000 == 0:
             _log.error(
-                "E-FLEET-06 %d lines of live calls found no room in memory: another machine would"
-                " not know them",
+                "E-FLEET-06 lines of live calls found no room in memory: another machine would not"
+                " know them. They are %d",
                 self.lost,
             )
 

@@ -38,7 +38,7 @@ from offhook.link.messages import (
     Withdraw,
     other_version,
 )
-from offhook.link.node_links import NodeLinks
+from offhook.link.node_links import NodeLinks, NotHereError
 from offhook.net.websocket import Receiver
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, uncertain
@@ -210,11 +210,11 @@ class CallProcess:
         tried: FunctionTrial = await self._ask(TryFunction(request), PERFORM_S, FunctionTrial)
         return tried
 
-    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer:
-        """Have the process answer a webhook of Twilio's."""
+    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Have the process answer a webhook of Twilio's; None if it does not know the call."""
         order = AnswerWebhook(webhook)
-        answer: WebhookAnswer
-        answer = await self._ask(order, WEBHOOK_S, WebhookAnswer, begin_s=CALLER_WAITS_S)
+        answer: WebhookAnswer | None
+        answer = await self._ask(order, WEBHOOK_S, WebhookAnswer | None, begin_s=CALLER_WAITS_S)
         return answer
 
     async def release(self, call_sid: str, to: str | None, token: str | None) -> bool:
@@ -237,7 +237,10 @@ class CallProcess:
 
         A token that is not valid ends the stream with a reason. `receiver` gets no `on_open`.
         """
-        lines = await self._connect_lines(_ignore_line, _nothing)
+        try:
+            lines = await self._connect_lines(_ignore_line, _nothing)
+        except NotHereError:
+            raise _lost(self._elsewhere, was_sent=False) from None
         if not lines.is_open:
             raise _lost(self._elsewhere, was_sent=False)
         channel = LinkChannel(lines, receiver)
@@ -395,6 +398,11 @@ class _OpenConnection:
         for waiting in self._open.values():
             if not waiting.done():
                 waiting.set_exception(_lost(self._elsewhere, was_sent=True))
+
+
+def node_away(node: str) -> TryLaterError:
+    """Return the error for a node that has a call, and whose process has ended."""
+    return _lost(ElsewhereTerms(node, lambda: 0), was_sent=False)
 
 
 def _ignore_line(line: bytes) -> None:

@@ -128,6 +128,9 @@ class ReleaseCall(msgspec.Struct, tag="release", frozen=True):
     token: str | None = None
     """If given, the call is given up only if this is its token, and no stream has brought it."""
 
+    def __repr__(self) -> str:
+        return f"ReleaseCall({self.call_sid!r}, {self.to!r})"
+
 
 class FenceCall(msgspec.Struct, tag="fence", frozen=True):
     """News that another call process has claimed a call: it ends here without a word."""

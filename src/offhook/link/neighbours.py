@@ -25,27 +25,26 @@ class Neighbours:
     Args:
         journal: The folder of this machine's journals.
         tasks: Owner of work that nobody awaits.
-        links: What opens links to other nodes; None without a fleet.
-        nodes: Returns name of the node and address of each process of the fleet, by its id.
     """
 
-    def __init__(
-        self,
-        journal: Path,
-        tasks: ServerTasks,
-        links: NodeLinks | None = None,
-        nodes: Callable[[], Mapping[str, tuple[str, str]]] = dict,
-    ) -> None:
+    def __init__(self, journal: Path, tasks: ServerTasks) -> None:
         self._journal = journal
         self._tasks = tasks
-        self._links = links
-        self._nodes = nodes
+        self._links: NodeLinks | None = None
+        self._nodes: Callable[[], Mapping[str, tuple[str, str]]] = dict
         self._known: dict[str, CallProcess] = {}
 
-    async def forward(self, process_id: str, webhook: ForwardedWebhook) -> WebhookAnswer | None:
-        """Have a process answer a webhook; None if it has ended or does not answer.
+    def join(self, links: NodeLinks, nodes: Callable[[], Mapping[str, tuple[str, str]]]) -> None:
+        """Reach the processes of other nodes, too.
 
-        That shows within 2 s; an answer may take longer.
+        `nodes` returns name of the node and address of each process of the fleet, by its id.
+        """
+        self._links, self._nodes = links, nodes
+
+    async def forward(self, process_id: str, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Have a process answer a webhook; None if it is not reached, or does not know the call.
+
+        The first shows within 2 s; an answer may take longer.
         """
         try:
             return await self._process(process_id).answer(webhook)

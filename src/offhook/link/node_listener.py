@@ -53,8 +53,6 @@ class NodeListener:
             tls=tls,
             files_of_stream=FILES_OF_LINK,
         )
-        self.refusals = 0
-        """Number of upgrades whose credential was refused."""
 
     def open(self) -> None:
         """Begin to accept."""
@@ -71,7 +69,6 @@ class NodeListener:
         try:
             _, keys = self._credentials.check(upgrade.headers.get(NODE_HEADER, ""))
         except NodeRefusedError as refused:
-            self.refusals += 1
             _log.warning("E-LINK-08 a link from %s is refused: %s", upgrade.peer, refused.why)
             if refused.why == "foreign":  # it knows the key: the process that it wants has ended
                 return Refusal(421, "This is another process.\n")

@@ -80,7 +80,7 @@ class LinkOrders:
         reload: Callable[[], Awaitable[ReloadReport]],
         check: Callable[[], Awaitable[Sequence[Finding]]],
         agents: AgentDirectory,
-        answer: Callable[[ForwardedWebhook], Awaitable[WebhookAnswer]],
+        answer: Callable[[ForwardedWebhook], Awaitable[WebhookAnswer | None]],
         release: Callable[[str, str | None, str | None], Awaitable[bool]],
         fence: Callable[[str, int], None],
     ) -> None:

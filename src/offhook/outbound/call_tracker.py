@@ -94,6 +94,10 @@ class CallTracker:
             if oldest is not None:
                 del self._followed[oldest]
 
+    def knows(self, sid: str, placing_id: str) -> bool:
+        """Return whether a call, or the attempt that a callback names, is of this process."""
+        return sid in self._followed or placing_id in self.expected
+
     async def on_status(self, sid: str, status: str, placing_id: str, detail: str) -> bool | None:
         """Take a status callback. Return whether it is news; None: the call is not one of ours."""
         followed = self._followed.get(sid)

@@ -26,6 +26,7 @@ from offhook.outbound.ledger import CallLedger
 from offhook.policy import dial_count
 from offhook.policy.dial_count import DialCount
 from offhook.serving.listen import address_of
+from offhook.serving.node_links import node_tls
 from offhook.serving.options import ServeOptions
 from offhook.serving.server import Server
 from offhook.text import urls
@@ -42,7 +43,9 @@ def check(config: Config) -> None:
     config.server.require_operator_listen()
     if config.records.webhook.url is not None:
         config.require_webhook_secrets()
-    config.require_fleet()
+    fleet = config.require_fleet()
+    if fleet is not None:
+        node_tls(fleet)
     if config.server.api_token is None:
         token.token_in(config.records.folder)
 

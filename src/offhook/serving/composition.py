@@ -11,6 +11,7 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
 from offhook.calls.lookup import Lookups
 from offhook.calls.messaging import Messaging
+from offhook.calls.registry import CallRegistry
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, wall_clock
 from offhook.concurrency.server_tasks import ServerTasks
@@ -19,8 +20,11 @@ from offhook.config.prices import cost_of
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
+from offhook.fleet.parts import FleetParts
+from offhook.fleet.places import OwnState
 from offhook.journal.keeper import EventJournal
 from offhook.link.agent_directory import AgentDirectory
+from offhook.link.neighbours import Neighbours
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
@@ -36,6 +40,7 @@ from offhook.tools.runner import Runner
 from offhook.tools.trials import FunctionTrials
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
+from offhook.webhooks.elsewhere import OtherNodes
 from offhook.webhooks.pending_streams import PendingStreams
 from offhook.webhooks.routes import Webhooks
 
@@ -89,6 +94,8 @@ def compose_server(
     *,
     failing: Callable[[], dict[str, str]],
     faults: Callable[[], int],
+    fleet: FleetParts | None,
+    neighbours: Neighbours | None,
 ) -> ServerParts:
     """Compose the parts of a server.
 
@@ -99,6 +106,8 @@ def compose_server(
         tasks: Owner of the server's tasks.
         failing: Returns the parts that do not work, each with its state.
         faults: Returns the number of faults of tasks and threads.
+        fleet: The directory of a fleet's calls, and what belongs to it; None without a fleet.
+        neighbours: Other call processes; None without a journal.
     """
     config, metrics, ledger = needs.config, needs.metrics, needs.ledger
     key = config.require_deepgram_key().get_secret_value()
@@ -165,6 +174,9 @@ def compose_server(
     webhooks = Webhooks(
         config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
     )
+    if fleet is not None and neighbours is not None:
+        fleet.heartbeat.state = _own_state(calls.registry, config.server.capacity)
+        webhooks.others = _other_nodes(calls, webhooks, fleet, neighbours)
 
     reloader = AgentReloader(
         config, calls.agents, policy, inbound, is_recording=needs.recordings is not None
@@ -204,6 +216,25 @@ def compose_server(
         runner.processes,
         reloader,
         directory,
+    )
+
+
+def _own_state(registry: CallRegistry, capacity: int) -> Callable[[], OwnState]:
+    """Return what tells the other nodes the state of this process."""
+    return lambda: OwnState(registry.is_draining, registry.live_count, capacity)
+
+
+def _other_nodes(
+    calls: CallHandling, webhooks: Webhooks, fleet: FleetParts, neighbours: Neighbours
+) -> OtherNodes:
+    directory = fleet.directory
+    return OtherNodes(
+        directory.node,
+        calls,
+        webhooks.known,
+        processes=lambda: directory.processes.values(),
+        find=directory.find,
+        forward=neighbours.forward,
     )
 
 

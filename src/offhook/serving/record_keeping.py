@@ -9,6 +9,7 @@ from typing import Final
 from offhook.api import token
 from offhook.api.app import Api
 from offhook.api.reading import Readers
+from offhook.clock import MachineClocks
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import AppConfig
@@ -16,6 +17,7 @@ from offhook.events.types import CallEvent
 from offhook.journal.entries import JournalEntry
 from offhook.journal.live import LiveFollower
 from offhook.link.client import CallProcess
+from offhook.link.fleet_lookup import FleetLookup
 from offhook.link.in_process import InProcessLink
 from offhook.link.processes import CallProcesses
 from offhook.observability.metrics import catalogue
@@ -28,6 +30,7 @@ from offhook.records.follower import RecordFollower
 from offhook.records.ledger_feed import LedgerFeed
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
+from offhook.serving.node_links import node_links, node_tls
 
 SETTLING_S: Final = 5.0
 """Seconds that the start waits for the database to be of this version."""
@@ -84,8 +87,11 @@ class RecordKeeping(PartsOwner):
         self.deliveries: Final = self._deliveries(config)
         self.api_token: Final = config.server.api_token or token.token_in(settings.folder)
         files = LocalFiles(settings.recordings)
+        readers = readers or Readers()
         self.processes: Final = CallProcesses(
-            root, None if own is None else CallProcess(own.connect)
+            root,
+            None if own is None else CallProcess(own.connect),
+            self._fleet_lookup(config, readers),
         )
         self.api: Final = Api(
             config,
@@ -100,6 +106,18 @@ class RecordKeeping(PartsOwner):
         self._measure(self.api.metrics)
         store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)
         self._retention = Retention(self.engine, files, store, settings.retention)
+
+    def _fleet_lookup(self, config: AppConfig, readers: Readers) -> FleetLookup | None:
+        """Return what finds the calls of other nodes; None without a fleet."""
+        settings = config.require_fleet()
+        if settings is None:
+            return None
+        return FleetLookup(
+            self.engine,
+            readers.run,
+            lambda now_ms: node_links(settings, node_tls(settings), now_ms),
+            MachineClocks().monotonic,
+        )
 
     def _deliveries(self, config: AppConfig) -> WebhookDelivery | None:
         target = config.records.webhook.url

@@ -23,6 +23,7 @@ from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.journal.keeper import EventJournal
 from offhook.link.in_process import InProcessLink
+from offhook.link.neighbours import Neighbours
 from offhook.link.orders import LinkOrders
 from offhook.link.server import LinkServer
 from offhook.link.streams import OfferedStreams
@@ -35,6 +36,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
 from offhook.serving.composition import ServerNeeds, ServerParts, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
+from offhook.serving.joined_fleet import JoinedFleet, joined_fleet
 from offhook.serving.listen import check_certificate
 
 _log: Final = logging.getLogger("offhook.server")
@@ -122,6 +124,7 @@ class Server:
         self._take_over: Callable[[], None] = _nothing
         self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
+        self._joined: JoinedFleet | None = None
 
     async def run(self, on_started: Callable[[], None] = lambda: None) -> None:
         """Serve. After `stop`, accept no new call, let live calls finish, and return.
@@ -139,12 +142,24 @@ class Server:
             max_connections=None, max_keepalive_connections=20, keepalive_expiry=30
         )
         trusted = self._config.addresses
+        journal = self._needs.journal
+        joined = self._joined = joined_fleet(self._config, journal, clock)
         async with egress.client(trusted, limits=limits) as http, asyncio.TaskGroup() as group:
             tasks = self._tasks = ServerTasks(group, self._on_fault)
             asyncio.get_running_loop().set_exception_handler(self._on_loop_fault)
+            neighbours = None if journal is None else Neighbours(journal.folder.parent, tasks)
             parts = compose_server(
-                self._needs, http, clock, tasks, failing=self.failing, faults=self._faults
+                self._needs,
+                http,
+                clock,
+                tasks,
+                failing=self.failing,
+                faults=self._faults,
+                fleet=None if joined is None else joined.parts,
+                neighbours=neighbours,
             )
+            if joined is not None and neighbours is not None:
+                neighbours.join(joined.links(), joined.places)
             self.calls, placing = parts.calls, parts.placing
             # Before the first request: Twilio asks about these calls at once.
             self._take_over = self.calls.interrupted.take_over
@@ -155,7 +170,9 @@ class Server:
                 if placing is not None
                 else None
             )
-            link = await self._open_link(parts, clock, tasks)
+            link = await self._open_link(parts, clock, tasks, joined)
+            if joined is not None and link is not None:
+                joined.open(link, tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog, parts.processes:
                 serving = tasks.keep("HTTP", answer)
@@ -168,6 +185,10 @@ class Server:
                     self._web.should_exit = True
                 await serving
                 telling.cancel()
+            if joined is not None:
+                await joined.close()
+            if neighbours is not None:
+                neighbours.close()
             if link is not None:
                 link.close()
             if watching is not None:
@@ -176,7 +197,7 @@ class Server:
                 raise self._unstartable
 
     async def _open_link(
-        self, parts: ServerParts, clock: Clock, tasks: ServerTasks
+        self, parts: ServerParts, clock: Clock, tasks: ServerTasks, joined: JoinedFleet | None
     ) -> LinkServer | None:
         """Take the operator's requests; without a journal, there is no operator."""
         journal = self._needs.journal
@@ -198,7 +219,8 @@ class Server:
             release=parts.calls.releasing.release,
             fence=parts.calls.releasing.fence,
         )
-        link = LinkServer(orders, tasks, streams, lambda: 0)
+        now_ms = _no_time if joined is None else joined.now_ms
+        link = LinkServer(orders, tasks, streams, now_ms)
         try:
             if self._operator is not None:
                 self._operator.serve(link.connect)
@@ -273,6 +295,8 @@ class Server:
         found: dict[str, str] = {
             thread.name: thread.state for thread in self._threads if thread.state != "ok"
         }
+        if self._joined is not None and self._joined.parts.state != "ok":
+            found["directory"] = self._joined.parts.state
         kept = self._tasks.failing if self._tasks is not None else ()
         return {**found, **dict.fromkeys(kept, "failing")}
 
@@ -322,3 +346,8 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
+
+
+def _no_time() -> int:
+    """Return 0: without a fleet no request says until when it holds."""
+    return 0

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from offhook.calls.compose import CallHandling
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer, WebhookName
 from offhook.config import Config
 from offhook.config.app_config import WEBHOOKS
+from offhook.config.fleet_settings import NODE_NAME
 from offhook.journal.keeper import EventJournal
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
@@ -23,6 +25,7 @@ from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.webhooks.auth import Form, TwilioAuth, UnbelievedRequestError, host_name
 from offhook.webhooks.call_flow import CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks
+from offhook.webhooks.elsewhere import KnownSubjects, OtherNodes
 from offhook.webhooks.pending_streams import PendingStreams
 
 _log: Final = logging.getLogger("offhook.webhooks")
@@ -46,7 +49,16 @@ _FIELDS: Final[Mapping[WebhookName, tuple[str, ...]]] = {
 """Every webhook, and the fields that are read of its form."""
 
 PUBLIC: Final = frozenset((*(f"{WEBHOOKS}/{name}" for name in _FIELDS), "/healthz", "/readyz"))
-"""Paths of the HTTP side. /healthz and /readyz answer the operator's hosts and our own address."""
+"""Paths of the HTTP side of a server alone.
+
+/healthz and /readyz answer the operator's hosts and our own address.
+"""
+
+OF_NODES: Final = frozenset(f"{WEBHOOKS}/n/{{node}}/{name}" for name in _FIELDS)
+"""Further paths in a fleet, by which a load balancer can bring a request to the call's node."""
+
+_STREAMS: Final = re.compile(f"{WEBHOOKS}(/n/{NODE_NAME})?/*")
+"""Paths of streams in a fleet."""
 
 OPERATORS: Final = ("/api", "/metrics", "/docs", "/openapi.json")
 """Beginnings of paths that were served at this port before the operator had a listener."""
@@ -89,6 +101,9 @@ class Webhooks:
         self._failing = failing
         self._has_hinted = False
         self._auth = TwilioAuth(config, metrics)
+        self.known: Final = KnownSubjects(calls, placing)
+        self.others: OtherNodes | None = None
+        """The other nodes, once it is known how they are reached; None without a fleet."""
         self._flow = CallFlow(calls, metrics, placing)
         self._callbacks = StatusCallbacks(
             calls, placing, journal.process_id if journal is not None else ""
@@ -103,14 +118,16 @@ class Webhooks:
 
     def app(self) -> ASGIApp:
         """Return the HTTP side of the port. The public host has /twilio/… and nothing else."""
+        bases = [WEBHOOKS] if self.others is None else [WEBHOOKS, f"{WEBHOOKS}/n/{{node}}"]
         routes = [
             Route(path, self._timed(path, self._signed(name)), methods=["POST"])
+            for base in bases
             for name in _FIELDS
-            for path in (f"{WEBHOOKS}/{name}",)
+            for path in (f"{base}/{name}",)
         ]
         routes.append(Route("/healthz", self._probes_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._probes_only(self._readyz), methods=["GET"]))
-        assert {route.path for route in routes} == PUBLIC
+        assert {route.path for route in routes} == PUBLIC | (OF_NODES if len(bases) > 1 else set())
         served = Starlette(routes=routes, exception_handlers={404: self._not_found})
 
         async def exact(scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,7 +157,10 @@ class Webhooks:
 
     def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
         """Accept or refuse a WebSocket upgrade."""
-        if upgrade.path.partition("?")[0].rstrip("/") != WEBHOOKS:
+        path = upgrade.path.partition("?")[0]
+        if path.rstrip("/") != WEBHOOKS and (
+            self.others is None or _STREAMS.fullmatch(path) is None
+        ):
             return websocket.Refusal(404, "Not found.\n")
         try:
             self._auth.check_upgrade(upgrade)
@@ -181,19 +201,30 @@ class Webhooks:
                 form = await self._auth.form(request, _FIELDS[name])
             except UnbelievedRequestError as refused:
                 return PlainTextResponse(refused.words, refused.status)
-            return await self._reply(name, form, self._auth.origin(request.headers))
+            webhook = ForwardedWebhook(name, form, self._auth.origin(request.headers))
+            if self.others is not None:
+                answer = await self.others.answer(webhook, request.path_params.get("node", ""))
+                if answer is not None:
+                    return Response(answer.body, answer.status, media_type=answer.media_type)
+            return await self._reply(webhook)
 
         return checked
 
-    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer:
-        """Answer a webhook that another call process has authenticated, and passed on."""
-        response = await self._reply(webhook.name, webhook.form, webhook.origin)
+    async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Answer a webhook that another call process has authenticated, and passed on.
+
+        None: it is about a call that this process does not know.
+        """
+        if not self.known.has(webhook):
+            return None
+        response = await self._reply(webhook)
         body = bytes(response.body).decode()
         return WebhookAnswer(response.status_code, body, response.media_type)
 
-    async def _reply(self, name: WebhookName, form: Form, origin: str) -> Response:
+    async def _reply(self, webhook: ForwardedWebhook) -> Response:
+        form = webhook.form
         try:
-            return await self._endpoints[name](form, origin)
+            return await self._endpoints[webhook.name](form, webhook.origin)
         except Exception as error:  # noqa: BLE001 - it ends the call that it is about
             # Answer with an apology: else Twilio reads out an error of its own.
             call_sid = form["CallSid"]

@@ -1,0 +1,160 @@
+"""The process that has a call, of whichever node, as an operator's process finds it, in memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.link.test_link import REQUEST, outcome
+
+from offhook.calls.operations import no_live_call
+from offhook.link.client import CallProcess, node_away
+from offhook.link.fleet_lookup import FleetLookup, FoundProcess, away
+from offhook.link.messages import (
+    CallProcessState,
+    OpenedStream,
+    OpenOperatorStream,
+    PerformedOperation,
+)
+from offhook.link.node_links import NotHereError
+from offhook.link.processes import LOOK_UPS, CallProcesses
+from offhook.outbound.call_tracker import PlacedCallState
+from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+
+SID = "CA" + "1" * 32
+DONE, OVER, UNKNOWN = (PerformedOperation(cast("Any", one)) for one in ("done", "over", "unknown"))
+STATE = PlacedCallState(SID, "ringing", False, None, None, None)
+LISTEN = OpenOperatorStream(SID, "listening", "ada")
+
+
+class Process:
+    """A call process that answers everything with one result, or raises it."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.asked = 0
+
+    async def perform(self, *_: Any) -> PerformedOperation:
+        return cast("PerformedOperation", self._answer())
+
+    async def open_stream(self, _: object) -> OpenedStream:
+        if self._answer() in (OVER, UNKNOWN):
+            raise no_live_call()
+        return OpenedStream(SID, "token")
+
+    async def process_state(self, _: str = "") -> CallProcessState:
+        return CallProcessState(False, 0, self.result == DONE)
+
+    async def state(self, *_: Any) -> PlacedCallState | None:
+        return STATE if self._answer() == DONE else None
+
+    async def place(self, _: OutboundRequest) -> PlacedCall:
+        self._answer()
+        return PlacedCall(SID, False)
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self) -> Any:
+        self.asked += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+class Lookup:
+    """A look-up whose owners are given one after the other; an error is raised."""
+
+    def __init__(self, *owners: Any) -> None:
+        self.owners = [*owners]
+
+    async def owner(self, _: str) -> FoundProcess | None:
+        return self._next()
+
+    async def knowing(self, _: str) -> FoundProcess | None:
+        return self._next()
+
+    async def placing(self, _: str) -> FoundProcess | None:
+        return self._next()
+
+    def close(self) -> None:
+        pass
+
+    def _next(self) -> FoundProcess | None:
+        owner = self.owners.pop(0)
+        if isinstance(owner, Exception):
+            raise owner
+        return None if owner is None else FoundProcess("b", cast("CallProcess", owner))
+
+
+def processes(folder: Path, own: Process | None, *owners: Any) -> CallProcesses:
+    fleet = cast("FleetLookup", Lookup(*owners))
+    return CallProcesses(folder, cast("CallProcess | None", own), fleet)
+
+
+async def perform(folder: Path, own: Process | None, *owners: Any) -> Any:
+    found = processes(folder, own, *owners)
+    return await outcome(found.perform(SID, "mute", {"on": True}, "ada"))
+
+
+async def test_a_call_of_this_node_is_not_looked_up(tmp_path: Path) -> None:
+    assert await perform(tmp_path, Process(DONE)) == DONE
+
+
+@pytest.mark.parametrize("own", [Process(UNKNOWN), Process(OVER), None])
+async def test_a_call_of_another_node_is_asked_there(tmp_path: Path, own: Process | None) -> None:
+    there = Process(DONE)
+    assert await perform(tmp_path, own, there) == DONE
+    assert there.asked == 1
+
+
+async def test_a_call_that_has_moved_is_looked_up_once_more(tmp_path: Path) -> None:
+    assert await perform(tmp_path, Process(UNKNOWN), Process(UNKNOWN), Process(DONE)) == DONE
+    ended = Process(NotHereError())
+    assert await perform(tmp_path, Process(UNKNOWN), ended, Process(DONE)) == DONE
+    assert LOOK_UPS == 2
+    assert await perform(tmp_path, Process(UNKNOWN), *[Process(UNKNOWN)] * LOOK_UPS) == UNKNOWN
+
+
+async def test_a_call_that_no_node_has_is_not_live(tmp_path: Path) -> None:
+    assert await perform(tmp_path, Process(UNKNOWN), None) == UNKNOWN
+    assert await perform(tmp_path, Process(OVER), None) == OVER
+
+
+async def test_a_node_that_is_away_is_said(tmp_path: Path) -> None:
+    error = await perform(tmp_path, Process(UNKNOWN), *[Process(NotHereError())] * LOOK_UPS)
+    assert error.code == "E-LINK-07"
+    error = await perform(tmp_path, Process(UNKNOWN), Process(node_away("b")))
+    assert error.code == "E-LINK-07"
+    error = await perform(tmp_path, Process(UNKNOWN), away())
+    assert error.code == "E-LINK-09"
+    assert await perform(tmp_path, Process(OVER), away()) == OVER
+
+
+async def test_a_stream_is_offered_by_the_process_of_the_call(tmp_path: Path) -> None:
+    there = Process(DONE)
+    stream = await processes(tmp_path, Process(UNKNOWN), there).stream_of(SID, LISTEN)
+    assert stream.process is cast("Any", there)
+    error = await outcome(processes(tmp_path, Process(UNKNOWN), None).stream_of(SID, LISTEN))
+    assert error.code == no_live_call().code
+
+
+async def test_the_state_of_a_placed_call_is_of_the_process_that_knows_it(tmp_path: Path) -> None:
+    asked: Callable[[CallProcesses], Any] = lambda found: found.state(SID, None, 0)  # noqa: E731
+    own = Process(DONE)
+    assert await asked(processes(tmp_path, own)) == STATE
+    assert await asked(processes(tmp_path, Process(UNKNOWN), Process(DONE))) == STATE
+    assert await asked(processes(tmp_path, Process(UNKNOWN), None)) is None
+    lost = Process(node_away("b"))
+    assert await asked(processes(tmp_path, Process(UNKNOWN), lost)) is None
+
+
+async def test_a_key_is_placed_by_the_node_that_has_it(tmp_path: Path) -> None:
+    own, there = Process(DONE), Process(DONE)
+    await processes(tmp_path, own, there).place(REQUEST)
+    assert (own.asked, there.asked) == (0, 1)
+    await processes(tmp_path, own, None).place(REQUEST)
+    assert (own.asked, there.asked) == (1, 1)
+    error = await outcome(processes(tmp_path, own, Process(NotHereError())).place(REQUEST))
+    assert error.code == "E-LINK-07"
+    assert own.asked == 1, "another node's key is never placed here"
