@@ -308,7 +308,7 @@ class House:
                         module = f"offhook.serving.{name}_process"
                         if child.pid != other_than and module in child.cmdline():
                             return child.pid
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)  # a look takes milliseconds
 
     async def state(self) -> str:
         async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:

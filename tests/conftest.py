@@ -20,7 +20,7 @@ PROGRESS = pytest.StashKey[Progress]()
 LIMIT = pytest.StashKey[TimeLimit]()
 
 # Hypothesis fails an example that takes longer than 200 ms, which on a busy machine any can.
-hypothesis.settings.register_profile("offhook", deadline=None)
+hypothesis.settings.register_profile("offhook", deadline=None, max_examples=50)
 hypothesis.settings.register_profile(LONG, deadline=None, max_examples=10_000)  # of make soak
 hypothesis.settings.load_profile("offhook")
 

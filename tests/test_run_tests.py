@@ -31,6 +31,8 @@ def test_a_failure_is_tried_once_more_by_itself(
     path.write_text("import os\n" + "".join(cases))
     script = [sys.executable, str(ROOT / "scripts" / "run-tests"), *arguments, "-n", "2"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # three processes each import all of them
+    environment["PYTEST_PLUGINS"] = "xdist.plugin"
     ran = subprocess.run(
         [*script, path.name],
         cwd=tmp_path,

@@ -13,11 +13,11 @@ GIVEN_UP_AFTER_S: Final = 240.0
 """A bound for what hangs: far above what anything takes on a busy machine."""
 
 
-async def until(done: Callable[[], object]) -> None:
-    """Wait on the loop until something is so."""
+async def until(done: Callable[[], object], *, every_s: float = LOOKS_EVERY_S) -> None:
+    """Wait on the loop until something is so. What takes long to find out is asked less often."""
     async with asyncio.timeout(GIVEN_UP_AFTER_S):
         while not done():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(LOOKS_EVERY_S)
+            await asyncio.sleep(every_s)
 
 
 async def until_it(done: Callable[[], Awaitable[object]]) -> None:

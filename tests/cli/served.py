@@ -55,7 +55,8 @@ class Serving:
 
     async def until_started(self, name: str, *, other_than: int | None = None) -> int:
         """Wait for a process of that name, other than one that has ended; return its id."""
-        await until(lambda: self.pid(name) not in (None, other_than))
+        # All processes of the machine are looked at, which takes some milliseconds.
+        await until(lambda: self.pid(name) not in (None, other_than), every_s=0.1)
         pid = self.pid(name)
         assert pid is not None
         return pid
