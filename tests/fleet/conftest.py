@@ -12,6 +12,6 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[URL]:
-    """An empty database of the run's PostgreSQL, for one fleet."""
-    with postgres.database() as url:
+    """A database of the run's PostgreSQL with the present schema, for one fleet."""
+    with postgres.database(migrated=True) as url:
         yield url
