@@ -143,6 +143,7 @@ class Api:
             readers=self._readers,
             signed_in=SignedIn(engine, self._readers, _now, self.streams.end_session),
             throttle=Throttle(_now),
+            shares_calls=config.fleet is not None,
         )
         self.auth: Final = OperatorAuth(
             _application(self._operator, self._page),

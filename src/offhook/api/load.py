@@ -9,6 +9,7 @@ from offhook.api.operator import Operator
 from offhook.api.problems import STATUS, ApiError
 from offhook.errors import UserError
 from offhook.outbound.errors import TryLaterError
+from offhook.records.fleet_load import fleet_load
 
 AGAIN_S: Final = 5.0
 """Seconds after which the load can be asked for again."""
@@ -39,7 +40,16 @@ def router(operator: Operator) -> APIRouter:
 
 
 async def count(operator: Operator) -> LoadResponse:
-    """Return the load of this machine. Raises TryLaterError when it cannot be counted."""
+    """Return the load of this machine, or of all nodes that share calls.
+
+    Raises TryLaterError when it cannot be counted, and SQLAlchemyError when the database of the
+    nodes does not answer.
+    """
+    if operator.shares_calls:
+        live, capacity, nodes = await operator.ask(fleet_load)
+        if not capacity:
+            raise _uncounted("no node takes calls, or none has said so within its lease")
+        return _response(live, capacity, nodes)
     states = await operator.processes.states()
     known = [state for state in states if state is not None]
     if len(known) < len(states):
@@ -47,8 +57,11 @@ async def count(operator: Operator) -> LoadResponse:
     capacity = sum(state.capacity for state in known)
     if not capacity:
         raise _uncounted("every call process drains")
-    live = sum(state.live for state in known)
-    return LoadResponse(load=round(live / capacity, 4), live=live, capacity=capacity)
+    return _response(sum(state.live for state in known), capacity, 1)
+
+
+def _response(live: int, capacity: int, nodes: int) -> LoadResponse:
+    return LoadResponse(load=round(live / capacity, 4), live=live, capacity=capacity, nodes=nodes)
 
 
 def _uncounted(why: str) -> TryLaterError:

@@ -83,6 +83,8 @@ class LoadResponse(ApiModel):
     live: int = Field(examples=[36])
     capacity: int = Field(examples=[150])
     """Sum of `server.capacity`, without what drains."""
+    nodes: int = Field(examples=[3])
+    """Nodes that take calls."""
 
 
 class PricesResponse(ApiModel):

@@ -30,7 +30,7 @@ class Operator:
 
     `files` has the recordings, `journal` is the journal's folder, `captures` that of `--capture`.
     `delivers`: there is an after-call webhook. `processes` carry the live calls.
-    `throttle` counts wrong secrets.
+    `throttle` counts wrong secrets. `shares_calls`: this node is one of several (`fleet:`).
     """
 
     engine: Engine
@@ -48,6 +48,7 @@ class Operator:
     readers: Readers
     signed_in: SignedIn
     throttle: Throttle
+    shares_calls: bool
 
     async def ask(self, question: Callable[[Connection], _T]) -> _T:
         """Run `question` in a thread, in a transaction that writes nothing; return its result."""
