@@ -21,6 +21,8 @@ from tests.test_docs import committed
 
 from offhook.config import load
 from offhook.config.fleet_settings import NODE_NAME
+from offhook.fleet.live_lines import GATHER_S
+from offhook.fleet.places import BEAT_S, LEASE_S
 
 FOLDER: Final = DEPLOY / "kubernetes"
 NEWEST: Final = kubernetes_validate.latest_version()
@@ -298,6 +300,13 @@ def test_the_files_of_compose_are_as_its_specification_says(name: str) -> None:
             assert source.startswith("./") or (source in document["volumes"] and len(source) > 1), (
                 "Compose reads one letter as a drive of Windows"
             )
+
+
+def test_the_page_counts_messages_as_often_as_they_are_sent() -> None:
+    assert f"a beat of each node every {BEAT_S:g} s" in PAGE
+    assert f"in one message every {GATHER_S:g} s at most" in PAGE
+    assert f"one lease ({LEASE_S:g} s)" in (FOLDER / "statefulset.yaml").read_text()
+    assert one("StatefulSet")["spec"]["minReadySeconds"] > LEASE_S
 
 
 def test_each_node_of_compose_has_a_name_an_address_and_a_disk_of_its_own() -> None:
