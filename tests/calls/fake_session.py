@@ -59,5 +59,7 @@ def live_entry(
     entry = CallEntry(sid, agent, ACCOUNT, token, clock.now(), by, WEBHOOKS)
     entry.session = cast("Session", session or FakeSession())
     updates = CallUpdates(None, ServerTasks(asyncio.TaskGroup()))
-    entry.handoff = StreamHandoff(entry, cast("Any", None), updates, clock, lambda sid, event: None)
+    entry.handoff = StreamHandoff(
+        entry, cast("Any", None), updates, clock, lambda sid, event: None, lambda sid: "a token"
+    )
     return entry

@@ -12,11 +12,11 @@ from offhook.call.resumed import KEPT
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
-from offhook.calls.pause_gate import PauseWatch
 from offhook.calls.session import Session
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.events.types import CallEnded, CallEvent
+from offhook.fleet.pulse import Pulse
 from offhook.journal.entries import encode
 from offhook.journal.live_files import LiveCallFile
 from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedError
@@ -107,8 +107,8 @@ class Process:
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
             journal=journal,
             recordings=self.recordings,
-            watch=owner.watch,
         )
+        self.calls.intake._sessions._pulse = owner.pulse
         self.flow = CallFlow(self.calls, Metrics(), None)
         self.refused: list[str] = []
         self.pending = PendingStreams(owner.clock, self.calls.intake.admit, self.refused.append)
@@ -186,7 +186,7 @@ class Servers:
         config: Config,
         script: Script,
         folder: Path | None = None,
-        watch: PauseWatch | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.folder = folder
         """The folder of recordings, if calls are recorded."""
@@ -195,7 +195,7 @@ class Servers:
         self.script = script
         self.files: dict[str, list[bytes]] = {}
         self.takes_over = True
-        self.watch = watch
+        self.pulse = pulse
         self.now = Process(self)
 
     def announce(self, sid: str = SID) -> CallEntry:

@@ -9,20 +9,22 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, caller, config
 
 from offhook.calls.pause_gate import HELD_BYTES, HELD_MAX, PauseGate
 from offhook.events.types import AgentSaid, CallerSaid, CallReleased
+from offhook.fleet.pulse import Pulse
 
 ANSWER = "Of course, what else?"
 
 
-class Watch:
-    """A notice of pauses that a test gives."""
+class Watch(Pulse):
+    """A pulse whose pauses a test gives."""
 
     def __init__(self) -> None:
+        super().__init__(0.0)
         self.is_paused = False
 
-    def is_late(self, now: float, /) -> bool:
+    def is_late(self, now: float) -> bool:
         return self.is_paused
 
-    async def settled(self) -> None:
+    async def settled(self, now: float) -> None:
         assert not self.is_paused
 
 
@@ -47,7 +49,7 @@ class Waiting:
 def talking() -> tuple[Servers, Process, Watch, Waiting]:
     """Have a call on which the greeting was heard."""
     watch, waiting = Watch(), Waiting()
-    of = Servers(configured("ws://127.0.0.1:1/"), QUICK, watch=watch)
+    of = Servers(configured("ws://127.0.0.1:1/"), QUICK, pulse=watch)
     of.now.stream(caller(GREET, ASK, GREET, HANG_UP), of.announce().token)
     session = of.now.entry().session
     assert session is not None
@@ -101,7 +103,7 @@ def test_what_waits_is_bounded() -> None:
     def work() -> None:
         done[0] += 1
 
-    gate = PauseGate(watch, waiting.start)
+    gate = PauseGate(watch, lambda: 0.0, waiting.start)
     watch.is_paused = True
     for _ in range(2 * HELD_MAX):
         gate.hold(work)
@@ -120,7 +122,7 @@ def test_what_waits_is_bounded() -> None:
 
 def test_what_comes_in_while_it_opens_is_done_in_order() -> None:
     watch, waiting = Watch(), Waiting()
-    gate, said = PauseGate(watch, waiting.start), list[int]()
+    gate, said = PauseGate(watch, lambda: 0.0, waiting.start), list[int]()
     watch.is_paused = True
 
     def say(number: int) -> Callable[[], None]:

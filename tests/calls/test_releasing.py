@@ -36,7 +36,7 @@ def adopted(process: Process, **more: object) -> bool:
     """Have another process go on with it."""
     file = process.journal.adopt(SID)
     assert file is not None
-    return process.calls.interrupted.go_on(TakenCall(*file, **more))  # type: ignore[arg-type]
+    return process.calls.interrupted.go_on(TakenCall(file.call_sid, file.lines, **more))  # type: ignore[arg-type]
 
 
 def test_a_released_call_goes_on_in_another_process_with_its_conversation() -> None:

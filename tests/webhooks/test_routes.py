@@ -72,6 +72,8 @@ class Rig:
                 unused,
                 config.webhook_path,
                 unused,
+                None,
+                None,
             ),
             self.pending,
             self.metrics,

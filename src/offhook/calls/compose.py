@@ -1,17 +1,20 @@
 """Composition of the parts that admit, hold and end a server's calls."""
 
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from offhook.calls.browser_calls import BrowserCalls
+from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
+from offhook.calls.fleet_places import FleetPlaces
 from offhook.calls.intake import CallIntake
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.lookup import LookUp
 from offhook.calls.messaging import Messaging
-from offhook.calls.pause_gate import PauseWatch
+from offhook.calls.places import CallPlaces, TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.releasing import CallReleasing
 from offhook.calls.session_factory import SessionFactory, ToolsFor
@@ -44,6 +47,8 @@ class CallHandling:
     webhook_path: str
     """Path of Twilio's streams at this server, beneath which its webhooks are."""
     releasing: CallReleasing
+    places: CallPlaces | None
+    fleet: FleetPlaces | None
 
 
 def compose(
@@ -65,8 +70,8 @@ def compose(
     limits: CallLimits | None = None,
     journal: EventJournal | None = None,
     dial_spare: Dial | None = None,
-    watch: PauseWatch | None = None,
-    dials_ahead: bool = True,
+    places: CallPlaces | None = None,
+    fleet: FleetPlaces | None = None,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
 
@@ -88,8 +93,8 @@ def compose(
         limits: Limits on new calls, if `dial` counts its sessions in one.
         journal: Keeps the files of live calls, and has those of processes that died.
         dial_spare: Opens a leg beside another one of its call, if there is room; else `dial` does.
-        watch: Tells of pauses of this process; None without a fleet.
-        dials_ahead: Streams of the calls of this process come to it.
+        places: Where other processes of this machine have calls, if any do.
+        fleet: The same in a fleet.
     """
     limits = limits or CallLimits.of(config, clock.now)
     registry = CallRegistry(limits, clock, publish, seen, saw)
@@ -113,11 +118,22 @@ def compose(
         webhook_path=config.webhook_path,
         session_s=config.deepgram.session_minutes * 60,
         keep=_keep_nothing if journal is None else journal.keep,
-        watch=watch,
-        dials_ahead=dials_ahead,
+        pulse=None if fleet is None else fleet.pulse,
+        dials_ahead=fleet is None or fleet.dials_ahead,
+        next_token=_random_token if fleet is None else fleet.next_token,
+        spare_settled=_count_nothing if fleet is None else fleet.spare_settled,
     )
     intake = CallIntake(
-        config.twilio, agents, registry, sessions, farewells, inbound, clock, look_up
+        config.twilio,
+        agents,
+        registry,
+        sessions,
+        farewells,
+        inbound,
+        clock,
+        look_up,
+        fleet or places,
+        fleet,
     )
     interrupted = InterruptedCalls(
         list if journal is None else journal.take_over,
@@ -128,11 +144,14 @@ def compose(
         updates,
         clock,
     )
+    intake.go_on = interrupted.go_on
     sessions.ended = interrupted.ended
     browser = BrowserCalls(config.twilio.account_sid, agents, registry, sessions, inbound, clock)
     releasing = CallReleasing(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
+    if fleet is not None:
+        _join(fleet, sessions, interrupted, releasing, registry)
     return CallHandling(
         registry,
         limits,
@@ -145,7 +164,42 @@ def compose(
         browser,
         config.webhook_path,
         releasing,
+        fleet or places,
+        fleet,
     )
+
+
+def _join(
+    fleet: FleetPlaces,
+    sessions: SessionFactory,
+    interrupted: InterruptedCalls,
+    releasing: CallReleasing,
+    registry: CallRegistry,
+) -> None:
+    """Have the fleet know of ends and releases, and the calls of what others take and leave."""
+
+    def ended(entry: CallEntry) -> None:
+        interrupted.ended(entry)
+        fleet.end(entry.call_sid)
+
+    def reaped(taken: TakenCall, is_awaited: bool) -> None:
+        if interrupted.go_on(taken) and not is_awaited:
+            registry.live[taken.call_sid].handoff.rehome()
+
+    sessions.ended = ended
+    releasing.epoch_of = fleet.epoch_of
+    releasing.give_up = fleet.give_up
+    releasing.dropped = fleet.end
+    fleet.listen(fenced=releasing.fence, reaped=reaped)
+
+
+def _random_token(call_sid: str) -> str:
+    """Return a token that means something to this process alone."""
+    return secrets.token_urlsafe(24)
+
+
+def _count_nothing(call_sid: str) -> None:
+    """Count no session: no node shares the budget."""
 
 
 def _keep_nothing(call_sid: str, line: bytes) -> None:

@@ -4,7 +4,6 @@ When Twilio asks /twilio/after, the answer is the action for which the stream wa
 the caller back the same way (twilio.md §2.6, §5.4).
 """
 
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +39,7 @@ class StreamHandoff:
         updates: CallUpdates,
         clock: Clock,
         note: Callable[[str, Event], None],
+        next_token: Callable[[str], str],
     ) -> None:
         self.action: HandoffAction | None = None
         self.count = 0
@@ -50,6 +50,7 @@ class StreamHandoff:
         self._updates = updates
         self._clock = clock
         self._note = note
+        self._next_token = next_token
 
     @property
     def has_begun(self) -> bool:
@@ -78,7 +79,7 @@ class StreamHandoff:
         entry, url = self._entry, self.after_url
         self.action, self._due_at, self.is_returning = action, None, False
         self.count += 1
-        entry.token = secrets.token_urlsafe(24)
+        entry.token = self._next_token(entry.call_sid)
         entry.expected_until = self._clock.now() + STREAM_DUE_S
         entry.keep()
         if entry.by_webhook:
@@ -107,7 +108,7 @@ class StreamHandoff:
     def renew(self) -> None:
         """Give the next stream a number and a token, as the one before broke off."""
         self.count += 1
-        self._entry.token = secrets.token_urlsafe(24)
+        self._entry.token = self._next_token(self._entry.call_sid)
         self._entry.keep()
 
     def break_off(self) -> None:
@@ -165,6 +166,17 @@ class StreamHandoff:
         entry = self._entry
         url = f"{entry.webhooks}/after?stream={self.count - 1}"
         self._updates.bring_back(entry.call_sid, url, lambda: self.action is not None)
+
+    def rehome(self) -> None:
+        """Have Twilio ask this process what comes next, as the stream is at a dead machine.
+
+        Twilio asks by itself once it notices; whichever request is first answers the other one.
+        """
+        entry = self._entry
+        url = f"{entry.webhooks}/after?stream={self.count - 1}"
+        self._updates.bring_back(
+            entry.call_sid, url, lambda: entry.is_interrupted and entry.is_after_due
+        )
 
     def stop(self) -> None:
         """Count a person as reached if Twilio would have reported a failure by now.

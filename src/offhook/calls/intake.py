@@ -2,8 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from offhook import variables
 from offhook.call import inputs
@@ -14,7 +14,10 @@ from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
 from offhook.calls.farewells import Farewells
+from offhook.calls.fleet_places import FleetPlaces
+from offhook.calls.live_facts import LiveFacts, facts_of
 from offhook.calls.lookup import LookUp, LookupResult
+from offhook.calls.places import CallPlaces, TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.capture.tap import NewCall
@@ -32,7 +35,11 @@ _CHARACTER_MS: Final = 65
 
 
 class CallIntake:
-    """Intake of the calls of one server. `look_up` finds the data of webhook calls first."""
+    """Intake of the calls of one server. `look_up` finds the data of webhook calls first.
+
+    `places` are where other processes have calls, and `fleet` the same in a fleet, in which each
+    new call is entered.
+    """
 
     def __init__(
         self,
@@ -44,6 +51,8 @@ class CallIntake:
         inbound: InboundPolicy,
         clock: Clock,
         look_up: LookUp,
+        places: CallPlaces | None = None,
+        fleet: FleetPlaces | None = None,
     ) -> None:
         self._agents = agents
         self._registry = registry
@@ -52,6 +61,10 @@ class CallIntake:
         self._inbound = inbound
         self._clock = clock
         self._look_up = look_up
+        self._places = places
+        self._fleet = fleet
+        self.go_on: Callable[[TakenCall], bool] = _go_on_with_none
+        """Goes on with a call that another process had."""
         self._admission: Final = StreamAdmission(twilio.account_sid, twilio.bin)
         self._pending: dict[str, PendingCall] = {}
         """Outbound calls whose CallSid is not known, by token."""
@@ -63,7 +76,8 @@ class CallIntake:
     ) -> CallEntry:
         """Look up a call of which our signed webhook was told, then announce it.
 
-        A repeated request for the call waits for the same lookup.
+        A repeated request for the call waits for the same lookup. Raises NotBegunError where the
+        fleet has no room, or another process has the call.
         """
         other = self._registry.pending_lookup(call_sid)
         if other is not None:
@@ -74,12 +88,19 @@ class CallIntake:
         self._inbound.admit(call_sid, from_, agent.tier)
         control = self._heard_of(call_sid, agent, from_, to)
         known = values_for(agent, call_sid, from_, to)
+        token = self.first_token(call_sid)
         pending = self._registry.begin_lookup(call_sid)
         try:
+            if self._fleet is not None:
+                why = await self._fleet.begin(
+                    call_sid, self._facts(control.call, account_sid, known, token)
+                )
+                if why is not None:
+                    raise NotBegunError(why)
             found = await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
         finally:
             self._registry.end_lookup(call_sid)
-        entry = self._announce(control, account_sid, agent, found)
+        entry = self._announce(control, account_sid, agent, found, token)
         for tell in pending.owed:
             tell()
         self._dial_ahead(entry)
@@ -93,7 +114,8 @@ class CallIntake:
         if known is not None:
             return known
         control = self._heard_of(call_sid, agent, from_, to)
-        entry = self._announce(control, account_sid, agent, LookupResult())
+        token = self.first_token(call_sid)
+        entry = self._announce(control, account_sid, agent, LookupResult(), token)
         self._dial_ahead(entry)
         return entry
 
@@ -162,6 +184,8 @@ class CallIntake:
         control = self._sessions.control(call)
         entry = self._enter(control, agent, pending.account_sid, pending.token, pending.variables)
         entry.expected_until = self._clock.now() + pending.rings_s + STREAM_DUE_S
+        if self._fleet is not None:
+            self._fleet.enter(call_sid, facts_of(entry, self._sessions.boot))
         pending.named(call_sid)
         return entry
 
@@ -172,7 +196,45 @@ class CallIntake:
             self._expect_stream(entry)
             self._dial_ahead(entry)
 
+    def first_token(self, call_sid: str) -> str:
+        """Return the token of a call's first stream; of a call that we place, without a CallSid."""
+        if self._fleet is None:
+            return secrets.token_urlsafe(24)
+        return self._fleet.first_token(call_sid)
+
     # --- streams -------------------------------------------------------------------------------
+
+    def prepare(self, start: Start) -> Coroutine[Any, Any, str | None] | None:
+        """Return what must be awaited before a stream is admitted; None: nothing.
+
+        Its result is why the stream is refused, or None. A server alone awaits nothing.
+        """
+        if self._places is None:
+            return None
+        details = start.start
+        call_sid, token = details.call_sid, details.custom_parameters.get("token")
+        pending = self._pending.get(token) if token is not None else None
+        if pending is not None and details.account_sid == pending.account_sid:
+            self.place(call_sid, pending)  # Twilio's answer to our request has not come yet.
+        is_here = call_sid in self._registry.live
+        if token is None and self._fleet is not None and not is_here:
+            return self._begin_bin(call_sid, details.account_sid)
+        work = self._places.stream(call_sid, token, is_here=is_here)
+        return None if work is None else self._taken_from(work)
+
+    async def _begin_bin(self, call_sid: str, account_sid: str) -> str | None:
+        """Enter the call of a TwiML Bin, if no process of the fleet has let it in before."""
+        agent = self._agents.agent_for(None)
+        if self._fleet is None or agent is None:
+            return None  # `admit` refuses it
+        call = NewCall(call_sid, agent.name, "bin")
+        return await self._fleet.begin(call_sid, self._facts(call, account_sid, {}, None))
+
+    async def _taken_from(self, work: Coroutine[Any, Any, TakenCall | str | None]) -> str | None:
+        found = await work
+        if isinstance(found, TakenCall):
+            return None if self.go_on(found) else "the call cannot go on here"
+        return found
 
     def admit(self, channel: Channel, start: Start) -> str | None:
         """Admit a stream whose upgrade was signed, or return why not.
@@ -194,12 +256,13 @@ class CallIntake:
             limit=self._registry.limit_reached,
             has_default_agent=agent is not None,
         )
-        if refusal is not None:
-            return refusal
-        if entry is None and pending is None:
+        if refusal is None and entry is None and pending is None:
             used_up = self._inbound.used_up(None)  # a Bin's stream tells no number
-            if used_up is not None:
-                return used_up.words
+            refusal = used_up.words if used_up is not None else None
+        if refusal is not None:
+            if self._fleet is not None and entry is None:
+                self._fleet.end(call_sid)
+            return refusal
         if entry is None and pending is not None:
             entry = self.place(call_sid, pending)
         if entry is None:
@@ -231,10 +294,31 @@ class CallIntake:
     def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
         return self._sessions.control(NewCall(call_sid, agent.name, "webhook", from_=from_, to=to))
 
+    def _facts(
+        self, call: NewCall, account_sid: str, values: Mapping[str, str], token: str | None
+    ) -> LiveFacts:
+        """Return what is known of a call before it has an entry."""
+        return LiveFacts(
+            account_sid=account_sid,
+            agent=call.agent,
+            by=call.by,
+            from_=call.from_,
+            to=call.to,
+            values=values,
+            token=token,
+            origin="",
+            boot=self._sessions.boot,
+            began_s=self._clock.now(),
+        )
+
     def _announce(
-        self, control: CallControl, account_sid: str, agent: Agent, found: LookupResult
+        self,
+        control: CallControl,
+        account_sid: str,
+        agent: Agent,
+        found: LookupResult,
+        token: str,
     ) -> CallEntry:
-        token = secrets.token_urlsafe(24)
         entry = self._enter(control, agent, account_sid, token, found.variables)
         if found.event is not None and entry.session is not None:
             entry.session.note(found.event)
@@ -258,6 +342,19 @@ class CallIntake:
 
     def _dial_ahead(self, entry: CallEntry) -> None:
         entry.receive(inputs.CallAnnounced(_announcement_ms(entry.agent)))
+
+
+class NotBegunError(Exception):
+    """Error: a new call is not taken in here. `why` is a CallLimit, or that another has it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def _go_on_with_none(taken: TakenCall) -> bool:
+    """Return False: no process has other calls."""
+    return False
 
 
 def _expected(entry: CallEntry) -> ExpectedStream:

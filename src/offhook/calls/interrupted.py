@@ -8,7 +8,7 @@ ends `server_died`. A call that cannot go on is left to the operator's process, 
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -79,13 +79,24 @@ class InterruptedCalls:
     def take_over(self) -> None:
         """Go on with the calls of processes that have died. Blocks for some ms."""
         taken = lost = 0
-        for call_sid, lines in self._files():
-            if self.go_on(TakenCall(call_sid, lines)):
+        for file in self._files():
+            if self.go_on(TakenCall(file.call_sid, file.lines)):
                 taken += 1
             else:
                 lost += 1
         if taken or lost:
             _log.warning("%d calls of a process that died go on here, %d are over", taken, lost)
+
+    async def take_over_claimed(
+        self, claim: Callable[[Sequence[LiveCallFile]], Awaitable[list[TakenCall]]]
+    ) -> None:
+        """Go on with those calls of processes that have died which `claim` returns."""
+        files = list(self._files())
+        taken = await claim(files)
+        for call in taken:
+            self.go_on(call)
+        for call_sid in {file.call_sid for file in files} - {call.call_sid for call in taken}:
+            self._drop(call_sid)
 
     def go_on(self, taken: TakenCall) -> bool:
         """Go on with a call that another process had; return whether that can be."""
@@ -117,7 +128,13 @@ class InterruptedCalls:
             if why is not None or agent is None:
                 return why
             entry = self._sessions.take_over(
-                taken.call_sid, agent, facts, resumed, epoch=taken.epoch, node=taken.node
+                taken.call_sid,
+                agent,
+                facts,
+                resumed,
+                epoch=taken.epoch,
+                node=taken.node,
+                token=taken.token,
             )
         except Exception as error:  # noqa: BLE001 - one call's lines must not keep the others out
             _log.exception("a fault with a live call's lines", extra={"call_sid": taken.call_sid})

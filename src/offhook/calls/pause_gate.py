@@ -7,7 +7,9 @@ read who owns them: then the session goes on with what waited, or is dropped (Se
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+from offhook.fleet.pulse import Pulse
 
 HELD_BYTES: Final = 256 * 1024
 """Bytes of audio that wait, of both sides; later audio is dropped."""
@@ -15,25 +17,19 @@ HELD_MAX: Final = 5000
 """Inputs that wait; later ones are dropped. Both sides of a call send some 100 a second."""
 
 
-class PauseWatch(Protocol):
-    """Notice of pauses of this process (fleet/pulse.py), in seconds of the monotonic clock."""
-
-    def is_late(self, now: float, /) -> bool:
-        """Return whether the process was stopped for a lease and has not read its epochs since."""
-
-    async def settled(self) -> None:
-        """Return when it is not late any more; calls that were lost have been fenced by then."""
-
-
 class PauseGate:
     """Gate of one session. `start` runs a task of the session's call."""
 
-    __slots__ = ("_bytes", "_held", "_is_open", "_start", "_watch")
+    __slots__ = ("_bytes", "_held", "_is_open", "_now", "_pulse", "_start")
 
     def __init__(
-        self, watch: PauseWatch, start: Callable[[Coroutine[Any, Any, None]], object]
+        self,
+        pulse: Pulse,
+        now: Callable[[], float],
+        start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        self._watch = watch
+        self._pulse = pulse
+        self._now = now
         self._start = start
         self._held: deque[Callable[[], None]] = deque()
         self._bytes = 0
@@ -41,7 +37,7 @@ class PauseGate:
 
     def is_shut(self, now: float) -> bool:
         """Return whether an input must wait: after a pause, and behind those that wait already."""
-        return not self._is_open or self._watch.is_late(now)
+        return not self._is_open or self._pulse.is_late(now)
 
     def hold(self, work: Callable[[], None], size: int = 0) -> None:
         """Keep an input for later; `size` is that of its audio, in bytes."""
@@ -53,10 +49,11 @@ class PauseGate:
             self._is_open = False
             self._start(self._pass_on())
 
-    async def until_open(self, now: float) -> None:
+    async def until_open(self) -> None:
         """Wait while inputs must wait."""
+        now = self._now()
         if self.is_shut(now):
-            await self._watch.settled()
+            await self._pulse.settled(now)
 
     def drop(self) -> None:
         """Forget what waits, as the call is another process's."""
@@ -64,7 +61,7 @@ class PauseGate:
         self._is_open = True
 
     async def _pass_on(self) -> None:
-        await self._watch.settled()
+        await self._pulse.settled(self._now())
         self._is_open = True
         self._bytes = 0
         for _ in range(len(self._held)):

@@ -19,6 +19,7 @@ class TakenCall(NamedTuple):
         epoch: Number of the ownership, in a fleet; else 0.
         node: Name of this node, in a fleet.
         began_ago_s: Seconds since the call began, if the other machine's clock says nothing here.
+        token: Token of the stream that has come for it; None: the call was taken without one.
     """
 
     call_sid: str
@@ -26,6 +27,7 @@ class TakenCall(NamedTuple):
     epoch: int = 0
     node: str = ""
     began_ago_s: float | None = None
+    token: str | None = None
 
 
 Refusal: TypeAlias = str

@@ -43,6 +43,8 @@ class CallReleasing:
         """Returns the epoch of a call in the fleet's directory."""
         self.give_up: Callable[[str], Awaitable[None]] = _keep_the_file
         """Called with each released call before its stream closes: stores its last lines."""
+        self.dropped: Callable[[str], None] = _drop_nothing
+        """Called with each call that was fenced."""
 
     def can_go_on(self, entry: CallEntry) -> bool:
         """Return whether another process can go on with a call: Twilio must ask about it again."""
@@ -86,6 +88,7 @@ class CallReleasing:
         entry, mine = self._registry.live.get(call_sid), self.epoch_of(call_sid)
         if entry is not None and entry.session is not None and (epoch is None or epoch > mine):
             entry.session.fence(mine)
+            self.dropped(call_sid)
 
     async def _release(self, entry: CallEntry, to: str | None) -> None:
         if not entry.by_webhook and entry.has_stream:
@@ -123,6 +126,10 @@ def _is_stream_of(entry: CallEntry, token: str) -> bool:
 def _no_epoch(call_sid: str) -> int:
     """Return 0, as there is no fleet."""
     return 0
+
+
+def _drop_nothing(call_sid: str) -> None:
+    """Do nothing: there is no fleet."""
 
 
 async def _keep_the_file(call_sid: str) -> None:

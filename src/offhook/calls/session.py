@@ -237,7 +237,7 @@ class Session(LegInputs):
     async def until_known(self) -> None:
         """Wait, after a pause of the process, until it is known that it has the call still."""
         if self._gate is not None:
-            await self._gate.until_open(self._now())
+            await self._gate.until_open()
 
     def _leave(self, event: CallReleased) -> None:
         if self._gate is not None:

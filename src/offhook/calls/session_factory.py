@@ -20,7 +20,7 @@ from offhook.calls.control import CallControl
 from offhook.calls.handoff import StreamHandoff
 from offhook.calls.live_facts import LiveFacts, encoded, facts_of
 from offhook.calls.messaging import Messaging
-from offhook.calls.pause_gate import PauseGate, PauseWatch
+from offhook.calls.pause_gate import PauseGate
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
 from offhook.calls.transfers import Transfers
@@ -33,6 +33,7 @@ from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Part
 from offhook.events.types import CallBegan, Direction, FunctionOutcome, RecordingFailed
+from offhook.fleet.pulse import Pulse
 from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.tools.declare import Call, Once, ToolArgumentsError
@@ -72,16 +73,19 @@ class SessionFactory:
         webhook_path: str,
         session_s: float,
         keep: Keep,
-        watch: PauseWatch | None = None,
-        dials_ahead: bool = True,
+        pulse: Pulse | None,
+        dials_ahead: bool,
+        next_token: Callable[[str], str],
+        spare_settled: Callable[[str], None],
     ) -> None:
         """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
 
         `dial_spare` opens a leg beside another one of its call, if there is room for both.
         `origin` is our https address, if it is configured, and `webhook_path` the path of the
         webhooks there; an agent session is to last `session_s` seconds at most; `keep` keeps a line
-        of a live call. In a fleet, `watch` tells of pauses of this process, and `dials_ahead`
-        whether the streams of its calls come to this node.
+        of a live call. `next_token` returns the token of a call's next stream. In a fleet, `pulse`
+        tells of pauses of this process, `dials_ahead` whether the streams of its calls come to this
+        node, and `spare_settled` is called when a call has one leg again.
         """
         self._keep = keep
         self.ended: Callable[[CallEntry], None] = _nothing
@@ -100,10 +104,10 @@ class SessionFactory:
         self._clock = clock
         self._dial = dial
         self._dial_spare = dial_spare
-        self._watch = watch
+        self._pulse = pulse
         self._dials_ahead = dials_ahead
-        self.spare_settled: Callable[[str], None] = _nobody_counts
-        """Called when a call has one leg again."""
+        self._next_token = next_token
+        self._spare_settled = spare_settled
         self._tools = tools
         self._make_tap = make_tap
         self._recordings = recordings
@@ -161,11 +165,12 @@ class SessionFactory:
         *,
         epoch: int = 0,
         node: str = "",
+        token: str | None = None,
     ) -> CallEntry:
         """Make the session of a call that another process had, and add the call to the registry.
 
         `agent` is the one that the call had last. `epoch` and `node` are this process's, in a
-        fleet.
+        fleet. `token` is that of a stream that has come for it.
         """
         call = NewCall(call_sid, facts.agent, facts.by, facts.from_, facts.to)
         control = self.control(call)
@@ -175,7 +180,7 @@ class SessionFactory:
             call_sid,
             agent,
             facts.account_sid,
-            facts.token,
+            token or facts.token,
             _began(facts, resumed, now),
             facts.by,
             self._webhook_path,
@@ -197,7 +202,8 @@ class SessionFactory:
             entry.expected_until = now + UNASKED_S
         if entry.is_interrupted and not facts.is_returning and resumed.started_ms is not None:
             entry.is_after_due = True
-            entry.handoff.renew()  # The token of the stream that broke off is used.
+            if token is None:
+                entry.handoff.renew()  # The token of the stream that broke off is used.
         unrepeatable = frozenset(name for name, tool in toolbox.items() if tool.irreversible)
         session.take_over(
             ProcessDied(resumed, facts.changes, unrepeatable, action, facts.has_begun, epoch, node)
@@ -214,7 +220,12 @@ class SessionFactory:
         entry.origin = self._origin
         entry.control = control
         entry.handoff = StreamHandoff(
-            entry, self._transfers, self._updates, self._clock, self._registry.note
+            entry,
+            self._transfers,
+            self._updates,
+            self._clock,
+            self._registry.note,
+            self._next_token,
         )
         entry.keep = partial(self._keep_facts, entry)
         session = Session(
@@ -231,7 +242,7 @@ class SessionFactory:
             recordings=self._recordings if agent.recording and call.by != "bin" else None,
             session_s=self._session_s,
             began=entry.began,
-            spare_settled=self.spare_settled,
+            spare_settled=self._spare_settled,
             dials_ahead=self._dials_ahead,
             gate=self._gate(call.call_sid),
         )
@@ -241,9 +252,9 @@ class SessionFactory:
         return session
 
     def _gate(self, call_sid: str) -> PauseGate | None:
-        if self._watch is None:
+        if self._pulse is None:
             return None
-        return PauseGate(self._watch, partial(self._updates.start, call_sid))
+        return PauseGate(self._pulse, self._clock.now, partial(self._updates.start, call_sid))
 
     def _keep_facts(self, entry: CallEntry) -> None:
         self._keep(entry.call_sid, encoded(facts_of(entry, self.boot)))
@@ -344,10 +355,6 @@ def _once(toolbox: Toolbox, resumed: ResumedCall, call: Call) -> Once:
                 result.set_result((content, outcome))
                 once[tool.file, called.name, canonical] = result
     return once
-
-
-def _nobody_counts(call_sid: str) -> None:
-    """Count nothing: no node shares the budget."""
 
 
 def _nothing(entry: CallEntry) -> None:

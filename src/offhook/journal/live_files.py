@@ -44,6 +44,8 @@ class LiveCallFile(NamedTuple):
 
     call_sid: str
     lines: list[bytes]
+    process_id: str = ""
+    """The process that had it; empty if that one has handed it over."""
 
 
 class _OpenFile:
@@ -173,7 +175,8 @@ class LiveCallFiles:
             path.rename(mine)
         except OSError:
             return None  # Another process was first.
-        return self._open(mine)
+        taken = self._open(mine)
+        return None if taken is None else taken._replace(process_id=path.parent.name)
 
     def _open(self, mine: Path) -> LiveCallFile | None:
         call_sid = mine.name

@@ -16,7 +16,11 @@ from offhook.call.handoff_actions import JoinConference, SendDigits
 from offhook.calls import responses
 from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_limits import CallLimit
 from offhook.calls.compose import CallHandling
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
+from offhook.calls.intake import NotBegunError
+from offhook.calls.places import TakenCall
 from offhook.config import Agent, Announcement
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
@@ -54,6 +58,8 @@ class CallFlow:
         self._farewells = calls.farewells
         self._inbound = calls.inbound
         self._interrupted = calls.interrupted
+        self._places = calls.places
+        self._fleet = calls.fleet
         self._path = calls.webhook_path
         self._metrics = metrics
         self._placing = placing
@@ -96,7 +102,10 @@ class CallFlow:
                 )
             )
         if entry is None:
-            entry = await self._intake.arrive(call_sid, account_sid, agent, from_=from_, to=to)
+            try:
+                entry = await self._intake.arrive(call_sid, account_sid, agent, from_=from_, to=to)
+            except NotBegunError as not_begun:
+                return await self._not_begun(not_begun.why, agent, form, origin)
         if entry.is_interrupted:
             entry.receive(inputs.CallerReturning())
         entry.note_origin(origin)
@@ -106,6 +115,8 @@ class CallFlow:
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
             return xml(self._farewell(call_sid, entry, origin))
+        if self._fleet is not None:
+            await self._fleet.store(entry)
         # A caller who was on a stream before has heard it.
         announcement = None if entry.is_after_due else entry.agent.announcement
         return xml(self._stream(entry, origin, announcement=announcement))
@@ -116,7 +127,7 @@ class CallFlow:
         if PERSON in form:
             digits = form.get("Digits") if "DialCallStatus" not in form else None
             return xml(self._transfers.answer(form[PERSON], call_sid, digits))
-        if self._registry.find(call_sid) is None:
+        if self._fleet is None and self._registry.find(call_sid) is None:
             self._interrupted.take_over()  # Another process had the call, and may have died.
         entry = self._registry.find(call_sid)
         request = AfterRequest.of(form)
@@ -125,6 +136,8 @@ class CallFlow:
             if news is News.STREAM_LOST:  # The call goes on without it, or is over.
                 for further in news_of(request, _state(entry)):
                     self._tell(further, request, call_sid, entry)
+        if self._fleet is not None and entry is not None and entry.ending is None:
+            await self._fleet.store(entry)
         document = self._document(answer_to(request, _state(entry)), form, entry, origin)
         if entry is not None:
             self._registry.after_answered(entry)
@@ -133,6 +146,51 @@ class CallFlow:
             # first settles a call that we placed.
             await self._placing.following.on_status(call_sid, form["CallStatus"], "", "")
         return xml(document)
+
+    async def resolve(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Have the process that has a call answer about it; take the call if that one is gone.
+
+        None: it is to be answered here.
+        """
+        call_sid = webhook.form["CallSid"]
+        if (
+            self._places is None
+            or webhook.name not in ("voice", "after")
+            or PERSON in webhook.form
+            or self._registry.find(call_sid) is not None
+            or self._registry.pending_lookup(call_sid) is not None
+        ):
+            return None
+        found = await self._places.resolve(webhook)
+        if isinstance(found, TakenCall):
+            self._interrupted.go_on(found)
+            return None
+        return found
+
+    async def _not_begun(self, why: str, agent: Agent, form: Form, origin: str) -> Response:
+        """Answer about a new call for which the fleet has no session, or that another has."""
+        call_sid, account_sid = form["CallSid"], form["AccountSid"]
+        if why == CallLimit.SESSIONS:
+            limit = CallLimit.SESSIONS
+            self._metrics.refused("webhook", limit)
+            sid = {"call_sid": call_sid}
+            _log.warning("%s in the fleet: the call gets the busy answer", limit, extra=sid)
+            filled, after = self._filled(agent, form), self._last(origin)
+            numbers = _numbers(form)
+            return xml(
+                self._intake.turn_away(limit, call_sid, account_sid, filled, *numbers, after)
+            )
+        answer = await self.resolve(ForwardedWebhook("voice", dict(form), origin))
+        if answer is not None:
+            return Response(answer.body, answer.status, media_type=answer.media_type)
+        entry = self._registry.find(call_sid)
+        if entry is None or entry.session is None:
+            return xml(twiml.hang_up())
+        entry.receive(inputs.CallerReturning())
+        entry.note_origin(origin)
+        if self._fleet is not None:
+            await self._fleet.store(entry)
+        return xml(self._stream(entry, origin))
 
     def apology(self, call_sid: str) -> Response:
         """Return the answer to a request whose handler failed."""

@@ -5,8 +5,8 @@ such a stream is passed on, and the first wrong message closes the socket.
 """
 
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from offhook.clock import Clock, Timer
 from offhook.net.websocket import Channel, Closed
@@ -28,14 +28,32 @@ POLICY_VIOLATION: Final = 1008
 Admit = Callable[[Channel, messages.Start], str | None]
 """Function that admits a stream, and takes over its channel, or returns why not."""
 
+Prepare = Callable[[messages.Start], Coroutine[Any, Any, str | None] | None]
+"""Function that returns what must be awaited before a stream is admitted; None: nothing.
+
+The result of the wait is why the stream is refused, or None.
+"""
+
 
 class PendingStreams:
-    """Unverified streams of one server. `refused` is called with the reason of each refusal."""
+    """Unverified streams of one server. `refused` is called with the reason of each refusal.
 
-    def __init__(self, clock: Clock, admit: Admit, refused: Callable[[str], None]) -> None:
+    `prepare` is asked before `admit`, and `start` runs what it returns in a task of the call.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        admit: Admit,
+        refused: Callable[[str], None],
+        prepare: Prepare | None = None,
+        start: Callable[[str, Coroutine[Any, Any, None]], object] | None = None,
+    ) -> None:
         self.clock = clock
         self.admit = admit
         self.refused = refused
+        self.prepare = prepare
+        self.start = start
         self.waiting: dict[UnverifiedStream, None] = {}
         """Unverified streams, oldest first."""
 
@@ -53,17 +71,25 @@ class PendingStreams:
         `admit` is the admission of a stream whose call is known beforehand; `lost` is called with
         the reason when the stream was not admitted, or ended before.
         """
-        return UnverifiedStream(self, admit or self.admit, lost)
+        prepare = self.prepare if admit is None else None
+        return UnverifiedStream(self, admit or self.admit, lost, prepare)
 
 
 class UnverifiedStream:
     """A waiting socket: a websocket.Receiver, until a caller's leg replaces it."""
 
     def __init__(
-        self, pending: PendingStreams, admit: Admit, lost: Callable[[str], None] | None
+        self,
+        pending: PendingStreams,
+        admit: Admit,
+        lost: Callable[[str], None] | None,
+        prepare: Prepare | None = None,
     ) -> None:
         self._pending = pending
         self._admit = admit
+        self._prepare = prepare
+        self._is_asking = False
+        """True while the fleet is asked: what comes meanwhile is dropped."""
         self._lost = lost
         self._channel: Channel
         self._timer: Timer
@@ -81,7 +107,7 @@ class UnverifiedStream:
 
     def on_text(self, text: bytes) -> None:
         """Handle `connected`, then `start`, and nothing else (twilio.md §1.3)."""
-        if self._left:
+        if self._left or self._is_asking:
             return
         try:
             message = messages.read(text)
@@ -107,11 +133,32 @@ class UnverifiedStream:
         self._lose(f"its socket closed before 'start' ({closed.reason or 'no reason given'})")
 
     def _start(self, start: messages.Start) -> None:
-        why = _misshapen(start) or self._admit(self._channel, start)
+        call_sid = start.start.call_sid
+        why = _misshapen(start)
+        waits = self._prepare(start) if why is None and self._prepare is not None else None
+        if waits is not None and self._pending.start is not None:
+            self._is_asking = True
+            self._pending.start(call_sid, self._admit_after(waits, start))
+            return
+        why = why or self._admit(self._channel, start)
         if why is not None:
-            self.refuse(why, call_sid=start.start.call_sid)
+            self.refuse(why, call_sid=call_sid)
         else:
             self._leave()
+
+    async def _admit_after(
+        self, waits: Coroutine[Any, Any, str | None], start: messages.Start
+    ) -> None:
+        why = "a fault in its admission"
+        try:
+            why = await waits or ""
+            if not why and not self._left:
+                why = self._admit(self._channel, start) or ""
+        finally:
+            if why:
+                self.refuse(why, call_sid=start.start.call_sid)
+            else:
+                self._leave()
 
     def refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
         """Close the socket; `kind` is counted in place of a `why` that has many forms."""

@@ -202,10 +202,13 @@ class Webhooks:
             except UnbelievedRequestError as refused:
                 return PlainTextResponse(refused.words, refused.status)
             webhook = ForwardedWebhook(name, form, self._auth.origin(request.headers))
+            answer = None
             if self.others is not None:
                 answer = await self.others.answer(webhook, request.path_params.get("node", ""))
-                if answer is not None:
-                    return Response(answer.body, answer.status, media_type=answer.media_type)
+            if answer is None:
+                answer = await self._flow.resolve(webhook)
+            if answer is not None:
+                return Response(answer.body, answer.status, media_type=answer.media_type)
             return await self._reply(webhook)
 
         return checked

@@ -1,0 +1,308 @@
+"""Places of calls in a fleet: its directory knows who has a call, and whoever is asked may take it.
+
+A request about a call of another process goes to that process, which knows more than its lines
+say: how the call has ended, or whom its caller is to meet. Only if it does not answer is the call
+claimed from it. A stream is claimed at once: its token is spent and the call taken by one
+statement, and the process before is told to close its leg.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_limits import CallLimit
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
+from offhook.calls.live_facts import LiveFacts, encoded
+from offhook.calls.places import Refusal, TakenCall
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.fleet.parts import FleetParts
+from offhook.fleet.places import (
+    BegunCall,
+    CallPlace,
+    ClaimedCall,
+    DirectoryAwayError,
+    NoRoom,
+)
+from offhook.fleet.tokens import TokenRefusedError
+from offhook.journal.live_files import LiveCallFile
+from offhook.twilio import twiml
+
+_log: Final = logging.getLogger("offhook.fleet")
+
+LOOKS: Final = 3
+"""Looks for the owner of a call that others take over meanwhile."""
+
+STREAM_VALID_S: Final = 300.0
+"""Seconds for which the token of a call's first stream is good."""
+
+NEXT_STREAM_VALID_S: Final = 4 * 3600.0 + 600.0
+"""Seconds for which that of a later stream is good: a transfer may last 4 h (twilio.md §2.6)."""
+
+AWAY: Final = "the database is away, and only the node that made this stream's token can take it"
+BIN_AWAY: Final = "the database is away, and the stream has no token"
+ELSEWHERE: Final = "another process has this call"
+
+Forward = Callable[[str, ForwardedWebhook], Awaitable[WebhookAnswer | None]]
+"""Function that has a process, by its id, answer a request; None: it does not answer."""
+
+
+class FleetPlaces:
+    """Places of the calls of a fleet, as one of its processes uses them (a CallPlaces).
+
+    Args:
+        fleet: The parts of this process in its fleet.
+        forward: Has another process answer a request.
+        tell: Tells another process that a call of its has that epoch here.
+        keep: Keeps a line in the file of a live call.
+        tasks: Owner of what nobody awaits.
+    """
+
+    def __init__(
+        self,
+        fleet: FleetParts,
+        forward: Forward,
+        tell: Callable[[str, str, int], None],
+        keep: Callable[[str, bytes], None],
+        tasks: ServerTasks,
+    ) -> None:
+        self._directory = fleet.directory
+        self._tokens = fleet.tokens
+        self._lines = fleet.lines
+        self._forward = forward
+        self._tell = tell
+        self._keep = keep
+        self._tasks = tasks
+        self._heartbeat = fleet.heartbeat
+        self.pulse: Final = fleet.pulse
+        """Tells of pauses of this process."""
+        self.dials_ahead: Final = fleet.settings.routed
+        """True if the streams of this process's calls come to this node."""
+        self._untold: dict[str, str] = {}
+        """Nonces of next streams that the directory is not told of yet, by CallSid."""
+
+    def listen(
+        self,
+        *,
+        fenced: Callable[[str], None],
+        reaped: Callable[[TakenCall, bool], None],
+    ) -> None:
+        """Have `fenced` called with calls that others have taken, and `reaped` with dead ones' calls.
+
+        The latter also gets whether the call's stream is awaited, so that Twilio need not be asked.
+        """
+        self._directory.fenced = fenced
+        self._heartbeat.reaped = lambda claimed: reaped(
+            self.taken(claimed), claimed.nonce is not None
+        )
+
+    # --- calls that this process begins --------------------------------------------------------
+
+    def first_token(self, call_sid: str) -> str:
+        """Return the token of the first stream of a call; of any call without a CallSid."""
+        token, _ = self._tokens.issue(call_sid, 1, valid_s=STREAM_VALID_S)
+        return token
+
+    def next_token(self, call_sid: str) -> str:
+        """Return the token of the next stream of a call that is here."""
+        epoch = self.epoch_of(call_sid)
+        token, self._untold[call_sid] = self._tokens.issue(
+            call_sid, epoch, valid_s=NEXT_STREAM_VALID_S
+        )
+        return token
+
+    async def begin(self, call_sid: str, facts: LiveFacts) -> Refusal | None:
+        """Enter a new call with its token; return why not: a CallLimit, or somebody has it.
+
+        While the database is away a call is taken within this node's share of the sessions, unless
+        it has no token: then its stream may be one that was admitted elsewhere.
+        """
+        nonce, line = self._nonce(facts.token), encoded(facts)
+        try:
+            begun = await self._directory.begin(call_sid, line, nonce=nonce)
+        except DirectoryAwayError:
+            if nonce is None:
+                return BIN_AWAY
+            begun = self._directory.begin_away(call_sid, line, nonce=nonce)
+        match begun:
+            case BegunCall():
+                return None
+            case NoRoom():
+                return CallLimit.SESSIONS
+            case _:
+                return ELSEWHERE
+
+    def enter(self, call_sid: str, facts: LiveFacts) -> None:
+        """Enter a call that we have placed, in a task of its own: it is under way already."""
+        nonce = self._nonce(facts.token)
+        _ = self._directory.claim_away(call_sid, "", encoded(facts), nonce=nonce)
+        _ = self._tasks.start("enter a call", self._settle(), call_sid=call_sid)
+
+    async def store(self, entry: CallEntry) -> None:
+        """Store what the next stream's claimer must know, before Twilio gets its token."""
+        nonce = self._untold.pop(entry.call_sid, None)
+        with contextlib.suppress(DirectoryAwayError):
+            if nonce is not None:
+                await self._directory.renew(entry.call_sid, nonce)
+            await self._lines.flush()
+
+    def end(self, call_sid: str) -> None:
+        """Note that a call is over, or another process's."""
+        self._untold.pop(call_sid, None)
+        self._directory.end(call_sid)
+
+    async def give_up(self, call_sid: str) -> None:
+        """Give a released call up, with all its lines, for whoever claims it."""
+        self._untold.pop(call_sid, None)
+        try:
+            await self._lines.flush()
+            await self._directory.release(call_sid)
+        except DirectoryAwayError:
+            sid = {"call_sid": call_sid}
+            _log.warning("the database is away: a call is given up without its help", extra=sid)
+
+    def epoch_of(self, call_sid: str) -> int:
+        """Return the epoch of a call that is here; 0 for others."""
+        return self._directory.epoch_of(call_sid) or 0
+
+    async def has_room(self, call_sid: str) -> bool:
+        """Take a place for a second session of a call; return whether there was one."""
+        return await self._directory.add_leg(call_sid)
+
+    def spare_settled(self, call_sid: str) -> None:
+        """Return the place of a second session, as the call has one again."""
+        work = self._directory.return_leg(call_sid)
+        _ = self._tasks.start("return a session", work, call_sid=call_sid)
+
+    # --- calls that others have ----------------------------------------------------------------
+
+    async def resolve(self, webhook: ForwardedWebhook) -> WebhookAnswer | TakenCall | None:
+        """Have a call's owner answer a request; take the call if the owner is gone."""
+        call_sid = webhook.form["CallSid"]
+        try:
+            for _ in range(LOOKS):
+                place = await self._directory.find(call_sid)
+                if place is None or place.is_mine:
+                    return None
+                answer = await self._ask(place, webhook)
+                if answer is not None:
+                    return answer
+                if place.is_over:
+                    return WebhookAnswer(200, twiml.hang_up(), "text/xml")
+                claimed = await self._directory.claim(call_sid, place.epoch)
+                if claimed is not None:
+                    return self.taken(claimed)
+        except DirectoryAwayError:
+            return await self._ask_all(webhook)
+        return None
+
+    async def _ask(self, place: CallPlace, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Ask the owner of a call, unless it is known to be dead."""
+        if not place.process_id or not place.is_alive:
+            return None
+        return await self._forward(place.process_id, webhook)
+
+    async def _ask_all(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Ask every other process, as the directory cannot say who has the call."""
+        others = [
+            process_id
+            for process_id, process in self._directory.processes.items()
+            if not process.is_mine
+        ]
+        answers = await asyncio.gather(*(self._forward(other, webhook) for other in others))
+        return next((answer for answer in answers if answer is not None), None)
+
+    def stream(
+        self, call_sid: str, token: str | None, *, is_here: bool
+    ) -> Coroutine[Any, Any, TakenCall | Refusal | None] | None:
+        """Spend the token of a stream, and take its call if another process has it."""
+        if token is None:
+            return None  # `begin` decides
+        return self._take_stream(call_sid, token, is_here=is_here)
+
+    async def _take_stream(
+        self, call_sid: str, text: str, *, is_here: bool
+    ) -> TakenCall | Refusal | None:
+        try:
+            token = self._tokens.read(text)
+        except TokenRefusedError as refused:
+            return f"a token that is {refused}"
+        if token.call_sid not in ("", call_sid):
+            return "a token of another call"
+        try:
+            if is_here:
+                spent = await self._directory.spend(call_sid, token.nonce)
+                return None if spent else "a used token"
+            found = await self._claim_stream(call_sid, token.nonce)
+            return found._replace(token=text) if isinstance(found, TakenCall) else found
+        except DirectoryAwayError:
+            spent = is_here and self._directory.spend_away(call_sid, token.nonce)
+            return None if spent else AWAY
+
+    async def _claim_stream(self, call_sid: str, nonce: str) -> TakenCall | Refusal:
+        for _ in range(LOOKS):
+            place = await self._directory.find(call_sid)
+            if place is None:
+                return "an unknown token"
+            if place.is_over:
+                return "the call is over"
+            if not place.awaits_stream:
+                return "a used token"
+            claimed = await self._directory.claim(call_sid, place.epoch, nonce=nonce)
+            if claimed is not None:
+                return self.taken(claimed)
+        return "a used token"
+
+    def taken(self, claimed: ClaimedCall) -> TakenCall:
+        """Return a claimed call, and tell the process that had it to drop it without a sound."""
+        call_sid = claimed.call_sid
+        if claimed.from_process:
+            self._tell(claimed.from_process, call_sid, claimed.epoch)
+        for line in claimed.lines:  # for the next process of this machine
+            self._keep(call_sid, line)
+        return self._taken(claimed)
+
+    def _taken(self, claimed: ClaimedCall) -> TakenCall:
+        node, ago_s = self._directory.node, claimed.began_ago_s
+        return TakenCall(claimed.call_sid, claimed.lines, claimed.epoch, node, ago_s)
+
+    # --- calls of dead processes ---------------------------------------------------------------
+
+    async def claim_files(self, files: Sequence[LiveCallFile]) -> list[TakenCall]:
+        """Claim calls of which a dead process of this machine left the files.
+
+        Of the file and the directory the one that knows more counts: the file has the last half
+        second, and the directory what was said at other nodes. While the database is away they go
+        on here, and are claimed when it is back. Those that others have by now are left out.
+        """
+        found = await asyncio.gather(*(self._claim_file(file) for file in files))
+        return [taken for taken in found if taken is not None]
+
+    async def _claim_file(self, file: LiveCallFile) -> TakenCall | None:
+        call_sid = file.call_sid
+        try:
+            place = await self._directory.find(call_sid)
+            if place is not None and (place.is_over or place.process_id != file.process_id):
+                return None
+            if place is not None:
+                claimed = await self._directory.claim(call_sid, place.epoch)
+                if claimed is None:
+                    return None
+                lines = max(file.lines, claimed.lines, key=len)
+                return self._taken(claimed)._replace(lines=lines)
+        except DirectoryAwayError:
+            pass
+        facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")
+        self._directory.claim_away(call_sid, file.process_id, facts, nonce=None)
+        return TakenCall(call_sid, file.lines, 1, self._directory.node)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        with contextlib.suppress(DirectoryAwayError):
+            await self._directory.settle()
+
+    def _nonce(self, token: str | None) -> str | None:
+        return None if token is None else self._tokens.read(token).nonce
