@@ -25,6 +25,7 @@ from offhook.config import Config
 from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.events.types import Subscriber
+from offhook.fleet.places import OwnState
 from offhook.journal.keeper import EventJournal
 from offhook.policy.dial_policy import DialPolicy
 from offhook.policy.inbound_policy import InboundPolicy
@@ -151,7 +152,7 @@ def compose(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
     if fleet is not None:
-        _join(fleet, sessions, interrupted, releasing, registry)
+        _join(fleet, sessions, interrupted, releasing, registry, config.server.capacity)
     return CallHandling(
         registry,
         limits,
@@ -175,6 +176,7 @@ def _join(
     interrupted: InterruptedCalls,
     releasing: CallReleasing,
     registry: CallRegistry,
+    capacity: int,
 ) -> None:
     """Have the fleet know of ends and releases, and the calls of what others take and leave."""
 
@@ -190,7 +192,11 @@ def _join(
     releasing.epoch_of = fleet.epoch_of
     releasing.give_up = fleet.give_up
     releasing.dropped = fleet.end
-    fleet.listen(fenced=releasing.fence, reaped=reaped)
+    fleet.listen(
+        fenced=releasing.fence,
+        reaped=reaped,
+        state=lambda: OwnState(registry.is_draining, registry.live_count, capacity),
+    )
 
 
 def _random_token(call_sid: str) -> str:

@@ -25,6 +25,7 @@ from offhook.fleet.places import (
     ClaimedCall,
     DirectoryAwayError,
     NoRoom,
+    OwnState,
 )
 from offhook.fleet.tokens import TokenRefusedError
 from offhook.journal.live_files import LiveCallFile
@@ -34,6 +35,10 @@ _log: Final = logging.getLogger("offhook.fleet")
 
 LOOKS: Final = 3
 """Looks for the owner of a call that others take over meanwhile."""
+
+CONNECT_S: Final = 1.0
+"""Seconds for which a start waits for the database, if calls are there to be claimed."""
+CONNECT_LOOKS: Final = 50
 
 STREAM_VALID_S: Final = 300.0
 """Seconds for which the token of a call's first stream is good."""
@@ -88,11 +93,14 @@ class FleetPlaces:
         *,
         fenced: Callable[[str], None],
         reaped: Callable[[TakenCall, bool], None],
+        state: Callable[[], OwnState],
     ) -> None:
-        """Have `fenced` called with calls that others have taken, and `reaped` with dead ones' calls.
+        """Have `fenced` called with calls that others have, `reaped` with those of the dead.
 
         The latter also gets whether the call's stream is awaited, so that Twilio need not be asked.
+        `state` is told to the others with each beat.
         """
+        self._heartbeat.state = state
         self._directory.fenced = fenced
         self._heartbeat.reaped = lambda claimed: reaped(
             self.taken(claimed), claimed.nonce is not None
@@ -277,6 +285,10 @@ class FleetPlaces:
         second, and the directory what was said at other nodes. While the database is away they go
         on here, and are claimed when it is back. Those that others have by now are left out.
         """
+        for _ in range(CONNECT_LOOKS):
+            if not files or not self._directory.is_away:
+                break
+            await asyncio.sleep(CONNECT_S / CONNECT_LOOKS)
         found = await asyncio.gather(*(self._claim_file(file) for file in files))
         return [taken for taken in found if taken is not None]
 

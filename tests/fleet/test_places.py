@@ -1,0 +1,337 @@
+"""Places of calls in a fleet: any node answers, and one has each call, on a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.fleet.directories import Fleet, FleetNode, fleet_on, migrated, sid
+from tests.postgres import Postgres
+
+from offhook.calls.call_limits import CallLimit
+from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, FleetPlaces
+from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
+from offhook.calls.live_facts import LiveFacts
+from offhook.calls.places import TakenCall
+from offhook.fleet.places import OwnState
+from offhook.fleet.tokens import StreamTokens
+from offhook.journal.live_files import LiveCallFile
+
+KEY = "0123456789abcdef0123456789abcdef"
+CALL = sid(1)
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> Iterator[str]:
+    with migrated(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+async def fleet(url: str) -> AsyncIterator[Fleet]:
+    async with fleet_on(url) as fleet:
+        await fleet.ask("DELETE FROM fleet_calls")
+        await fleet.ask("DELETE FROM fleet_lines")
+        await fleet.ask("DELETE FROM fleet_processes")
+        await fleet.ask("DELETE FROM fleet_budgets")
+        yield fleet
+
+
+class Place:
+    """One process of a fleet: its places, and what it is told."""
+
+    def __init__(self, node: FleetNode, fleet: Fleet, among: dict[str, "Place"], key: str) -> None:
+        self.node = node
+        self.directory = node.directory
+        self.answers = True
+        """Whether it answers the requests that others pass on."""
+        self.fenced: list[str] = []
+        self.told: list[tuple[str, int]] = []
+        self.reaped: list[tuple[TakenCall, bool]] = []
+        self.kept: list[bytes] = []
+        self._among = among
+        self.skew_ms = 0
+        self.tokens = StreamTokens(
+            [key],
+            node.directory.process_id,
+            node.directory.node,
+            lambda: (node.heartbeat.now_ms() or 0) + self.skew_ms,
+        )
+        parts: Any = SimpleNamespace(
+            directory=node.directory,
+            tokens=self.tokens,
+            lines=node.lines,
+            heartbeat=node.heartbeat,
+            pulse=node.pulse,
+            settings=SimpleNamespace(routed=False),
+        )
+        self.places = FleetPlaces(
+            parts,
+            self._forward,
+            self._tell,
+            lambda call_sid, line: self.kept.append(line),
+            fleet.tasks,
+        )
+        self.places.listen(
+            fenced=self.fenced.append,
+            reaped=lambda taken, is_awaited: self.reaped.append((taken, is_awaited)),
+            state=lambda: OwnState(False, 0, 10),
+        )
+        among[node.directory.process_id] = self
+
+    async def _forward(self, process_id: str, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        other = self._among[process_id]
+        return WebhookAnswer(200, other.directory.node) if other.answers else None
+
+    def _tell(self, process_id: str, call_sid: str, epoch: int) -> None:
+        self._among[process_id].told.append((call_sid, epoch))
+
+    def facts(self, token: str | None) -> LiveFacts:
+        return LiveFacts(
+            account_sid="AC1",
+            agent="desk",
+            by="webhook",
+            from_="",
+            to="",
+            values={},
+            token=token,
+            origin="",
+            boot="",
+            began_s=0.0,
+        )
+
+    async def begun(self, call_sid: str = CALL) -> str:
+        """Begin a call; return its token."""
+        token = self.places.first_token(call_sid)
+        assert await self.places.begin(call_sid, self.facts(token)) is None
+        return token
+
+    async def asked(self, name: Any = "after", call_sid: str = CALL) -> Any:
+        form = {"CallSid": call_sid}
+        return await self.places.resolve(ForwardedWebhook(name, form, "https://x"))
+
+    async def stream(self, token: str, call_sid: str = CALL) -> Any:
+        is_here = self.directory.epoch_of(call_sid) is not None
+        work = self.places.stream(call_sid, token, is_here=is_here)
+        assert work is not None
+        return await work
+
+
+async def places(fleet: Fleet, *names: str, key: str = KEY, **given: Any) -> list[Place]:
+    among: dict[str, Place] = {}
+    made = [Place(await fleet.node(name, **given), fleet, among, key) for name in names]
+    for each in (*made, *made):
+        await each.node.beat()
+    return made
+
+
+# --- who answers ---------------------------------------------------------------------------------
+
+
+async def test_a_live_owner_answers_and_a_dead_one_loses_the_call(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    await a.begun()
+    assert (await b.asked()).body == "a"
+    assert (await c.asked("voice")).body == "a"
+    assert await a.asked() is None, "its own"
+    a.answers = False  # unreachable, whatever its lease says
+    taken = await b.asked()
+    assert isinstance(taken, TakenCall)
+    assert (taken.epoch, taken.node) == (2, "b")
+    assert taken.began_ago_s is not None
+    assert a.told == [(CALL, 2)]
+    assert b.kept == taken.lines
+    assert (await c.asked()).body == "b"
+    await a.directory.read_epochs()
+    assert a.fenced == [CALL]
+
+
+async def test_of_two_that_ask_at_once_one_has_the_call(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    for number in range(10, 40):
+        await a.begun(sid(number))
+        a.answers = False
+        found = await asyncio.gather(*(place.asked(call_sid=sid(number)) for place in (b, c, b, c)))
+        assert sum(isinstance(each, TakenCall) for each in found) == 1, found
+        others = [each for each in found if not isinstance(each, TakenCall)]
+        assert all(each is None or each.body in ("b", "c") for each in others), "its own, or asked"
+        a.answers = True
+
+
+async def test_nobody_claims_a_call_that_is_over(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    await a.begun()
+    a.places.end(CALL)
+    await a.directory.tell_ended()
+    assert (await b.asked()).body == "a", "it knows how the call has ended"
+    a.answers = False
+    answer = await b.asked()
+    assert answer.media_type == "text/xml"
+    assert "Hangup" in answer.body
+    assert await b.asked(call_sid=sid(9)) is None
+
+
+async def test_a_released_call_is_anybodys_at_once(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    await a.begun()
+    await a.places.give_up(CALL)
+    taken = await b.asked()
+    assert isinstance(taken, TakenCall)
+    assert taken.epoch == 2
+
+
+async def test_without_the_database_every_other_process_is_asked(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    await a.begun()
+    b.directory.connection.cut()
+    b.directory.connection.problem = "cut"
+    assert (await b.asked()).body == "a"
+    a.answers = False
+    assert await b.asked() is None, "nothing is claimed"
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_taken_once_wherever_it_comes(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    token = await a.begun()
+    taken = await b.stream(token)
+    assert isinstance(taken, TakenCall)
+    assert taken.token == token
+    assert a.told == [(CALL, 2)], "it closes its leg"
+    for place in (a, b, c):
+        assert await place.stream(token) == "a used token", place.directory.node
+    second = await a.begun(sid(2))
+    assert await a.stream(second, sid(2)) is None, "its own"
+    for place in (a, b, c):
+        assert await place.stream(second, sid(2)) == "a used token", place.directory.node
+
+
+async def test_one_of_many_copies_of_a_token_is_taken(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    for number in range(50, 70):
+        token = await a.begun(sid(number))
+        found = await asyncio.gather(
+            *(place.stream(token, sid(number)) for place in (a, b, c, b, a))
+        )
+        taken = [each for each in found if each is None or isinstance(each, TakenCall)]
+        assert len(taken) == 1, found
+
+
+async def test_wrong_expired_and_foreign_tokens_are_refused_by_every_node(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    (other,) = await places(fleet, "x", key=KEY[::-1])
+    token = await a.begun()
+    body, _, signature = token.partition(".")
+    for place in (a, b):
+        assert await place.stream(other.places.first_token(CALL)) == "a token that is forged"
+        for wrong in ("", "x", body, f"{body}.{signature[:-1]}0", f"{body[:-2]}AA.{signature}"):
+            assert "forged" in await place.stream(wrong) or "malformed" in await place.stream(wrong)
+        assert await place.stream(token, sid(3)) == "a token of another call"
+        place.skew_ms = 301_000
+        assert await place.stream(token) == "a token that is expired"
+        place.skew_ms = 0
+    assert await b.stream(b.places.first_token(sid(4)), sid(4)) == "an unknown token"
+    assert isinstance(await b.stream(token), TakenCall)
+
+
+async def test_a_next_token_counts_once_it_is_stored(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    first = await a.begun()
+    assert await a.stream(first) is None
+    entry: Any = SimpleNamespace(call_sid=CALL)
+    second = a.places.next_token(CALL)
+    assert await b.stream(second) == "a used token", "nobody was given it"
+    await a.places.store(entry)
+    await a.places.store(entry)
+    taken = await b.stream(second)
+    assert isinstance(taken, TakenCall)
+    await a.places.store(entry)
+    assert await a.stream(second) == "a used token", "a repeated answer makes it no new one"
+
+
+async def test_while_the_database_is_away_only_the_issuer_takes_a_stream(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = await a.begun()
+    for place in (a, b):
+        place.directory.connection.problem = "cut"
+    assert await b.stream(token) == AWAY
+    assert await a.stream(token) is None
+    assert await a.stream(token) == AWAY, "once"
+    assert await b.places.begin(sid(5), b.facts(None)) == BIN_AWAY
+    new = b.places.first_token(sid(6))
+    assert await b.places.begin(sid(6), b.facts(new)) is None
+    assert await b.stream(new, sid(6)) is None
+    assert await a.stream(new, sid(6)) == AWAY
+
+
+# --- new calls -----------------------------------------------------------------------------------
+
+
+async def test_sessions_are_counted_for_the_fleet(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b", most=2)
+    await a.begun(sid(1))
+    await b.begun(sid(2))
+    full = a.places.first_token(sid(3))
+    assert await a.places.begin(sid(3), a.facts(full)) == CallLimit.SESSIONS
+    assert not await a.places.has_room(sid(1)), "nor is there one for a roll-over"
+    b.places.end(sid(2))
+    await b.directory.tell_ended()
+    assert await a.places.has_room(sid(1))
+    assert await a.places.begin(sid(3), a.facts(full)) == CallLimit.SESSIONS
+
+
+async def test_one_of_two_nodes_begins_a_call(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    await a.begun()
+    token = b.places.first_token(CALL)
+    assert await b.places.begin(CALL, b.facts(token)) == ELSEWHERE
+    assert await b.places.begin(CALL, b.facts(None)) == ELSEWHERE, "nor is a Bin's stream let in"
+
+
+async def test_a_call_that_we_placed_is_entered_without_a_wait(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = a.places.first_token("")
+    a.places.enter(CALL, a.facts(token))
+    assert await a.stream(token) is None, "its stream may come at once"
+    other = a.places.first_token("")
+    a.places.enter(sid(2), a.facts(other))
+    await a.directory.settle()
+    assert isinstance(await b.stream(other, sid(2)), TakenCall)
+
+
+# --- calls of dead processes ---------------------------------------------------------------------
+
+
+def left_by(place: Place, *lines: bytes) -> LiveCallFile:
+    return LiveCallFile(CALL, list(lines), place.directory.process_id)
+
+
+async def test_the_next_process_of_a_machine_claims_what_the_dead_one_left(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    await a.begun()
+    file = left_by(a, b"{}", b"one", b"two")
+    (taken,) = await b.places.claim_files([file])
+    assert taken.epoch == 2
+    assert taken.lines == file.lines, "the file knows more than the directory"
+    assert await c.places.claim_files([file]) == [], "another process has it by now"
+    b.places.end(CALL)
+    await b.directory.tell_ended()
+    assert await c.places.claim_files([left_by(b)]) == [], "it is over"
+
+
+async def test_a_file_taken_while_the_database_is_away_is_claimed_later(fleet: Fleet) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    await a.begun()
+    problem, b.directory.connection.problem = b.directory.connection.problem, "cut"
+    (taken,) = await b.places.claim_files([left_by(a, b"{}")])
+    assert taken.call_sid == CALL
+    b.directory.connection.problem = problem
+    await b.directory.settle()
+    assert b.places.epoch_of(CALL) == 2
+    c.answers = b.answers = False
+    assert isinstance(await c.asked(), TakenCall)
+    await b.directory.settle()
+    assert b.fenced == [CALL]
