@@ -14,7 +14,6 @@ from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, FleetPlaces
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts
 from offhook.calls.places import TakenCall
-from offhook.fleet.places import OwnState
 from offhook.fleet.tokens import StreamTokens
 from offhook.journal.live_files import LiveCallFile
 
@@ -76,7 +75,6 @@ class Place:
         self.places.listen(
             fenced=self.fenced.append,
             reaped=lambda taken, is_awaited: self.reaped.append((taken, is_awaited)),
-            state=lambda: OwnState(False, 0, 10),
         )
         among[node.directory.process_id] = self
 

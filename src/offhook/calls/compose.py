@@ -25,7 +25,6 @@ from offhook.config import Config
 from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.events.types import Subscriber
-from offhook.fleet.places import OwnState
 from offhook.journal.keeper import EventJournal
 from offhook.policy.dial_policy import DialPolicy
 from offhook.policy.inbound_policy import InboundPolicy
@@ -152,7 +151,7 @@ def compose(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
     if fleet is not None:
-        _join(fleet, sessions, interrupted, releasing, registry, config.server.capacity)
+        _join(fleet, sessions, interrupted, releasing, registry)
     return CallHandling(
         registry,
         limits,
@@ -176,7 +175,6 @@ def _join(
     interrupted: InterruptedCalls,
     releasing: CallReleasing,
     registry: CallRegistry,
-    capacity: int,
 ) -> None:
     """Have the fleet know of ends and releases, and the calls of what others take and leave."""
 
@@ -195,7 +193,6 @@ def _join(
     fleet.listen(
         fenced=releasing.fence,
         reaped=reaped,
-        state=lambda: OwnState(registry.is_draining, registry.live_count, capacity),
     )
 
 

@@ -25,7 +25,6 @@ from offhook.fleet.places import (
     ClaimedCall,
     DirectoryAwayError,
     NoRoom,
-    OwnState,
 )
 from offhook.fleet.tokens import TokenRefusedError
 from offhook.journal.live_files import LiveCallFile
@@ -93,14 +92,11 @@ class FleetPlaces:
         *,
         fenced: Callable[[str], None],
         reaped: Callable[[TakenCall, bool], None],
-        state: Callable[[], OwnState],
     ) -> None:
         """Have `fenced` called with calls that others have, `reaped` with those of the dead.
 
         The latter also gets whether the call's stream is awaited, so that Twilio need not be asked.
-        `state` is told to the others with each beat.
         """
-        self._heartbeat.state = state
         self._directory.fenced = fenced
         self._heartbeat.reaped = lambda claimed: reaped(
             self.taken(claimed), claimed.nonce is not None

@@ -9,6 +9,7 @@ import httpx2
 from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
+from offhook.calls.fleet_places import FleetPlaces
 from offhook.calls.lookup import Lookups
 from offhook.calls.messaging import Messaging
 from offhook.calls.registry import CallRegistry
@@ -113,8 +114,14 @@ def compose_server(
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
     limits = CallLimits.of(config, clock.now)
+    places = _fleet_places(fleet, neighbours, needs.journal, tasks)
     dial = Dialler(
-        deepgram.urls, deepgram.headers(key), deepgram.connect_timeout_s, limits.sessions, tasks
+        deepgram.urls,
+        deepgram.headers(key),
+        deepgram.connect_timeout_s,
+        limits.sessions,
+        tasks,
+        has_room=None if places is None else places.has_room,
     )
 
     inbound = inbound_policy(config, clock, ledger)
@@ -155,8 +162,15 @@ def compose_server(
         saw=ledger.saw if ledger is not None else lambda mark: None,
         limits=limits,
         journal=needs.journal,
+        fleet=places,
     )
-    pending_streams = PendingStreams(clock, calls.intake.admit, metrics.refused_stream)
+    pending_streams = PendingStreams(
+        clock,
+        calls.intake.admit,
+        metrics.refused_stream,
+        calls.intake.prepare,
+        lambda sid, work: tasks.start("admit a stream", work, call_sid=sid),
+    )
     placing = None
     if ledger is not None and rest is not None:
         placing = OutboundCalls(
@@ -222,6 +236,17 @@ def compose_server(
 def _own_state(registry: CallRegistry, capacity: int) -> Callable[[], OwnState]:
     """Return what tells the other nodes the state of this process."""
     return lambda: OwnState(registry.is_draining, registry.live_count, capacity)
+
+
+def _fleet_places(
+    fleet: FleetParts | None,
+    neighbours: Neighbours | None,
+    journal: EventJournal | None,
+    tasks: ServerTasks,
+) -> FleetPlaces | None:
+    if fleet is None or neighbours is None or journal is None:
+        return None
+    return FleetPlaces(fleet, neighbours.forward, neighbours.fence, journal.keep, tasks)
 
 
 def _other_nodes(

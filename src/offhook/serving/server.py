@@ -162,8 +162,9 @@ class Server:
                 neighbours.join(joined.links(), joined.places)
             self.calls, placing = parts.calls, parts.placing
             # Before the first request: Twilio asks about these calls at once.
-            self._take_over = self.calls.interrupted.take_over
-            self._take_over()
+            self._take_over = self._taking_over(tasks)
+            if self.calls.fleet is None:
+                self._take_over()
             self._threads.append(parts.watchdog.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
@@ -173,6 +174,8 @@ class Server:
             link = await self._open_link(parts, clock, tasks, joined)
             if joined is not None and link is not None:
                 joined.open(link, tasks)
+                if self.calls.fleet is not None:
+                    await self.calls.interrupted.take_over_claimed(self.calls.fleet.claim_files)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog, parts.processes:
                 serving = tasks.keep("HTTP", answer)
@@ -289,6 +292,21 @@ class Server:
     def take_over(self) -> None:
         """Go on with the calls of processes that have ended since the start."""
         self._take_over()
+
+    def _taking_over(self, tasks: ServerTasks) -> Callable[[], None]:
+        """Return what takes over the calls of dead processes of this machine.
+
+        In a fleet another node may have them by now, so that its directory is asked, in a task.
+        """
+        interrupted, fleet = self.calls.interrupted, self.calls.fleet
+        if fleet is None:
+            return interrupted.take_over
+
+        def claim() -> None:
+            work = interrupted.take_over_claimed(fleet.claim_files)
+            _ = tasks.start("claim calls of dead processes", work)
+
+        return claim
 
     def failing(self) -> dict[str, str]:
         """Return the parts of the server that do not work, each with its state: failing or dead."""
