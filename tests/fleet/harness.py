@@ -156,7 +156,7 @@ class Fleet:
     async def owner(self, call: FleetCall) -> FleetNode:
         """Return the node that has a call, by the directory."""
         (row,) = await self.rows(
-            "select p.node from fleet_calls c join fleet_processes p on p.process = c.process"
+            "select p.node from fleet_calls c join fleet_processes p on p.process_id = c.process_id"
             " where c.call_sid = %s",
             call.sid,
         )

@@ -98,6 +98,10 @@ class CallIntake:
                 if why is not None:
                     raise NotBegunError(why)
             found = await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
+        except BaseException:
+            if self._fleet is not None:
+                self._fleet.end(call_sid)
+            raise
         finally:
             self._registry.end_lookup(call_sid)
         entry = self._announce(control, account_sid, agent, found, token)

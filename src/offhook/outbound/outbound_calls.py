@@ -378,7 +378,7 @@ class OutboundCalls:
             self.following.follow(sid, agent)
 
         outgoing = PendingCall(
-            token=secrets.token_urlsafe(24),
+            token=self._intake.first_token(""),
             agent=agent,
             account_sid=self._config.twilio.account_sid,
             from_=self._caller_id(agent),

@@ -205,7 +205,7 @@ class Webhooks:
             answer = None
             if self.others is not None:
                 answer = await self.others.answer(webhook, request.path_params.get("node", ""))
-            if answer is None:
+            if answer is None and self._flow.places is not None:
                 answer = await self._flow.resolve(webhook)
             if answer is not None:
                 return Response(answer.body, answer.status, media_type=answer.media_type)
