@@ -185,6 +185,7 @@ async def test_without_the_database_every_other_process_is_asked(fleet: Fleet) -
     b.directory.connection.cut()
     b.directory.connection.problem = "cut"
     assert (await b.asked()).body == "a"
+    assert await b.asked("voice") is None, "each would begin it"
     a.answers = False
     assert await b.asked() is None, "nothing is claimed"
 

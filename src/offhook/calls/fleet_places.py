@@ -199,7 +199,8 @@ class FleetPlaces:
                 if claimed is not None:
                     return self.taken(claimed)
         except DirectoryAwayError:
-            return await self._ask_all(webhook)
+            # A new call is anybody's: others would begin it, too.
+            return None if webhook.name == "voice" else await self._ask_all(webhook)
         return None
 
     async def _ask(self, place: CallPlace, webhook: ForwardedWebhook) -> WebhookAnswer | None:
