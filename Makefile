@@ -14,6 +14,7 @@ help:
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
 	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md, README"
 	@echo "make soak         the table of docs/reliability.md in its long form; 5,000 calls held; what else takes hours"
+	@echo "make soak-fleet   the table of fleets: nodes that die, are paused, cut off, restarted; needs root"
 	@echo "make deploy-test  docs/deploy.md as it is written, and calls through nginx and HAProxy; needs root"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
@@ -87,8 +88,14 @@ soak: setup
 	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py \
 	    tests/call/test_machine.py tests/outbound/test_killed.py tests/outbound/test_ledger.py \
 	    tests/records/test_killed.py tests/test_canary_log.py
+	$(MAKE) soak-fleet
 	$(MAKE) fuzz
 	$(MAKE) deploy-test
+
+# Needs Linux, root, nginx and HAProxy; says so where one of them is missing.
+.PHONY: soak-fleet
+soak-fleet: setup
+	$(BIN)/python -m bench.fleet
 
 # Needs Linux, root, systemd, nginx and HAProxy; says so where one of them is missing.
 .PHONY: deploy-test

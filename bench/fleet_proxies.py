@@ -20,7 +20,8 @@ async def fleet_proxy(
 ) -> AsyncIterator[str]:
     """Run a proxy in front of nodes `a`, `b` and `c` while entered; yield its URL.
 
-    `nodes` has the address of each. Without a certificate the proxy speaks HTTP.
+    `nodes` has the address of each. Without a certificate the proxy speaks HTTP. What it logs is in
+    the file `log` of the folder.
     """
     tls = "" if certificate is None else " ssl"
     if name == "haproxy":
@@ -43,8 +44,9 @@ async def fleet_proxy(
             text = re.sub(r"^ +ssl_certificate.*$", "", text, flags=re.MULTILINE)
         (folder / "offhook.conf").write_text(placed(text, nodes))
         command = nginx_command(folder)
-    async with started(command, folder, port):
-        yield f"http{'s' if certificate else ''}://localhost:{port}"
+    with (folder / "log").open("ab") as log:
+        async with started(command, folder, port, log):
+            yield f"http{'s' if certificate else ''}://localhost:{port}"
 
 
 def placed(text: str, nodes: Mapping[str, str]) -> str:

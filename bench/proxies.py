@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import urlencode
 
 import httpx2
@@ -167,11 +167,14 @@ async def proxy(name: str, files: Files) -> AsyncIterator[Callable[[], list[str]
 
 @asynccontextmanager
 async def started(
-    command: list[str], folder: Path, port: int
+    command: list[str], folder: Path, port: int, log: IO[bytes] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a proxy while entered, once it listens; end it with all of its workers."""
+    """Run a proxy while entered, once it listens; end it with all of its workers.
+
+    What it prints is written into `log`, or printed.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command, env=CLEAN | {"HOME": str(folder)}, cwd=folder
+        *command, env=CLEAN | {"HOME": str(folder)}, cwd=folder, stdout=log, stderr=log
     )
     try:
         await until(lambda: process.returncode is not None or listens(port))

@@ -12,6 +12,9 @@ Without a balancer the simulated Twilio picks the node of each connection: `flee
 import asyncio
 import itertools
 import json
+import random
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -19,11 +22,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import trustme
+from bench.fleet_proxies import NODES, fleet_proxy
 from sqlalchemy.engine import URL
 from tests.fleet.agent import PROMPT, FleetAgent, FleetSession, fleet_agent
-from tests.fleet.balancer import balancer as balanced
 from tests.fleet.node import NODE_PORT, OPERATOR_PORT, PORT, FleetNode, bytecode
 from tests.fleet.places import Loopback, Place
+from tests.fleet.programs import require
 from tests.fleet.relay import Relay, relay
 from tests.fleet.twilio import PUBLIC, FleetCaller, FleetHost
 from tests.waiting import until
@@ -38,9 +43,11 @@ from offhook.testing.simulator.twilio.calls.network import simulated_network
 from offhook.testing.simulator.twilio.calls.people import NOBODY
 from offhook.testing.simulator.twilio.phone import place_call
 
+_RANDOM = random.SystemRandom()
+
 NUMBER: Final = "+12025550100"
 KEY: Final = "a-key-of-the-fleet-that-is-long-enough"
-BALANCER_PORT: Final = 5080
+WALL: Final = Path(__file__).parent / "wall"
 FRAMES: Final = 20
 """Frames after which a caller is in conversation."""
 
@@ -153,14 +160,17 @@ class Fleet:
             await cursor.execute(query, values or None)
             return await cursor.fetchall() if cursor.description else []
 
+    async def owners(self) -> dict[str, str]:
+        """Return the node of each live call, by the directory."""
+        rows = await self.rows(
+            "select c.call_sid, p.node from fleet_calls c join fleet_processes p"
+            " on p.process_id = c.process_id where c.ended_at is null"
+        )
+        return {row["call_sid"]: row["node"] for row in rows}
+
     async def owner(self, call: FleetCall) -> FleetNode:
         """Return the node that has a call, by the directory."""
-        (row,) = await self.rows(
-            "select p.node from fleet_calls c join fleet_processes p on p.process_id = c.process_id"
-            " where c.call_sid = %s",
-            call.sid,
-        )
-        return self.nodes[row["node"]]
+        return self.nodes[(await self.owners())[call.sid]]
 
 
 def _pick(nodes: Mapping[str, FleetNode]) -> Any:
@@ -183,6 +193,7 @@ def written(
     folder: Path,
     name: str,
     address: str,
+    back: str,
     *,
     database: str,
     agent_url: str,
@@ -210,8 +221,8 @@ def written(
         "lines": {"default": "agent.yaml"},
         "fleet": {
             "node": name,
-            "listen": f"{address}:{NODE_PORT}",
-            "address": f"http://{address}:{NODE_PORT}",
+            "listen": f"{back}:{NODE_PORT}",
+            "address": f"http://{back}:{NODE_PORT}",
             "routed": routed,
             "nodes": count,
         },
@@ -241,12 +252,14 @@ async def fleet(
     max_sessions: int | None = None,
     limit: int | None = None,
     server: Mapping[str, Any] = {},
+    wall: Mapping[str, float] = {},
     start: bool = True,
 ) -> AsyncIterator[Fleet]:
     """Run a fleet in a folder, over a database that is reached by a Unix socket.
 
-    `balancer` is haproxy, nginx or None: then `Fleet.front.pick` chooses. `max_sessions` is the
-    nodes' budget, `limit` that of the agent. `server` overrides keys of `server:`.
+    `balancer` is haproxy or nginx, by the files of deploy/, or None: then `Fleet.front.pick`
+    chooses. `max_sessions` is the nodes' budget, `limit` that of the agent. `server` overrides keys
+    of `server:`. `wall` are the seconds by which the wall clocks of nodes are ahead.
     """
     place = place or Loopback()
     clock = LoopClock(asyncio.get_running_loop())
@@ -254,26 +267,34 @@ async def fleet(
     async with AsyncExitStack() as stack:
         agent = await stack.enter_async_context(fleet_agent(clock, place.host, limit))
         databases = {}
-        at = place.join("balancer")
+        front_port = _own_port()
         addresses = {name: place.join(name) for name in nodes}
-        front = FleetHost(f"{at}:{BALANCER_PORT}", _pick(made) if balancer is None else None)
+        front = FleetHost(f"127.0.0.1:{front_port}", _pick(made) if balancer is None else None)
         network = await stack.enter_async_context(
             simulated_network(ACCOUNT, front, clock, lambda to: NOBODY)
         )
         account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber(NUMBER)])
         api_url = await stack.enter_async_context(serve(account))
-        (folder / "balancer").mkdir()
+        trusted: dict[str, str] = {}
+        if place.host != "127.0.0.1":  # credentials go to other machines over TLS alone
+            tls, trusted = _authority(folder, place.host)
+            rest = relay(int(api_url.rpartition(":")[2]), place.host, tls)
+            api_url = "https://{}:{}".format(*(await stack.enter_async_context(rest)).address)
+        if balancer is not None:
+            require(balancer)
+            (folder / "balancer").mkdir()
         for name in nodes:
-            way = await stack.enter_async_context(relay(unix_socket(database), place.host))
+            way = await stack.enter_async_context(relay(unix_socket(database), place.back_host))
             databases[name] = way
             own = folder / name
             own.mkdir()
-            host, port = way.address
+            way_host, way_port = way.address
             written(
                 own,
                 name,
                 addresses[name],
-                database=f"postgresql://postgres@{host}:{port}/{database.database}",
+                place.back(name),
+                database=f"postgresql://postgres@{way_host}:{way_port}/{database.database}",
                 agent_url=agent.url,
                 api_url=api_url,
                 count=len(nodes),
@@ -287,16 +308,20 @@ async def fleet(
                 "OFFHOOK_FLEET_KEY": KEY,
                 "OFFHOOK_API_TOKEN": TOKEN,
                 **bytecode(),
+                **trusted,
             }
+            if name in wall:
+                environ |= {"PYTHONPATH": str(WALL), "WALL_CLOCK_AHEAD_S": str(wall[name])}
             made[name] = FleetNode(name, own, addresses[name], environ, place.command(name))
         try:
             if start:
                 await _started(made)
             if balancer is not None:
-                netlocs = {name: node.netloc for name, node in made.items()}
-                await stack.enter_async_context(
-                    balanced(balancer, folder / "balancer", at, BALANCER_PORT, netlocs)
-                )
+                # Its file has three nodes: at the addresses of those that are left out is nothing.
+                at = dict.fromkeys(NODES, "127.0.0.1:1")
+                at |= {name: node.netloc for name, node in made.items()}
+                proxy = fleet_proxy(balancer, folder / "balancer", front_port, at)
+                await stack.enter_async_context(proxy)
             async with asyncio.TaskGroup() as group:
                 running = Fleet(made, databases, front, account, agent, database, group)
                 try:
@@ -316,6 +341,25 @@ async def _started(nodes: Mapping[str, FleetNode]) -> None:
     async with asyncio.TaskGroup() as group:
         for node in others:
             group.create_task(node.start())
+
+
+def _authority(folder: Path, host: str) -> tuple[ssl.SSLContext, dict[str, str]]:
+    """Return the TLS of an address, and the environment of those who trust it."""
+    authority = trustme.CA()
+    path = folder / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)
+    return context, {"SSL_CERT_FILE": str(path)}
+
+
+def _own_port() -> int:
+    """Return a port that is free, and that nobody is given who asks for any."""
+    while True:
+        port = _RANDOM.randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def unix_socket(url: URL) -> str:

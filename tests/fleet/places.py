@@ -3,10 +3,19 @@
 import itertools
 import os
 import random
-from collections.abc import Sequence
-from typing import Protocol
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol
 
 _RANDOM = random.SystemRandom()
+
+HOLD: Final = "import sys; print(flush=True); sys.stdin.read()"
+"""Python that keeps namespaces until its standard input is closed."""
+
+CLOCK_APART_S: Final = 100_000
+"""Seconds by which the monotonic clocks of neighbours differ."""
 
 
 class Place(Protocol):
@@ -14,13 +23,20 @@ class Place(Protocol):
 
     @property
     def host(self) -> str:
-        """Address at which nodes reach the agent, Twilio's REST API and the database."""
+        """Address at which nodes reach the agent and Twilio's REST API."""
+
+    @property
+    def back_host(self) -> str:
+        """Address at which nodes reach the database."""
 
     def join(self, name: str) -> str:
         """Give a node its address, and return it."""
 
+    def back(self, name: str) -> str:
+        """Return the address at which other nodes reach it."""
+
     def command(self, name: str) -> Sequence[str]:
-        """Return the words before a command that is to run at a node."""
+        """Return the words before a command that is to run there."""
 
 
 class Loopback:
@@ -29,15 +45,127 @@ class Loopback:
     Ports of such an address are in nobody else's way, so that they can be the usual ones.
     """
 
-    host = "127.0.0.1"
+    host = back_host = "127.0.0.1"
 
     def __init__(self) -> None:
         # The process id keeps workers of one machine apart, chance the fleets of one worker.
         self._net = f"127.{64 + os.getpid() % 190}.{_RANDOM.randrange(1, 255)}"
+        self._addresses: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
     def join(self, name: str) -> str:
-        return f"{self._net}.{next(self._numbers)}"
+        self._addresses[name] = f"{self._net}.{next(self._numbers)}"
+        return self._addresses[name]
+
+    def back(self, name: str) -> str:
+        return self._addresses[name]
 
     def command(self, name: str) -> Sequence[str]:
         return ()
+
+
+class Namespaces:
+    """Nodes in network namespaces: two networks, and a monotonic clock of its own for each node.
+
+    The front network leads to Twilio, the balancer and the agent, the back network to the database
+    and the other nodes. `namespaces` makes one; its process must be in a namespace of its own.
+    """
+
+    host: Final = "10.77.0.1"
+    back_host: Final = "10.77.1.1"
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(11)
+        self._nodes: dict[str, int] = {}
+        self._holders: dict[str, subprocess.Popen[str]] = {}
+        for net, address in (("front", self.host), ("back", self.back_host)):
+            _ip(f"link add {net} type bridge")
+            _ip(f"link set {net} up")
+            _ip(f"addr add {address}/24 dev {net}")
+
+    def join(self, name: str) -> str:
+        number = self._nodes[name] = next(self._numbers)
+        ahead = str((number - 10) * CLOCK_APART_S)
+        # The child that unshare starts has them all; this process waits for it.
+        command = ("unshare", "-n", "-T", "--monotonic", ahead, "--boottime", ahead, "-f")
+        holder = subprocess.Popen(
+            [*command, "--kill-child", sys.executable, "-c", HOLD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._holders[name] = holder
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for net, octet in (("front", 0), ("back", 1)):
+            inner = f"{net}0"
+            _ip(f"link add {net}{number} type veth peer name {inner} netns {self._pid(name)}")
+            _ip(f"link set {net}{number} master {net} up")
+            self._inside(name, f"addr add 10.77.{octet}.{number}/24 dev {inner}")
+            self._inside(name, f"link set {inner} up")
+        self._inside(name, "link set lo up")
+        return f"10.77.0.{number}"
+
+    def back(self, name: str) -> str:
+        return f"10.77.1.{self._nodes[name]}"
+
+    def command(self, name: str) -> Sequence[str]:
+        return ("nsenter", "-t", str(self._pid(name)), "-n", "-T", "--")
+
+    def lose(self, name: str, *nets: str) -> None:
+        """Drop all packets from and to a node, on these networks; on both without any."""
+        for net in nets or ("front", "back"):
+            _ip(f"link set {net}{self._nodes[name]} nomaster")
+
+    def find(self, name: str) -> None:
+        """Let its packets pass again."""
+        for net in ("front", "back"):
+            _ip(f"link set {net}{self._nodes[name]} master {net}")
+
+    def close(self) -> None:
+        for holder in self._holders.values():
+            holder.communicate()
+        for number in self._nodes.values():
+            for net in ("front", "back"):
+                subprocess.run(["ip", "link", "del", f"{net}{number}"], check=False, stderr=-3)
+        for net in ("front", "back"):
+            _ip(f"link del {net}")
+
+    def _pid(self, name: str) -> int:
+        holder = self._holders[name].pid
+        path = f"/proc/{holder}/task/{holder}/children"
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel
+            return int(file.read().split()[0])
+
+    def _inside(self, name: str, words: str) -> None:
+        command = ["nsenter", "-t", str(self._pid(name)), "-n", "ip", *words.split()]
+        subprocess.run(command, check=True, timeout=60)
+
+
+@contextmanager
+def namespaces() -> Iterator[Namespaces]:
+    """Make the networks of a fleet, and remove them."""
+    made = Namespaces()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def in_own_namespace(run: Callable[[], None]) -> None:
+    """Run something in a network namespace of its own, where nothing outside can be reached.
+
+    Starts this command anew there, and ends with its exit code. Needs root.
+    """
+    if os.environ.get("FLEET_NAMESPACE") == "own":
+        _ip("link set lo up")
+        run()
+        return
+    if os.geteuid() != 0:
+        sys.exit("Network namespaces need root: sudo make soak-fleet")
+    os.environ["FLEET_NAMESPACE"] = "own"
+    os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.orig_argv[1:]])
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, timeout=60)

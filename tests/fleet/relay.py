@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -10,9 +11,9 @@ PIECE: Final = 65536
 
 
 class Relay:
-    """A listening relay to a Unix socket. `relay` makes one."""
+    """A listening relay to a Unix socket, or to a port of loopback. `relay` makes one."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str | int) -> None:
         self.address: tuple[str, int]
         self.connections = 0
         """Connections that were asked for."""
@@ -45,7 +46,7 @@ class Relay:
         self._open.add(writer)
         try:
             await self._passes.wait()
-            upstream = await asyncio.open_unix_connection(self._target)
+            upstream = await self._open_target()
         except OSError:
             writer.transport.abort()
             self._open.discard(writer)
@@ -60,6 +61,11 @@ class Relay:
                 self._open.discard(one)
                 one.transport.abort()
 
+    async def _open_target(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, int):
+            return await asyncio.open_connection("127.0.0.1", self._target)
+        return await asyncio.open_unix_connection(self._target)
+
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(PIECE):
@@ -70,10 +76,12 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(target: str, host: str = "127.0.0.1") -> AsyncIterator[Relay]:
-    """Relay a free port of `host` to a Unix socket."""
+async def relay(
+    target: str | int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Relay]:
+    """Relay a free port of `host`, with TLS or without, to a Unix socket or a port of loopback."""
     made = Relay(target)
-    server = await asyncio.start_server(made.serve, host, 0)
+    server = await asyncio.start_server(made.serve, host, 0, ssl=tls)
     made.address = server.sockets[0].getsockname()[:2]
     try:
         yield made

@@ -75,7 +75,7 @@ class FleetHost(RehearsedHost):
 
     def wrong(self) -> list[AskedRequest]:
         """Return the requests that got a 5xx or nothing, in any of their attempts."""
-        return [one for one in self.asked if one.failures or (one.status or 500) >= 500]
+        return [one for one in self.asked if one.failures or (one.status or 0) >= 500]
 
 
 class FleetCaller:

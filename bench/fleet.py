@@ -1,0 +1,322 @@
+"""make soak-fleet: the table of what a fleet of nodes survives, each row tried on purpose.
+
+    python -m bench.fleet [--short] [--row N] [--write] [--loopback]
+
+Three nodes, each a real `offhook serve`, over a real PostgreSQL behind the real HAProxy and nginx,
+by the files of deploy/. Nodes are in network namespaces with addresses and monotonic clocks of
+their own, so that packets can be dropped; needs Linux and root, and touches nothing outside. With
+`--loopback` they are on this machine's loopback instead, and the rows that drop packets are left
+out. `--short` tries fewer calls. `--write` puts the table into docs/reliability.md. Exits with 1
+when a bar was missed.
+"""
+
+import argparse
+import contextlib
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bench.fleet_rows import RowOutcome
+from bench.reliability import NOT_MEASURED, Figure, command, show
+from tests.fleet.harness import Fleet, fleet
+from tests.fleet.node import FleetNode
+from tests.fleet.places import Loopback, Namespaces, Place, in_own_namespace, namespaces
+from tests.postgres import Postgres
+
+from bench import fleet_rows, fleet_tokens, reliability
+from offhook.bench.report import rewrite
+from offhook.concurrency.event_loop import run
+
+BEGIN: Final = "<!-- measured by bench/fleet.py: begin -->"
+END: Final = "<!-- measured by bench/fleet.py: end -->"
+
+APART_S: Final = {"a": -600.0, "b": 0.0, "c": 600.0}
+"""Seconds by which the wall clocks of the nodes are ahead, in the row of clocks."""
+
+SHARE: Final = 3
+"""Sessions of each node while the database is away."""
+
+
+@dataclass
+class Trial:
+    """What a row is tried on."""
+
+    folder: Path
+    postgres: Postgres
+    place: Place
+    short: bool
+    counts: int = field(default=0)
+
+    def sized(self, short: int, long: int) -> int:
+        return short if self.short else long
+
+    @asynccontextmanager
+    async def fleet(self, **options: Any) -> AsyncIterator[Fleet]:
+        """Run a fleet of its own for a row."""
+        self.counts += 1
+        folder = self.folder / str(self.counts)
+        folder.mkdir()
+        with self.postgres.database() as url:
+            async with fleet(folder, url, place=self.place, **options) as running:
+                try:
+                    yield running
+                finally:
+                    keep_logs(running)
+
+
+def keep_logs(running: Fleet) -> None:
+    """Print what nodes say about faults."""
+    for node in running.nodes.values():
+        wrong = [line for line in node.log.splitlines() if '"level": "error"' in line]
+        for line in wrong[:5]:
+            print(f"  node {node.name}: {line[:400]}")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """A row of the table."""
+
+    case: str
+    bar: str
+    measure: Callable[[Trial], Awaitable[Figure]]
+
+
+def figure(*outcomes: RowOutcome) -> Figure:
+    for outcome in outcomes:
+        for what in outcome.wrong:
+            print(f"  WRONG {what}", flush=True)
+        for what in outcome.late:
+            print(f"  LATE {what}", flush=True)
+    met = not any(outcome.wrong or outcome.late for outcome in outcomes)
+    return Figure("; ".join(outcome.text for outcome in outcomes), met)
+
+
+async def killed(trial: Trial) -> Figure:
+    """Row 1: SIGKILL of all processes of a node."""
+    outcomes = []
+    async with trial.fleet() as running:
+        for _ in range(trial.sized(1, 5)):
+            outcomes.append(await fleet_rows.death(running, trial.sized(12, 100), kill))
+            await fleet_rows.revive(running)
+    return figure(*outcomes)
+
+
+def kill(node: FleetNode) -> None:
+    node.kill()
+
+
+async def without_power(trial: Trial) -> Figure:
+    """Row 2: a node's packets are dropped, and it dies; nginx tells Twilio nothing."""
+    place = trial.place
+    if not isinstance(place, Namespaces):
+        return NOT_MEASURED
+
+    def die(node: FleetNode) -> None:
+        place.lose(node.name)
+        node.kill()
+
+    outcomes = []
+    for balancer, home in (("haproxy", False), ("nginx", True)):
+        async with trial.fleet(balancer=balancer) as running:
+            outcome = await fleet_rows.death(running, trial.sized(12, 100), die, home=home)
+            outcome.text = f"{balancer}: {outcome.text}"
+            outcomes.append(outcome)
+    return figure(*outcomes)
+
+
+async def parted(trial: Trial) -> Figure:
+    """Row 3: a node is cut off from the database and the other nodes, and lives on."""
+    place = trial.place
+    if not isinstance(place, Namespaces):
+        return NOT_MEASURED
+    async with trial.fleet() as running:
+        return figure(await fleet_rows.parted(running, trial.sized(12, 60), place.lose, place.find))
+
+
+async def paused(trial: Trial) -> Figure:
+    async with trial.fleet() as running:
+        return figure(await fleet_rows.paused(running, trial.sized(9, 60)))
+
+
+async def paused_alone(trial: Trial) -> Figure:
+    async with trial.fleet() as running:
+        return figure(await fleet_rows.paused_alone(running, trial.sized(9, 60)))
+
+
+async def away(trial: Trial) -> Figure:
+    most = 3 * SHARE
+    seconds = trial.sized(15, 600)
+    async with trial.fleet(max_sessions=most) as running:
+        outcome = await fleet_rows.away(running, most, seconds)
+    async with trial.fleet() as running:
+        claims = await fleet_rows.away_in_a_claim(running, trial.sized(9, 60), 5.0)
+    return figure(outcome, claims)
+
+
+async def clocks(trial: Trial) -> Figure:
+    async with trial.fleet(wall=APART_S) as running:
+        dead = await fleet_rows.death(running, trial.sized(9, 60), kill)
+        await fleet_rows.revive(running)
+        wrong = await fleet_tokens.tokens(running)
+        stopped = await fleet_rows.paused(running, trial.sized(9, 60))
+    return figure(dead, wrong, stopped)
+
+
+async def rolling(trial: Trial) -> Figure:
+    grace = {"grace_seconds": 5}
+    async with trial.fleet(server=grace) as running:
+        count, rate = trial.sized(6, 40), trial.sized(1, 3)
+        return figure(await fleet_rows.rolling(running, count, rate, hold_s=4.0))
+
+
+async def tokens(trial: Trial) -> Figure:
+    async with trial.fleet() as running:
+        return figure(await fleet_tokens.tokens(running))
+
+
+def by(
+    long: str, short: str, tells: str = f"^{reliability.IN_SHORT}"
+) -> Callable[[Trial], Awaitable[Figure]]:
+    """Return what measures by a command of its own."""
+
+    async def measure(trial: Trial) -> Figure:
+        return await command(long.split(), short.split(), tells, trial.short, "postgresql")
+
+    return measure
+
+
+ROWS: tuple[FleetRow, ...] = (
+    FleetRow(
+        "node killed (SIGKILL) under 100 calls, 3 nodes, five times",
+        "callers back ≤ 5 s after Twilio asks; none twice; lines older than 1 s kept",
+        killed,
+    ),
+    FleetRow(
+        "node without power (its packets dropped) under 100 calls, behind HAProxy and behind nginx",
+        "callers back ≤ 5 s after Twilio asks, ≤ 15 s by re-homing; none twice",
+        without_power,
+    ),
+    FleetRow(
+        "node cut off from the database and the other nodes, not from Twilio",
+        "its calls go on there, once, and nothing is recorded twice",
+        parted,
+    ),
+    FleetRow(
+        "owner paused (SIGSTOP) past its lease, replaced, then woken",
+        "it neither speaks, writes nor dials",
+        paused,
+    ),
+    FleetRow("owner paused past its lease, not replaced, woken", "the call goes on", paused_alone),
+    FleetRow(
+        "reaper and `/twilio/after` at the same moment; two claimants",
+        "one owner, 10,000 times",
+        by(
+            "-m pytest -q -p no:cacheprovider --hypothesis-profile soak tests/fleet -k claim",
+            "-m pytest -q -p no:cacheprovider tests/fleet -k claim",
+            "passed|failed",
+        ),
+    ),
+    FleetRow(
+        "database away for 10 minutes, and during claims",
+        "live calls go on; new ones are taken within static shares; nothing stored twice",
+        away,
+    ),
+    FleetRow("clocks of nodes apart by minutes", "no difference", clocks),
+    FleetRow(
+        "rolling restart of 3 nodes behind HAProxy under load",
+        "no call cut, no webhook 5xx",
+        rolling,
+    ),
+    FleetRow(
+        "a command to a call on another node",
+        "p99 ≤ 20 ms more than locally; a stale one is refused, never run late",
+        by("-m bench.node_commands", "-m bench.node_commands"),
+    ),
+    FleetRow(
+        "wrong, expired, foreign, replayed token on every node",
+        "refused",
+        tokens,
+    ),
+)
+
+
+async def measure(rows: Sequence[int], trial: Trial) -> list[list[str]]:
+    table = []
+    for number in rows:
+        row = ROWS[number - 1]
+        print(f"{number}: {row.case}", flush=True)
+        try:
+            found = await row.measure(trial)
+        except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
+            for one in leaves(error):
+                print(f"  WRONG {type(one).__name__}: {str(one)[-800:]}")
+            found = Figure("it could not be measured", False)
+        met = {True: "met", False: "**missed**", None: ""}[found.met]
+        print(f"  {found.text}: {met}", flush=True)
+        table.append([row.case, row.bar, found.text.replace("|", "/"), met])
+    return table
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in leaves(one)]
+    return [error]
+
+
+def markdown(table: Sequence[Sequence[str]], short: bool) -> str:
+    """Return the table for docs/reliability.md."""
+    lines = ["| case | bar | measured | |", "| --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(row)} |" for row in table]
+    form = " --short" if short else ""
+    return f"\nBy `python -m bench.fleet{form}`:\n\n" + "\n".join(lines) + "\n"
+
+
+def try_all(given: argparse.Namespace) -> None:
+    logging.disable(logging.ERROR)
+    postgres = Postgres()
+    with (
+        tempfile.TemporaryDirectory(prefix="offhook-fleet-") as name,
+        namespaces() if not given.loopback else contextlib.nullcontext(Loopback()) as place,
+    ):
+        try:
+            trial = Trial(Path(name), postgres, place, given.short)
+            table = run(measure(given.row or range(1, len(ROWS) + 1), trial))
+        finally:
+            postgres.stop()
+    show(table)
+    if given.write:
+        page = reliability.PAGE.read_text("utf-8")
+        text = rewrite(page, markdown(table, given.short), begin=BEGIN, end=END)
+        reliability.PAGE.write_text(text, "utf-8")
+    sys.exit(any("missed" in row[3] for row in table))
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="fewer calls")
+    parser.add_argument(
+        "--row", type=int, action="append", choices=range(1, len(ROWS) + 1), help="default: all"
+    )
+    parser.add_argument("--write", action="store_true", help="write the table")
+    parser.add_argument("--loopback", action="store_true", help="no network namespaces")
+    given = parser.parse_args()
+    for program in ("haproxy", "nginx", "ip", "unshare", "nsenter"):
+        if shutil.which(program) is None:
+            sys.exit(
+                f"{program} is not installed.\n  → apt-get install haproxy nginx-light iproute2"
+            )
+    if given.loopback:
+        try_all(given)
+    else:
+        in_own_namespace(lambda: try_all(given))
+
+
+if __name__ == "__main__":
+    main()

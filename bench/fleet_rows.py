@@ -1,0 +1,529 @@
+"""What is done to a fleet that talks, and what must be so then: the rows of bench/fleet.py.
+
+Each function gets a running fleet (tests/fleet/harness.py) and leaves it as it was: its nodes run,
+and no call is left. `wrong` of its outcome is what must never be; `late` are bars of time that were
+missed, which a busy machine may miss. Times are of time.monotonic, which is the loop's.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
+
+import httpx2
+from tests.fleet.harness import Fleet, FleetCall
+from tests.fleet.node import FleetNode
+from tests.waiting import until, until_it
+from tests.whole_server import TOKEN
+
+LEASE_S: Final = 10.0
+STORED_WITHIN_S: Final = 1.0
+"""Seconds after which what was said must be in the database while all is well."""
+
+GRACE_S: Final = 0.5
+BACK_S: Final = 5.0
+"""Seconds within which a caller is back after Twilio has asked."""
+
+HOME_S: Final = 15.0
+"""Seconds after a node's death within which a caller is back whom nobody asked about."""
+
+SILENT_S: Final = 0.5
+"""Silence that a caller notices."""
+
+GONE_S: Final = 60.0
+"""Seconds after which a caller who is not back is not coming back."""
+
+EPOCH_LINES: Final = 2**54
+"""Numbers of lines of one epoch of a call (records: the epoch comes first)."""
+
+
+@dataclass
+class RowOutcome:
+    """What became of a row."""
+
+    text: str = ""
+    wrong: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+
+    def check(self, good: bool, what: str) -> None:
+        if not good:
+            self.wrong.append(what)
+
+    def soon(self, seconds: Sequence[float], most_s: float, what: str) -> None:
+        slow = [one for one in seconds if one > most_s]
+        if slow:
+            self.late.append(f"{len(slow)} {what} after more than {most_s:g} s")
+
+
+def spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    return f"median {median(seconds):.1f} s, slowest {max(seconds):.1f} s"
+
+
+# --- What is asked of a fleet again and again -----------------------------------------------------
+
+
+async def all_owned(fleet: Fleet, calls: Sequence[FleetCall]) -> dict[str, str]:
+    """Wait until the directory has all calls, and return the node of each."""
+    sids = {call.sid for call in calls}
+    found: dict[str, str] = {}
+
+    async def is_so() -> bool:
+        nonlocal found
+        found = await fleet.owners()
+        return sids <= found.keys()
+
+    await until_it(is_so)
+    return {sid: found[sid] for sid in sids}
+
+
+async def returned(calls: Sequence[FleetCall], streams: int = 2) -> list[FleetCall]:
+    """Wait until these callers hear the agent in their next stream; return who does not."""
+
+    def lost() -> list[FleetCall]:
+        return [call for call in calls if len(call.caller.backs) < streams]
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_S):
+            while any(not call.task.done() for call in lost()):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    return lost()
+
+
+async def hung_up(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:
+    """Have all callers hang up; their calls must have gone on until now, and have no session."""
+    cut = [call for call in calls if call.task.done()]
+    for call in cut[:3]:
+        print(f"  CUT {call.sid}: {call.report.ending}, {call.report.faults}")
+    outcome.check(not cut, f"{len(cut)} of {len(calls)} calls were cut")
+    endings = Counter([(await call.hang_up()).ending for call in calls if call not in cut])
+    wrong = sum(count for ending, count in endings.items() if ending != "caller_hung_up")
+    outcome.check(not wrong, f"calls ended so: {dict(endings)}")
+
+
+async def recorded(
+    fleet: Fleet, outcome: RowOutcome, calls: Sequence[FleetCall], wanted: set[str]
+) -> None:
+    """Wait until the database has these lines and an end for each call; nothing may be twice."""
+    sids = [call.sid for call in calls]
+    missing, live = wanted, sids
+
+    async def is_so() -> bool:
+        nonlocal missing, live
+        rows = await fleet.rows(
+            "select sid from calls where sid = any(%s) and duration_ms is not null", sids
+        )
+        live = sorted(set(sids) - {row["sid"] for row in rows})
+        rows = await fleet.rows(
+            "select text from utterances where who = 'caller' and call_sid = any(%s)", sids
+        )
+        missing = wanted - {row["text"] for row in rows}
+        return not missing and not live
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2 * GONE_S):
+            await until_it(is_so)
+    outcome.check(not missing, f"{len(missing)} of {len(wanted)} lines are not recorded")
+    outcome.check(not live, f"{len(live)} calls have no end in the record")
+    twice = await fleet.rows(
+        "select text, count(*) from utterances where who = 'caller' and call_sid = any(%s)"
+        " group by call_sid, text having count(*) > 1",
+        sids,
+    )
+    outcome.check(not twice, f"{len(twice)} lines are recorded twice")
+    for kind, most in (("CallBegan", 1), ("CallStarted", 1), ("CallEnded", 1)):
+        more = await fleet.rows(
+            "select call_sid from events where kind = %s and call_sid = any(%s)"
+            " group by call_sid having count(*) > %s",
+            kind,
+            sids,
+            most,
+        )
+        outcome.check(not more, f"{len(more)} calls have more than {most} {kind}")
+
+
+def said(calls: Sequence[FleetCall], before: float) -> set[str]:
+    """Return what the callers of these calls had said before a moment."""
+    return {
+        line.text
+        for call in calls
+        for session in call.sessions
+        for line in session.lines
+        if line.sent_at < before
+    }
+
+
+def greeted_once(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:
+    more = [call for call in calls if sum(one.greets for one in call.sessions) > 1]
+    outcome.check(not more, f"{len(more)} callers were greeted twice")
+
+
+# --- A node dies ----------------------------------------------------------------------------------
+
+
+async def death(
+    fleet: Fleet, count: int, die: Callable[[FleetNode], None], *, home: bool = False
+) -> RowOutcome:
+    """A node dies under `count` calls. `home`: nobody tells Twilio, so that nodes must.
+
+    The node is left dead: `revive` starts it again.
+    """
+    outcome = RowOutcome()
+    calls = await fleet.talking(count)
+    owners = await all_owned(fleet, calls)
+    name, _ = Counter(owners.values()).most_common(1)[0]
+    node = fleet.node(name)
+    theirs = [call for call in calls if owners[call.sid] == name]
+    others = [call for call in calls if call not in theirs]
+    await asyncio.sleep(2 + GRACE_S)  # some lines, of which all but the last second must be kept
+    for call in calls:
+        call.caller.listen()
+    died_at = time.monotonic()
+    die(node)
+    lost = await returned(theirs)
+    await asyncio.sleep(2)  # whoever came back may come back once more, or be taken by two
+    outcome.check(not lost, f"{len(lost)} of {len(theirs)} callers did not come back")
+    twice = [call for call in theirs if len(call.caller.backs) > 2]
+    outcome.check(not twice, f"{len(twice)} callers came back twice")
+    back = [call for call in theirs if call not in lost]
+    twice = [call for call in back if sum(one.opened_at > died_at for one in call.sessions) > 1]
+    outcome.check(not twice, f"{len(twice)} calls got two agents")
+    moved = [call for call in others if len(call.report.streams) > 1 or call.task.done()]
+    outcome.check(not moved, f"{len(moved)} calls of other nodes were moved")
+    greeted_once(outcome, calls)
+    asked = [call.caller.backs[1] - asked_at(fleet, call, died_at) for call in back]
+    whole = [call.caller.backs[1] - died_at for call in back]
+    if home:
+        outcome.soon(whole, HOME_S, "callers back")
+    else:
+        outcome.soon(asked, BACK_S, "callers back")
+    silent = [call for call in others if call.caller.longest_silence_s > SILENT_S]
+    if silent:
+        outcome.late.append(f"{len(silent)} callers of other nodes heard nothing for a while")
+    wanted = said(theirs, died_at - STORED_WITHIN_S - GRACE_S) | said(others, time.monotonic() - 1)
+    await hung_up(outcome, [call for call in calls if call not in lost])
+    await recorded(fleet, outcome, [call for call in calls if call not in lost], wanted)
+    outcome.text = (
+        f"{len(back)} of {len(theirs)} back: {spread(asked)} after Twilio asked,"
+        f" {spread(whole)} after the death; {len(wanted)} lines looked for"
+    )
+    return outcome
+
+
+def asked_at(fleet: Fleet, call: FleetCall, since: float) -> float:
+    """Return when Twilio asked what follows, for the first time since a moment."""
+    return min(
+        one.asked_at
+        for one in fleet.front.asked
+        if one.call_sid == call.sid and one.path.endswith("/after") and one.asked_at >= since
+    )
+
+
+def killed(node: FleetNode) -> None:
+    node.kill()
+
+
+async def revive(fleet: Fleet) -> None:
+    """Start all nodes that do not run."""
+    for node in fleet.nodes.values():
+        if not node.is_running or not node.pids("call"):
+            await node.killed()
+            await node.start()
+
+
+# --- A node is paused -----------------------------------------------------------------------------
+
+
+async def paused(fleet: Fleet, count: int) -> RowOutcome:
+    """An owner is stopped (SIGSTOP) for longer than its lease, is replaced, and wakes up."""
+    outcome = RowOutcome()
+    calls = await fleet.talking(count)
+    owners = await all_owned(fleet, calls)
+    name, _ = Counter(owners.values()).most_common(1)[0]
+    theirs = [call for call in calls if owners[call.sid] == name]
+    node = fleet.node(name)
+    await asyncio.sleep(1)
+    paused_at = time.monotonic()
+    node.pause()
+    lost = await returned(theirs)
+    outcome.check(not lost, f"{len(lost)} of {len(theirs)} callers did not come back")
+    await asyncio.sleep(max(0.0, paused_at + LEASE_S + 2 - time.monotonic()))
+    back = [call for call in theirs if call not in lost]
+    whole = [call.caller.backs[1] - paused_at for call in back]
+    outcome.soon(whole, HOME_S, "callers back")
+    old = [one for call in theirs for one in call.sessions if one.opened_at < paused_at]
+    sessions = {call.sid: len(call.sessions) for call in theirs}
+    ledger = fleet.account.network.ledger
+    ended, moved = len(ledger.hang_ups), len(ledger.redirected)
+    for call in calls:
+        call.caller.listen()
+    woken_at = time.monotonic()
+    node.wake()
+    await until(lambda: all(not one.open for one in old))
+    await asyncio.sleep(3)
+    spoke = sum(at > woken_at for one in old for at in one.heard_at)
+    outcome.check(not spoke, f"the woken node sent {spoke} frames of audio to the agent")
+    dialled = [call for call in theirs if len(call.sessions) != sessions[call.sid]]
+    outcome.check(not dialled, f"the agent was dialled again for {len(dialled)} calls")
+    rest = len(ledger.hang_ups) - ended + len(ledger.redirected) - moved
+    outcome.check(not rest, f"{rest} REST requests after it woke up")
+    streams = [call for call in back if len(call.caller.backs) != 2 or call.task.done()]
+    outcome.check(not streams, f"{len(streams)} callers lost their new stream")
+    greeted_once(outcome, calls)
+    silent = [call for call in back if call.caller.longest_silence_s > SILENT_S]
+    if silent:
+        outcome.late.append(f"{len(silent)} callers heard nothing for a while")
+    await hung_up(outcome, [call for call in calls if call not in lost])
+    wanted = said([call for call in calls if call not in theirs], woken_at)
+    wanted |= said(theirs, paused_at - STORED_WITHIN_S - GRACE_S)
+    await recorded(fleet, outcome, back, wanted & said(back, woken_at))
+    late = await late_lines(fleet, back)
+    outcome.check(not late, f"{late} lines of the woken node are in the record")
+    outcome.text = (
+        f"{len(back)} of {len(theirs)} callers back, {spread(whole)} after the pause;"
+        f" then {spoke} frames, {len(dialled)} dials, {rest} REST requests, {late} lines of it"
+    )
+    return outcome
+
+
+async def late_lines(fleet: Fleet, calls: Sequence[FleetCall]) -> int:
+    """Return how many lines of an epoch are later in the call than its end by a take-over."""
+    (row,) = await fleet.rows(
+        "select count(*) from events e join events t on t.call_sid = e.call_sid"
+        " and t.kind = 'CallTakenOver' and e.line / %s < t.line / %s and e.at_ms > t.at_ms"
+        " where e.call_sid = any(%s)"
+        " and e.kind not in ('FunctionFinishedLate', 'CallBilled', 'Dialled', 'CallReleased')",
+        EPOCH_LINES,
+        EPOCH_LINES,
+        [call.sid for call in calls],
+    )
+    return int(row["count"])
+
+
+async def paused_alone(fleet: Fleet, count: int) -> RowOutcome:
+    """An owner is stopped for longer than its lease, nobody replaces it, and it wakes up."""
+    outcome = RowOutcome()
+    calls = await fleet.talking(count)
+    owners = await all_owned(fleet, calls)
+    name, _ = Counter(owners.values()).most_common(1)[0]
+    theirs = [call for call in calls if owners[call.sid] == name]
+    ways = [fleet.database(one) for one in fleet.nodes if one != name]
+    for way in ways:
+        way.hold()
+    try:
+        fleet.node(name).pause()
+        await asyncio.sleep(LEASE_S + 2)
+        fleet.node(name).wake()
+        await asyncio.gather(*(call.heard() for call in theirs))
+    finally:
+        for way in ways:
+            way.restore()
+    moved = [call for call in theirs if len(call.report.streams) > 1]
+    outcome.check(not moved, f"{len(moved)} calls were moved")
+    greeted_once(outcome, calls)
+    wanted = said(theirs, time.monotonic() - STORED_WITHIN_S)
+    await hung_up(outcome, calls)
+    await recorded(fleet, outcome, theirs, wanted)
+    outcome.text = f"{len(theirs)} calls went on; {len(moved)} were moved"
+    return outcome
+
+
+async def parted(
+    fleet: Fleet, count: int, lose: Callable[..., None], find: Callable[[str], None]
+) -> RowOutcome:
+    """A node is cut off from the database and other nodes for two leases, and its calls go on.
+
+    Only a higher epoch fences: with credentials the others take its calls over, which is as good.
+    """
+    outcome = RowOutcome()
+    calls = await fleet.talking(count)
+    owners = await all_owned(fleet, calls)
+    name, _ = Counter(owners.values()).most_common(1)[0]
+    theirs = [call for call in calls if owners[call.sid] == name]
+    for call in calls:
+        call.caller.listen()
+    lose(name, "back")
+    try:
+        await asyncio.sleep(2 * LEASE_S)
+        cut = [call for call in theirs if call.task.done()]
+        outcome.check(not cut, f"{len(cut)} calls were cut")
+    finally:
+        find(name)
+    await asyncio.sleep(LEASE_S)
+    moved = [call for call in theirs if len(call.caller.backs) > 1]
+    twice = [call for call in theirs if len(call.caller.backs) > 2]
+    outcome.check(not twice, f"{len(twice)} callers were moved twice")
+    several = [call for call in theirs if sum(one.open for one in call.sessions) > 1]
+    outcome.check(not several, f"{len(several)} calls have several agents")
+    greeted_once(outcome, calls)
+    gaps = [call.caller.longest_silence_s for call in calls]
+    outcome.soon(gaps, BACK_S, "callers heard the agent again")
+    others = [call for call in calls if call not in theirs]
+    wanted = said(others, time.monotonic() - STORED_WITHIN_S)
+    await hung_up(outcome, calls)
+    await recorded(fleet, outcome, calls, wanted)
+    outcome.text = (
+        f"{len(theirs)} calls went on, {len(moved)} of them at another node;"
+        f" longest silence {max(gaps):.1f} s"
+    )
+    return outcome
+
+
+# --- The database is away -------------------------------------------------------------------------
+
+
+async def away(fleet: Fleet, most: int, seconds: float) -> RowOutcome:
+    """The database is away for a while. `most` are the sessions that all nodes have together."""
+    outcome = RowOutcome()
+    share = most // len(fleet.nodes)
+    calls = await fleet.talking(len(fleet.nodes))
+    await all_owned(fleet, calls)
+    for way in fleet.databases:
+        way.cut()
+    try:
+        await asyncio.sleep(1)
+        for call in calls:
+            call.caller.listen()
+        new = [await fleet.call(talks=False) for _ in range(2 * most)]
+        await until(lambda: all(call.caller.frames or call.task.done() for call in new))
+        taken = [call for call in new if not call.task.done()]
+        connected = [call for call in new if call.report.streams]
+        most_now = len(fleet.agent.open)
+        outcome.check(most_now <= most, f"{most_now} sessions, and {most} are allowed")
+        outcome.check(bool(taken), "no new call was taken")
+        outcome.check(
+            len(connected) == len(taken), f"{len(connected) - len(taken)} new calls were cut"
+        )
+        await asyncio.sleep(seconds)
+        heard = [call.caller.frames for call in [*calls, *taken]]
+        await asyncio.gather(*(call.heard() for call in [*calls, *taken]))
+        outcome.check(all(heard), "a caller heard nothing")
+    finally:
+        for way in fleet.databases:
+            way.restore()
+    live = [*calls, *taken]
+    await all_owned(fleet, live)  # the calls that were taken meanwhile, too
+    silent = [call for call in calls if call.caller.longest_silence_s > SILENT_S]
+    if silent:
+        outcome.late.append(f"{len(silent)} callers heard nothing for a while")
+    moved = [call for call in live if len(call.report.streams) > 1]
+    outcome.check(not moved, f"{len(moved)} calls were moved")
+    wanted = said(live, time.monotonic() - STORED_WITHIN_S)
+    await hung_up(outcome, live)
+    await recorded(fleet, outcome, live, wanted)
+    outcome.text = (
+        f"{len(calls)} calls went on for {seconds:g} s; {len(taken)} of {len(new)} new ones taken,"
+        f" {most_now} sessions of {most} ({share} a node); {len(wanted)} lines, none twice"
+    )
+    return outcome
+
+
+async def away_in_a_claim(fleet: Fleet, count: int, seconds: float) -> RowOutcome:
+    """The database goes away while calls of a dead node are claimed, and comes back."""
+
+    def die(node: FleetNode) -> None:
+        node.kill()
+        for way in fleet.databases:
+            way.hold()
+        asyncio.get_running_loop().call_later(seconds, restore)
+
+    def restore() -> None:
+        for way in fleet.databases:
+            way.restore()
+
+    outcome = await death(fleet, count, die, home=True)
+    outcome.text = f"database away for {seconds:g} s during claims: {outcome.text}"
+    return outcome
+
+
+# --- Rolling restart ------------------------------------------------------------------------------
+
+
+async def rolling(
+    fleet: Fleet, count: int, per_second: float, hold_s: float, names: Sequence[str] = ()
+) -> RowOutcome:
+    """Restart one node after the other, under calls that stay and calls that come and go.
+
+    Without `names`, all nodes.
+    """
+    outcome = RowOutcome()
+    staying = await fleet.talking(count)
+    short: list[FleetCall] = []
+    done = asyncio.Event()
+    fleet.front.asked.clear()
+
+    async def one() -> None:
+        call = await fleet.call(talks=False)
+        short.append(call)
+        await until(lambda: call.caller.frames or call.task.done())
+        await asyncio.sleep(hold_s)
+        if not call.task.done():
+            await call.hang_up()
+
+    async def load() -> None:
+        async with asyncio.TaskGroup() as group:
+            while not done.is_set():
+                group.create_task(one())
+                await asyncio.sleep(1 / per_second)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load())
+        for node in map(fleet.node, names or fleet.nodes):
+            code = await node.stop()
+            outcome.check(code == 0, f"node {node.name} ended with {code}")
+            await node.start()
+            await asyncio.sleep(3)  # the balancer notices
+        done.set()
+    cut = [call for call in short if call.report.ending != "caller_hung_up"]
+    for call in cut[:5]:
+        print(f"  CUT {call.sid}: {call.report.ending}, {call.report.faults}")
+    outcome.check(not cut, f"{len(cut)} of {len(short)} short calls were cut or not connected")
+    moves = [len(call.caller.backs) - 1 for call in staying]
+    gaps = [call.caller.longest_silence_s for call in [*staying, *short]]
+    wrong = fleet.front.wrong()
+    for request in wrong[:5]:
+        print(f"  WRONG {request.path}: {request.status}, {request.failures}")
+    outcome.check(not wrong, f"{len(wrong)} of {len(fleet.front.asked)} webhooks got 5xx or none")
+    outcome.soon(gaps, BACK_S, "callers back")
+    greeted_once(outcome, [*staying, *short])
+    wanted = said([*staying, *short], time.monotonic() - STORED_WITHIN_S)
+    await hung_up(outcome, staying)
+    await recorded(fleet, outcome, [*staying, *short], wanted)
+    outcome.text = (
+        f"{len(staying)} calls stayed and moved {sum(moves)} times, {len(short)} came and went,"
+        f" {len(cut)} were cut; longest silence {max(gaps):.1f} s;"
+        f" {len(wrong)} of {len(fleet.front.asked)} webhooks failed"
+    )
+    return outcome
+
+
+# --- Commands -------------------------------------------------------------------------------------
+
+
+async def commands(fleet: Fleet) -> RowOutcome:
+    """Hang up a call of each node by the operator's API of another one."""
+    outcome = RowOutcome()
+    calls = await fleet.talking(len(fleet.nodes))
+    owners = await all_owned(fleet, calls)
+    done = 0
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=GONE_S) as http:
+        for call in calls:
+            node = next(one for one in fleet.nodes.values() if one.name != owners[call.sid])
+            answer = await http.post(
+                f"{node.operator_url}/api/v1/calls/{call.sid}/hang-up",
+                headers={"Authorization": f"Bearer {TOKEN}"},
+                json={},
+            )
+            outcome.check(answer.is_success, f"hang-up by another node: {answer.text[:300]}")
+            done += answer.is_success
+            if answer.is_success:
+                await call.task
+            else:
+                await call.hang_up()
+    outcome.text = f"{done} of {len(calls)} commands done at another node"
+    return outcome
