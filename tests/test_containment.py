@@ -205,6 +205,7 @@ WHERE: Final = {
         "to_thread": (1, "the work that waits for it is begun again"),
     },
     "link/channel.py": {"call_later": (1, LOOP)},
+    "link/fleet_lookup.py": {"create_task": (1, "its waiter gets what it raises")},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "link/streams.py": {"call_at": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
@@ -225,7 +226,7 @@ WHERE: Final = {
     "serving/control_pipe.py": {"add_reader": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
     "serving/in_process.py": {"create_task": (1, GUARDED)},
-    "serving/operator_process.py": {"add_reader": (1, LOOP)},
+    "serving/operator_process.py": {"add_reader": (1, LOOP), "add_signal_handler": (1, LOOP)},
     "serving/operator_server.py": {
         "create_task": (1, "it ends the operator's side, which is started again")
     },

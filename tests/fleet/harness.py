@@ -219,6 +219,7 @@ def written(
         "twilio": {"account_sid": ACCOUNT, "api_url": api_url},
         "records": {"database": database},
         "lines": {"default": "agent.yaml"},
+        "outbound": {"caller_id": NUMBER},
         "fleet": {
             "node": name,
             "listen": f"{back}:{NODE_PORT}",
