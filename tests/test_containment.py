@@ -230,7 +230,7 @@ WHERE: Final = {
     "serving/operator_server.py": {
         "create_task": (1, "it ends the operator's side, which is started again")
     },
-    "serving/record_keeping.py": {"call_soon_threadsafe": (2, LOOP)},
+    "serving/record_keeping.py": {"call_soon_threadsafe": (1, LOOP)},
     "calls/deadline_timer.py": {"call_at": (1, LOOP)},
     "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),

@@ -143,6 +143,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-OUT-26",
         "E-REC-06",
         "E-REC-07",
+        "E-REC-09",
         "E-SEC-01",
         "E-SEC-02",
         "E-SEC-03",

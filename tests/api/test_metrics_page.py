@@ -75,6 +75,20 @@ async def test_several_processes_are_summed() -> None:
     assert kinds == re.findall(r"^# (?:TYPE|HELP) (.*)$", pages[0], re.MULTILINE)
 
 
+async def test_each_sample_has_the_name_of_the_node() -> None:
+    for count in (1, 2):
+        processes = Processes(*[await process(2, is_draining=False)] * count)
+        own = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
+        page = await MetricsPage(cast("CallProcesses", processes), own, "a").text()
+        assert value(page, 'offhook_calls_live{node="a"}') == 2 * count
+        assert value(page, 'offhook_calls_admitted_total{by="bin",node="a"}') == 2 * count
+        samples = re.findall(r"^[a-z].*$", page.decode(), re.MULTILINE)
+        assert samples
+        assert all('node="a"' in sample for sample in samples)
+        names = re.findall(r"^# TYPE (\S+)", page.decode(), re.MULTILINE)
+        assert len(names) == len(set(names)), "no metric is of both processes"
+
+
 async def test_a_silent_process_is_left_out_and_counted() -> None:
     page = await metrics_page(None, await process(3, is_draining=False)).text()
     assert value(page, "offhook_calls_live") == 3

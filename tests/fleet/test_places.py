@@ -15,6 +15,7 @@ from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts
 from offhook.calls.places import TakenCall
 from offhook.fleet.tokens import StreamTokens
+from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -49,6 +50,7 @@ class Place:
         self.told: list[tuple[str, int]] = []
         self.reaped: list[tuple[TakenCall, bool]] = []
         self.kept: list[bytes] = []
+        self.inherited: list[InheritedLine] = []
         self._among = among
         self.skew_ms = 0
         self.tokens = StreamTokens(
@@ -70,6 +72,7 @@ class Place:
             self._forward,
             self._tell,
             lambda call_sid, line: self.kept.append(line),
+            self.inherited.extend,
             fleet.tasks,
         )
         self.places.listen(
@@ -130,6 +133,10 @@ async def places(fleet: Fleet, *names: str, key: str = KEY, **given: Any) -> lis
 async def test_a_live_owner_answers_and_a_dead_one_loses_the_call(fleet: Fleet) -> None:
     a, b, c = await places(fleet, "a", "b", "c")
     await a.begun()
+    told = [b'["%s","%s",5,6,{}]' % (name, CALL.encode()) for name in (b"CallBegan", b"CallerSaid")]
+    for number, line in enumerate(told, 7):
+        a.node.lines(CALL, line, number)
+    await a.node.lines.flush()
     assert (await b.asked()).body == "a"
     assert (await c.asked("voice")).body == "a"
     assert await a.asked() is None, "its own"
@@ -140,6 +147,7 @@ async def test_a_live_owner_answers_and_a_dead_one_loses_the_call(fleet: Fleet) 
     assert taken.began_ago_s is not None
     assert a.told == [(CALL, 2)]
     assert b.kept == taken.lines
+    assert b.inherited == [(a.directory.process_id, 6 + n, line) for n, line in enumerate(told, 1)]
     assert (await c.asked()).body == "b"
     await a.directory.read_epochs()
     assert a.fenced == [CALL]

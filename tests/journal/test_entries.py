@@ -8,7 +8,7 @@ import pytest
 
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
-from offhook.journal.entries import MalformedEntryError, decode, encode
+from offhook.journal.entries import InheritedLine, MalformedEntryError, decode, encode, wall_ms_of
 
 EVENTS: tuple[type, ...] = typing.get_args(Event)
 
@@ -37,7 +37,16 @@ def example(kind: type) -> Any:
 def test_every_event_comes_back_as_it_was(kind: type) -> None:
     event = example(kind)
     line = decode(7, encode(CallEvent("CA1", 12, event), 1_700_000_000_000))
-    assert line == (7, "CA1", 12, 1_700_000_000_000, event)
+    assert line == (7, "CA1", 12, 1_700_000_000_000, event, None)
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_an_inherited_line_says_whose_it_was(kind: type) -> None:
+    event = example(kind)
+    line = encode(CallEvent("CA1", 12, event), 1_700_000_000_000)
+    kept = InheritedLine("f" * 32, 44, line).encoded()
+    assert decode(7, kept) == (7, "CA1", 12, 1_700_000_000_000, event, ("f" * 32, 44))
+    assert wall_ms_of(kept) == wall_ms_of(line) == 1_700_000_000_000
 
 
 def test_a_line_of_a_version_that_did_not_know_a_field_is_read() -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from tests.waiting import wait_until
@@ -12,13 +12,14 @@ from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.events.types import CallEvent
 from offhook.journal import keeper, segments
-from offhook.journal.entries import decode
+from offhook.journal.entries import InheritedLine, JournalEntry, decode
 from offhook.journal.folders import machine_id, process_folders, read_process_info
 from offhook.journal.keeper import EventJournal
 from offhook.journal.reader import JournalReader
 from offhook.journal.segments import SEGMENT_BYTES
 
 LIMIT = 16_000_000
+_T = TypeVar("_T")
 
 
 def said(text: str) -> CallEvent:
@@ -39,6 +40,40 @@ def more(reader: JournalReader, found: list[str]) -> list[str]:
     """Add what is new, and return all."""
     found += texts(reader)
     return found
+
+
+def test_inherited_lines_come_before_what_the_heir_tells(tmp_path: Path) -> None:
+    """In their order, and with the process and the number that they had."""
+    with EventJournal(tmp_path / "dead", LIMIT) as dead, EventJournal(tmp_path, LIMIT) as heir:
+        dead(said("one"))
+        dead(said("two"))
+        theirs = JournalReader(dead.folder)
+        lines: list[InheritedLine] = []
+        wait_until(lambda: len(grown(lines, of_process(dead, theirs))) == 2)
+        heir.inherit(lines)
+        heir(said("three"))
+        reader = JournalReader(heir.folder)
+        found: list[JournalEntry] = []
+        wait_until(lambda: len(grown(found, entries(reader))) == 3)
+    assert [entry.event for entry in found] == [
+        events.CallerSaid(t) for t in ("one", "two", "three")
+    ]
+    first, second = lines[0].number, lines[1].number
+    origins = [(dead.process_id, first), (dead.process_id, second), None]
+    assert [entry.origin for entry in found] == origins
+
+
+def grown(found: list[_T], new: list[_T]) -> list[_T]:
+    found += new
+    return found
+
+
+def of_process(journal: EventJournal, reader: JournalReader) -> list[InheritedLine]:
+    return [InheritedLine(journal.process_id, *line) for line in reader.read(1000)]
+
+
+def entries(reader: JournalReader) -> list[JournalEntry]:
+    return [decode(number, line) for number, line in reader.read(1000)]
 
 
 def test_what_it_is_told_is_on_the_disk_soon(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ export type Speaker = "caller" | "agent" | "nobody";
 /** A live call, as the server's snapshot has it; events come with what they change of it. */
 export interface LiveCall {
   call_sid: string;
+  /** The node that has it; null without a fleet. */
+  node: string | null;
   agent: string;
   tier: string;
   direction: "inbound" | "outbound";
@@ -39,9 +41,16 @@ export interface LiveCall {
   listeners: string[];
 }
 
+/** A node of a fleet. Calls of one that is away are shown as they were. */
+export interface FleetNode {
+  name: string;
+  state: "up" | "draining" | "away" | "unknown";
+}
+
 interface Snapshot {
   last_event_id: string;
   calls: LiveCall[];
+  nodes: FleetNode[];
 }
 
 /**
@@ -63,6 +72,14 @@ export type Connection =
 
 export const connection = signal<Connection>({ kind: "connecting" });
 export const calls = signal<ReadonlyMap<string, LiveCall>>(new Map());
+
+/** The nodes of the fleet; empty without one. */
+export const nodes = signal<readonly FleetNode[]>([]);
+
+/** The nodes that nothing is heard of, or that nothing is known of. */
+export const silent = computed(() =>
+  nodes.value.filter(({ state }) => state === "away" || state === "unknown").map(({ name }) => name),
+);
 
 /** The live calls, those with trouble first, then the longest first. */
 export const sorted = computed(() =>
@@ -118,6 +135,7 @@ export function stopFollowing(): void {
   running?.abort();
   running = null;
   calls.value = new Map();
+  nodes.value = [];
   connection.value = { kind: "connecting" };
 }
 
@@ -168,6 +186,7 @@ async function follow(aborted: AbortSignal): Promise<void> {
 async function refresh(aborted: AbortSignal, again: boolean): Promise<string> {
   const snapshot = await get<Snapshot>("/live/snapshot", {}, aborted);
   calls.value = new Map(snapshot.calls.map((call) => [call.call_sid, call]));
+  nodes.value = snapshot.nodes;
   if (again) for (const act of refreshed) act();
   return snapshot.last_event_id;
 }
@@ -188,6 +207,7 @@ async function* stream(lastId: string, aborted: AbortSignal): AsyncGenerator<str
     for await (const sent of sentEvents(response.body)) {
       alive();
       if (sent.name === "gap") yield null;
+      else if (sent.name === "nodes") nodes.value = (JSON.parse(sent.data) as Snapshot).nodes;
       else if (sent.data) take(sent.id, sent.name, sent.data);
       yield sent.id;
     }

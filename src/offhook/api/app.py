@@ -39,6 +39,7 @@ from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.live_board import LiveBoard
+from offhook.api.live_fleet import LiveFleet
 from offhook.api.live_snapshot import LiveSnapshots
 from offhook.api.metrics_page import MetricsPage
 from offhook.api.models import ProblemResponse
@@ -122,11 +123,13 @@ class Api:
     ) -> None:
         self.live: Final = LiveEvents()
         self.streams: Final = PageStreams()
-        self.board: Final = LiveBoard()
+        fleet = config.fleet
+        self.board: Final = LiveBoard(None if fleet is None else fleet.node)
+        self.fleet: Final = LiveFleet(self.board, self.live, is_one=fleet is not None)
         self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
-        self._page = MetricsPage(processes, self.metrics)
+        self._page = MetricsPage(processes, self.metrics, "" if fleet is None else fleet.node)
         self._operator = Operator(
             engine=engine,
             files=files,
@@ -138,7 +141,9 @@ class Api:
             live=self.live,
             streams=self.streams,
             board=self.board,
-            snapshots=LiveSnapshots(self.board, self.live, config.records.journals, skipped),
+            snapshots=LiveSnapshots(
+                self.board, self.live, self.fleet, config.records.journals, skipped
+            ),
             links=self._links,
             readers=self._readers,
             signed_in=SignedIn(engine, self._readers, _now, self.streams.end_session),
@@ -160,7 +165,8 @@ class Api:
     def tell(self, process_id: str, entry: JournalEntry) -> None:
         """Take the next entry of a call process."""
         change = self.board.take(process_id, entry)
-        self.live(CallEvent(entry.call_sid, entry.at_ms, entry.event), change)
+        if entry.origin is None:
+            self.live(CallEvent(entry.call_sid, entry.at_ms, entry.event), change)
 
     def end(self, ended: CallEvent) -> None:
         """Take the end of a call whose process has died: no journal has it."""

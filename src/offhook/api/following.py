@@ -65,7 +65,9 @@ def router(operator: Operator) -> APIRouter:
         said, which may change. `call` has the fields of the call's row in `/api/v1/live/snapshot`
         that the event changes, if any; null: the call is over. An event named `gap` says that
         some are not available any more: `lost` of them, or null when their number is not known,
-        as after a restart of the server. Every 15 s a comment shows that the connection is alive.
+        as after a restart of the server. One named `nodes` has the `nodes` of a fleet, as in the
+        snapshot, when one of them has changed its state. Every 15 s a comment shows that the
+        connection is alive.
         """
         return _Stream(operator.live.listen(last_event_id or after, call_sid))
 

@@ -66,19 +66,22 @@ class LiveEvents:
         }
         if change != _UNCHANGED:
             content["call"] = change
-        data = msgspec.json.encode(content)
+        self._keep(type(event).__name__, content, call_event.call_sid)
+
+    def tell(self, name: str, content: Any) -> None:
+        """Keep what is an event of no call, for the listeners to all calls."""
+        self._keep(name, content, "")
+
+    def _keep(self, name: str, content: Any, call_sid: str) -> None:
         self.last += 1
-        block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
-            self.id_of(self.last),
-            type(event).__name__.encode(),
-            data,
-        )
-        self._kept[self.last] = _Kept(call_event.call_sid, block)
+        data = msgspec.json.encode(content)
+        block = b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id_of(self.last), name.encode(), data)
+        self._kept[self.last] = _Kept(call_sid, block)
         self._bytes += len(block)
         while len(self._kept) > self._kept_max or self._bytes > KEPT_BYTES:
             self._bytes -= len(self._kept.pop(self.first).block)
         for listener in self._listeners:
-            listener.wake(call_event.call_sid)
+            listener.wake(call_sid)
 
     @property
     def first(self) -> int:

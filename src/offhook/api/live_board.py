@@ -13,6 +13,7 @@ from offhook.events import types as events
 from offhook.events.describe import describe
 from offhook.events.types import Event
 from offhook.journal.entries import JournalEntry
+from offhook.records.elsewhere import ElsewhereLine
 from offhook.records.rows import TROUBLES
 
 _log: Final = logging.getLogger("offhook.api")
@@ -35,6 +36,10 @@ _BY_TURN: Final = "turn"
 @dataclass(slots=True)
 class _LiveCall:
     row: Row
+    epoch: int = 1
+    """Number of the processes that the call has had (records/moves.py)."""
+    is_told: bool = True
+    """False until an event has told of the row."""
     troubles: dict[str, str] = field(default_factory=dict)
     """What is wrong now, by cause; the latest is last."""
     announced: int = 0
@@ -52,10 +57,14 @@ class LiveBoard:
     """Rows of the calls that are live, from journal entries in their order.
 
     Calls that began before this process did are unknown until `seed`: their entries since `hold`
-    are kept, and change their rows then.
+    are kept, and change their rows then. `node` is the name of this node in a fleet, whose other
+    nodes' calls are on the board as well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, node: str | None = None) -> None:
+        self._node = node
+        self._inherited: set[str] = set()
+        """Calls of which inherited entries make the rows."""
         self.numbers: Final[dict[str, int]] = {}
         """Number of the last entry that was taken, by call process."""
         self._calls: dict[str, _LiveCall] = {}
@@ -78,6 +87,14 @@ class LiveBoard:
         """Take the next entry of a process; return what it changes in the row of its call."""
         self.numbers[process_id] = entry.number
         self._process_id = process_id
+        if entry.origin is not None:
+            self._inherit(entry)
+            return {}
+        call = self._calls.get(entry.call_sid)
+        if isinstance(entry.event, events.CallTakenOver):
+            self._inherited.discard(entry.call_sid)
+        elif call is not None and call.row["node"] != self._node:
+            return {}  # The call has gone on elsewhere.
         if self._held is not None and self._is_unknown(entry):
             self._held.append(entry)
             return {}
@@ -86,6 +103,38 @@ class LiveBoard:
     def drop(self, call_sid: str) -> bool:
         """Drop a call that was erased, or is over; return False if it is not on the board."""
         return self._calls.pop(call_sid, None) is not None
+
+    def take_elsewhere(self, line: ElsewhereLine) -> Change:
+        """Take the next line of a call that another node has; return what it changes in its row."""
+        self._process_id = f"{line.node} {line.epoch}"
+        call = self._calls.get(line.entry.call_sid)
+        is_taken = isinstance(line.entry.event, events.CallTakenOver)
+        if call is not None and not is_taken:
+            if line.epoch < call.epoch or call.row["node"] == self._node:
+                return {}
+        elif call is not None and line.epoch <= call.epoch:
+            return {}
+        return self._apply(line.entry, line.node)
+
+    def seed_elsewhere(self, before: Iterable[ElsewhereLine]) -> None:
+        """Add calls of other nodes that are not on the board, from what they had so far."""
+        known = set(self._calls)
+        for line in before:
+            sid = line.entry.call_sid
+            if sid not in known:
+                self._apply(line.entry, line.node)
+                if sid in self._calls:
+                    self._calls[sid].is_told = False
+
+    def _inherit(self, entry: JournalEntry) -> None:
+        """Take an entry of a process that had the call before: its row may be here already."""
+        sid = entry.call_sid
+        if isinstance(entry.event, events.CallBegan) and sid not in self._calls:
+            self._inherited.add(sid)
+        if sid in self._inherited:
+            self._apply(entry)
+            if sid in self._calls:
+                self._calls[sid].is_told = False
 
     # --- calls from before ---------------------------------------------------------------------
 
@@ -112,11 +161,20 @@ class LiveBoard:
 
     # --- rows ----------------------------------------------------------------------------------
 
-    def _apply(self, entry: JournalEntry) -> Change:
+    def _apply(self, entry: JournalEntry, node: str | None = None) -> Change:
+        """Take an entry; `node` has the call, if it is not this one."""
+        change = self._change(entry, node)
+        call = self._calls.get(entry.call_sid)
+        if call is None or call.is_told:
+            return change
+        call.is_told = True
+        return dict(call.row)
+
+    def _change(self, entry: JournalEntry, node: str | None) -> Change:
         event, sid = entry.event, entry.call_sid
         try:
             if isinstance(event, events.CallBegan):
-                return self._begin(event, entry)
+                return self._begin(event, entry, node or self._node)
             if isinstance(event, events.CallTakenOver):
                 return self._take_over(event, sid)
             call = self._calls.get(sid)
@@ -155,12 +213,13 @@ class LiveBoard:
             self._calls[sid] = call
         return dict(call.row) if is_back else changed
 
-    def _begin(self, event: events.CallBegan, entry: JournalEntry) -> Change:
+    def _begin(self, event: events.CallBegan, entry: JournalEntry, node: str | None) -> Change:
         sid = entry.call_sid
         if sid in self._calls or len(self._calls) >= CALLS_MAX:
             return {}
-        row = {
+        row: Row = {
             "call_sid": sid,
+            "node": node,
             "agent": _cut(event.agent),
             "tier": _cut(event.tier),
             "direction": event.direction,
@@ -264,9 +323,11 @@ def _on_interrupted(call: _LiveCall, _: events.Interrupted) -> Row:
     return {"speaking": "caller", "interruptions": call.row["interruptions"] + 1}
 
 
-def _on_taken_over(call: _LiveCall, _: events.CallTakenOver) -> Row:
+def _on_taken_over(call: _LiveCall, event: events.CallTakenOver) -> Row:
     call.said = call.announced
+    call.epoch = max(call.epoch, event.epoch)
     return {
+        "node": event.node or call.row["node"],
         "speaking": "nobody",
         "agent_state": "dialling",
         "caller_state": "lost",

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from offhook.api.live import LiveEvents
 from offhook.api.live_board import TAKEN, LiveBoard
+from offhook.api.live_fleet import LiveFleet
 from offhook.api.reading import too_slow
 from offhook.journal.entries import JournalEntry
 from offhook.records.live_calls import live_entries
@@ -32,20 +33,22 @@ class Ask(Protocol):
 class LiveSnapshots:
     """Snapshots of `board`, each with the id of the last event that is in it.
 
-    `skipped` returns the number of the last line of each process that was there before this
-    process followed it, or None while that is not known. Calls from before are read from the
-    database, once, for the first snapshot. `root` is the folder of journals.
+    `fleet` has the other nodes. `skipped` returns the number of the last line of each process that
+    was there before this process followed it, or None while that is not known. Calls from before
+    are read from the database, once, for the first snapshot. `root` is the folder of journals.
     """
 
     def __init__(
         self,
         board: LiveBoard,
         live: LiveEvents,
+        fleet: LiveFleet,
         root: Path,
         skipped: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._board = board
         self._live = live
+        self._fleet = fleet
         self._root = root
         self._skipped = skipped
         self._is_complete = False
@@ -56,9 +59,11 @@ class LiveSnapshots:
         async with self._lock:
             if not self._is_complete:
                 await self._complete(ask)
+        await self._fleet.until_known()
         snapshot: dict[str, Any] = {
             "last_event_id": self._live.id_of(self._live.last).decode(),
             "calls": self._board.rows(),
+            "nodes": self._fleet.nodes,
         }
         return msgspec.json.encode(snapshot)
 

@@ -9,9 +9,13 @@ from offhook.observability.metrics.meter import Metrics
 
 
 class MetricsPage:
-    """The page of metrics. A call process that does not answer in time is left out, and counted."""
+    """The page of metrics. A call process that does not answer in time is left out, and counted.
 
-    def __init__(self, processes: CallProcesses, own: Metrics) -> None:
+    With the name of a `node` each sample has it as a label.
+    """
+
+    def __init__(self, processes: CallProcesses, own: Metrics, node: str = "") -> None:
+        self._node: Final = node
         self._processes: Final = processes
         self._own: Final = own
         self._running = 0
@@ -24,4 +28,7 @@ class MetricsPage:
         pages = await self._processes.metrics()
         self._running = len(pages)
         self._silent = pages.count(None)
-        return merged([page for page in pages if page is not None]) + await self._own.text()
+        own = await self._own.text()
+        if self._node:
+            own = merged([own.decode()], self._node)
+        return merged([page for page in pages if page is not None], self._node) + own

@@ -270,6 +270,8 @@ class LiveCallRow(ApiModel):
     """A live call as it is now. Long texts are cut."""
 
     call_sid: str
+    node: str | None
+    """Node of the fleet that has the call; null without a fleet."""
     agent: str
     tier: str
     """Tier of Deepgram's prices."""
@@ -303,12 +305,27 @@ class LiveCallRow(ApiModel):
     """Who listens, each as often as they do."""
 
 
+class LiveNode(ApiModel):
+    """A node of the fleet."""
+
+    name: str
+    state: Literal["up", "draining", "away", "unknown"]
+    """draining: it takes no new calls; away: it has not been heard of for 10 s, and its calls are
+    shown as they were; unknown: the database, which would know, does not answer."""
+    live: int
+    """Number of its live calls, as it told last."""
+    capacity: int
+    """Number of calls that it takes at most."""
+
+
 class LiveSnapshotResponse(ApiModel):
     """The live calls, and the last event that is in them."""
 
     last_event_id: str
     """Id of an event, for `after` of `/api/v1/live`."""
     calls: list[LiveCallRow]
+    nodes: list[LiveNode]
+    """The nodes of the fleet; empty without one."""
 
 
 class EraseResponse(ApiModel):

@@ -27,6 +27,7 @@ from offhook.fleet.places import (
     NoRoom,
 )
 from offhook.fleet.tokens import TokenRefusedError
+from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
 from offhook.twilio import twiml
 
@@ -61,6 +62,7 @@ class FleetPlaces:
         forward: Has another process answer a request.
         tell: Tells another process that a call of its has that epoch here.
         keep: Keeps a line in the file of a live call.
+        inherit: Puts the lines of the processes that had a call before into this one's journal.
         tasks: Owner of what nobody awaits.
     """
 
@@ -70,6 +72,7 @@ class FleetPlaces:
         forward: Forward,
         tell: Callable[[str, str, int], None],
         keep: Callable[[str, bytes], None],
+        inherit: Callable[[Sequence[InheritedLine]], None],
         tasks: ServerTasks,
     ) -> None:
         self._directory = fleet.directory
@@ -78,6 +81,7 @@ class FleetPlaces:
         self._forward = forward
         self._tell = tell
         self._keep = keep
+        self._inherit = inherit
         self._tasks = tasks
         self._heartbeat = fleet.heartbeat
         self.pulse: Final = fleet.pulse
@@ -270,6 +274,7 @@ class FleetPlaces:
         return self._taken(claimed)
 
     def _taken(self, claimed: ClaimedCall) -> TakenCall:
+        self._inherit(claimed.inherited)
         node, ago_s = self._directory.node, claimed.began_ago_s
         return TakenCall(claimed.call_sid, claimed.lines, claimed.epoch, node, ago_s)
 

@@ -58,7 +58,8 @@ _SENTENCES: Final[_Sentences] = {
     events.LookedUp: _lookup,
     events.CallStarted: lambda e: "the caller is on the line",
     events.CallTakenOver: lambda e: (
-        f"another process goes on with the call, {e.after_ms} ms after its last event"
+        f"{f'node {e.node}' if e.node else 'another process'} goes on with the call,"
+        f" {e.after_ms} ms after its last event"
     ),
     events.CallReleased: lambda e: (
         "this process has given the call up: another one goes on with it"

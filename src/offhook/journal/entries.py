@@ -4,6 +4,11 @@
 
 Name of the event, CallSid, ms of the call, wall clock in ms since 1970, fields. A later version
 may add fields with defaults to an event, and events: lines of an earlier one stay readable.
+
+A line that another process wrote, and that this one has inherited with the call, ends with the id
+of that process and the number that the line has in its journal:
+
+    ["CallerSaid", "CA0123…", 5230, 1795536000123, {…}, "0f6b…", 7354515456000017]
 """
 
 import dataclasses
@@ -23,6 +28,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 _LINES: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw])
 
+_INHERITED: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw, str, int])
+
 _EVENTS: Final = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 """Decoders by the names of events, in earlier versions too."""
 _EVENTS.update({old: _EVENTS[name] for old, name in RENAMED.items()})
@@ -32,14 +39,25 @@ class MalformedEntryError(Exception):
     """Error: a line is not an entry of this version."""
 
 
+class Origin(NamedTuple):
+    """The process that wrote an inherited line, and the line's number in its journal."""
+
+    process_id: str
+    number: int
+
+
 class JournalEntry(NamedTuple):
-    """An entry and its line's number. `wall_ms` is the wall clock when it was written."""
+    """An entry and its line's number. `wall_ms` is the wall clock when it was written.
+
+    `origin` is None unless the line was inherited with its call.
+    """
 
     number: int
     call_sid: str
     at_ms: int
     wall_ms: int
     event: Event
+    origin: Origin | None = None
 
 
 class InheritedLine(NamedTuple):
@@ -48,6 +66,10 @@ class InheritedLine(NamedTuple):
     process_id: str
     number: int
     line: bytes
+
+    def encoded(self) -> bytes:
+        """Return the line as the heir keeps it."""
+        return b'%s,"%s",%d]' % (self.line.rstrip(b"]"), self.process_id.encode(), self.number)
 
 
 def encode(call_event: CallEvent, wall_ms: int) -> bytes:
@@ -96,17 +118,22 @@ def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
 def decode(number: int, line: bytes) -> JournalEntry:
     """Return the entry of a line. Raises MalformedEntryError for any other line."""
     try:
-        name, call_sid, at_ms, wall_ms, fields = _LINES.decode(line)
+        origin = None
+        if line.endswith(b"}]"):
+            name, call_sid, at_ms, wall_ms, fields = _LINES.decode(line)
+        else:
+            name, call_sid, at_ms, wall_ms, fields, process_id, its = _INHERITED.decode(line)
+            origin = Origin(process_id, its)
         event: Event = _EVENTS[name].decode(fields)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None
-    return JournalEntry(number, call_sid, at_ms, wall_ms, event)
+    return JournalEntry(number, call_sid, at_ms, wall_ms, event, origin)
 
 
 def wall_ms_of(line: bytes) -> int:
     """Return the wall clock when a line was written, in ms since 1970; 0 if it does not say so."""
     try:
-        return _LINES.decode(line)[3]
+        return (_LINES if line.endswith(b"}]") else _INHERITED).decode(line)[3]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return 0

@@ -6,14 +6,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
 from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.events.types import CallBegan, CallEnded, CallEvent, CallReleased
-from offhook.journal.entries import encode, wall_ms_of
+from offhook.journal.entries import InheritedLine, encode, wall_ms_of
 from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
 from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
 from offhook.journal.progress import next_first
@@ -94,15 +94,10 @@ class EventJournal:
     def __call__(self, call_event: CallEvent) -> None:
         """Keep an event: it survives the end of this process some milliseconds from now."""
         line = encode(call_event, _now_ms())
-        self._told += 1
-        if self._told_bytes - self._taken_bytes > WAITING_BYTES:
-            self._refused += 1
-            self._tell_lost(self._problem or "the disk takes nothing")
+        if not self._put(line):
             if isinstance(call_event.event, CallEnded):
                 self.drop(call_event.call_sid)
             return
-        self._told_bytes += len(line)
-        self._lines.append(line)
         kind = type(call_event.event)
         if kind in KEPT:
             self._live.append(LiveLine(call_event.call_sid, line))
@@ -114,6 +109,26 @@ class EventJournal:
             # Lines are numbered as they are appended, but for those that were lost before.
             number = self._writer.first + self._told - 1 - self._refused - self._dropped
             self.tee(call_event.call_sid, line, number)
+        self._thread.wake()
+
+    def _put(self, line: bytes) -> bool:
+        """Have a line written; return False for one that is lost, as memory is full."""
+        self._told += 1
+        if self._told_bytes - self._taken_bytes > WAITING_BYTES:
+            self._refused += 1
+            self._tell_lost(self._problem or "the disk takes nothing")
+            return False
+        self._told_bytes += len(line)
+        self._lines.append(line)
+        return True
+
+    def inherit(self, lines: Iterable[InheritedLine]) -> None:
+        """Keep the lines of the processes that have had a call, which goes on in this one.
+
+        So they are recorded even if the disk that has them never comes back.
+        """
+        for line in lines:
+            self._put(line.encoded())
         self._thread.wake()
 
     def keep(self, call_sid: str, line: bytes) -> None:

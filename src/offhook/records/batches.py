@@ -6,9 +6,8 @@ SQL is text, and each statement goes to the driver's `executemany` once a batch.
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -20,6 +19,7 @@ from offhook.records.dnc import ASKED, DoNotCallEntry
 from offhook.records.rows import ADDED, CHANGES, SAID, SUMS, Columns, call_row
 
 _Row: TypeAlias = tuple[Any, ...]
+_EventT = TypeVar("_EventT", bound=Event)
 
 _EVENTS: Final = ("call_sid", "line", "at_ms", "wall_ms", "kind", "body")
 _UTTERANCES: Final = ("call_sid", "line", "who", "text")
@@ -32,23 +32,20 @@ _encode: Final = msgspec.json.Encoder().encode
 class Batch:
     """Rows of journal entries that were added in order, and changes of rows of `calls`.
 
+    Every entry is of a call that the database has.
+
     Attributes:
         ended: CallSids of calls that ended.
         metered: CallSids of calls whose cost may have changed.
         billed: CallSids of calls of which Twilio told what it bills.
         measured: CallSids of calls that ended, or whose measures changed after their end.
-        barred: Numbers that are never to be rung.
-        begun: Rows of calls that began, by CallSid.
     """
 
-    def __init__(self, machine_id: str, process_id: str) -> None:
+    def __init__(self) -> None:
         self.ended: list[str] = []
         self.metered: list[str] = []
         self.billed: list[str] = []
         self.measured: set[str] = set()
-        self.barred: list[DoNotCallEntry] = []
-        self._owner: Final = {"journal": machine_id, "process": process_id}
-        self.begun: dict[str, Columns] = {}
         self._events: list[_Row] = []
         self._said: list[_Row] = []
         self._added: dict[str, list[int]] = {}
@@ -56,12 +53,11 @@ class Batch:
 
     def add(self, entry: JournalEntry) -> None:
         """Add an entry. It becomes a row of `events`, and perhaps more."""
-        number, sid, at_ms, wall_ms, event = entry
+        number, sid, at_ms, wall_ms, event, _ = entry
         body = _encode(event).decode()
         if _NUL_IN_JSON in body:
             event = without_nul(event)
             body = _encode(event).decode()
-            entry = entry._replace(event=event)
         kind = type(event)
         self._events.append((sid, number, at_ms, wall_ms, kind.__name__, body))
         if kind in ADDED:
@@ -74,10 +70,6 @@ class Batch:
         elif kind in CHANGES:
             self._changes[sid] |= CHANGES[kind](event, at_ms)
         match event:
-            case events.CallBegan():
-                self.begun[sid] = call_row(event, entry)
-            case events.CallTakenOver():
-                self._changes[sid] |= self._owner
             case events.CallEnded():
                 self.ended.append(sid)
                 self.measured.add(sid)
@@ -89,31 +81,18 @@ class Batch:
                 self.metered.append(sid)
             case events.DialRefused():  # the fallback of a call may be refused after its end
                 self.measured.add(sid)
-            case events.DoNotCall():
-                self.barred.append(DoNotCallEntry(event.number, wall_ms, ASKED, sid))
 
-    def write(self, connection: Connection, live: AbstractSet[str] = frozenset()) -> set[str]:
-        """Write the rows. Return the calls of the batch that the database has.
+    def change(self, call_sid: str, columns: Columns) -> None:
+        """Change columns of a call."""
+        self._changes[call_sid] |= columns
 
-        `live` are calls that the database is known to have, so that it is not asked for them.
-        Entries of the other calls, which were erased, are dropped.
-        """
+    def write(self, connection: Connection) -> None:
+        """Write the rows, of calls that the database has."""
         sql = Statements(connection)
-        if self.begun:
-            new = [self._owner | row for row in self.begun.values()]
-            # Another server may have begun this call: a webhook that Twilio repeated elsewhere.
-            sql.insert("calls", tuple(new[0]), [tuple(row.values()) for row in new], once=True)
-        sids = {row[0] for row in self._events}
-        known = sids & (live | self.begun.keys())
-        if others := sids - known:
-            known |= sql.known(others)
-        whole = len(known) == len(sids)
-        for table, columns, rows in (
-            ("events", _EVENTS, self._events),
-            ("utterances", _UTTERANCES, self._said),
-        ):
-            if kept := rows if whole else [row for row in rows if row[0] in known]:
-                sql.insert(table, columns, kept)
+        if self._events:
+            sql.insert("events", _EVENTS, self._events)
+        if self._said:
+            sql.insert("utterances", _UTTERANCES, self._said)
         if self._added:
             sql.add(SUMS, [(*sums, sid) for sid, sums in self._added.items()])
         alike: dict[_Row, list[_Row]] = defaultdict(list)
@@ -121,10 +100,44 @@ class Batch:
             alike[tuple(change)].append((*change.values(), sid))
         for columns, changed in alike.items():
             sql.change(columns, changed)
-        return known
 
 
-def without_nul(event: Event) -> Event:
+def begin(connection: Connection, lines: Iterable[JournalEntry], owner: Columns) -> None:
+    """Add the rows of the calls that begin in these lines. `owner` has the columns of the process.
+
+    Another server may have begun one of them: a webhook that Twilio repeated elsewhere.
+    """
+    new: dict[str, Columns] = {}
+    for line in lines:
+        if isinstance(line.event, events.CallBegan):
+            its = owner
+            if line.origin is not None:  # Its folder and node are not known.
+                its = {"journal": "", "process": line.origin.process_id, "node": ""}
+            new.setdefault(line.call_sid, its | call_row(_clean(line.event), line))
+    sql = Statements(connection)
+    if new:
+        for (sid,) in sql.of_calls("sid", new, table="erased_calls"):
+            del new[sid]
+    if new:
+        rows = [tuple(new[sid].values()) for sid in sorted(new)]
+        columns = tuple(next(iter(new.values())))
+        sql.insert("calls", columns, rows, once=True)
+
+
+def barred(lines: Iterable[JournalEntry]) -> list[DoNotCallEntry]:
+    """Return the numbers that are never to be rung, as was said in these lines."""
+    return [
+        DoNotCallEntry(_clean(line.event).number, line.wall_ms, ASKED, line.call_sid)
+        for line in lines
+        if isinstance(line.event, events.DoNotCall)
+    ]
+
+
+def _clean(event: _EventT) -> _EventT:
+    return without_nul(event) if _NUL_IN_JSON in _encode(event).decode() else event
+
+
+def without_nul(event: _EventT) -> _EventT:
     """Return the event with U+FFFD instead of NUL, which PostgreSQL's text cannot hold."""
     texts = {
         field.name: value.replace("\x00", "\ufffd")
@@ -171,21 +184,48 @@ class Statements:
             [(process_id, line)],
         )
 
-    def known(self, sids: Iterable[str]) -> set[str]:
-        """Return which of these calls the database has."""
-        return {row[0] for row in self.of_calls("sid", sids)}
+    def locked(self, sids: Iterable[str]) -> dict[str, str]:
+        """Return which of these calls the database has, with their processes, and lock them.
 
-    def of_calls(self, columns: str, sids: Iterable[str]) -> list[_Row]:
+        So two machines that write of a call do it one after the other.
+        """
+        query = f"SELECT sid, process FROM calls WHERE sid {self._among} ORDER BY sid"
+        if not self._sqlite:
+            query += " FOR NO KEY UPDATE"
+        return dict(self._rows(query, self._list(sids)))
+
+    def of_calls(
+        self, columns: str, sids: Iterable[str], *, table: str = "calls", key: str = "sid"
+    ) -> list[_Row]:
         """Return columns of these calls, as far as the database has them."""
-        query = f"SELECT {columns} FROM calls WHERE sid "
-        if self._sqlite:
-            wanted: str | list[str] = _encode(list(sids)).decode()
-            query += "IN (SELECT value FROM json_each(?))"
-        else:
-            wanted = list(sids)
-            query += "= ANY(%s)"
-        found = self._connection.exec_driver_sql(query, (wanted,))
-        return [tuple(row) for row in found]
+        return self._rows(
+            f"SELECT {columns} FROM {table} WHERE {key} {self._among}", self._list(sids)
+        )
+
+    def there(self, entries: Collection[JournalEntry]) -> set[_Row]:
+        """Return CallSid and number of those entries that are rows already."""
+        if not entries:
+            return set()
+        sids = {entry.call_sid for entry in entries}
+        numbers = {entry.number for entry in entries}
+        return set(
+            self._rows(
+                "SELECT call_sid, line FROM events"
+                f" WHERE call_sid {self._among} AND line {self._among}",
+                self._list(sids),
+                self._list(numbers),
+            )
+        )
+
+    @property
+    def _among(self) -> str:
+        return "IN (SELECT value FROM json_each(?))" if self._sqlite else "= ANY(%s)"
+
+    def _list(self, values: Iterable[Any]) -> str | list[Any]:
+        return _encode(list(values)).decode() if self._sqlite else list(values)
+
+    def _rows(self, query: str, *values: str | list[Any]) -> list[_Row]:
+        return [tuple(row) for row in self._connection.exec_driver_sql(query, values)]
 
     def _many(self, statement: str, rows: list[_Row]) -> None:
         self._connection.exec_driver_sql(statement, rows)

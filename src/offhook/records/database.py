@@ -33,7 +33,7 @@ from offhook.text.extras import install_command
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
 
 _VERSIONS: Final = table("alembic_version", column_of("version_num"))

@@ -217,6 +217,10 @@ def _erase(
                     continue
                 removed["recordings_elsewhere"] += 1
             unwanted.append({"name": name})
+        moved = select(tables.ownerships.c.call_sid).distinct()
+        moved = moved.where(tables.ownerships.c.call_sid.in_(batch))
+        gone_for_good = database.insert(connection, tables.erased_calls).from_select(["sid"], moved)
+        connection.execute(gone_for_good.on_conflict_do_nothing())
         if unwanted:
             later = database.insert(connection, tables.unwanted_files).on_conflict_do_nothing()
             connection.execute(later, unwanted)

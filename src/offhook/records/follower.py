@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.concurrency.background_thread import BackgroundThread
@@ -27,7 +27,7 @@ from offhook.journal.legacy import LegacyJournal
 from offhook.journal.live import LiveFollower
 from offhook.journal.live_files import held_calls, remove_untaken
 from offhook.journal.writer import cannot_be_made
-from offhook.records import database
+from offhook.records import database, tables
 from offhook.records.process_lines import (
     BATCH_LINES,
     Decoded,
@@ -67,6 +67,10 @@ SETTLING_S: Final = 10.0
 UNTAKEN_S: Final = 300.0
 """Seconds after the death of a process for which its calls may be taken over by another."""
 
+MOVED_S: Final = 60.0
+"""Seconds for which another node may take to write what became of a call of a process that died
+here: it went on there, and has ended."""
+
 STOP_S: Final = 5.0
 """Seconds that `stop` waits for the database to take the last lines."""
 
@@ -77,7 +81,8 @@ class RecordFollower:
     One follower at a time has a data folder: another one is refused with UserError E-REC-02, or,
     with `wait`, waits until its turn comes. With `after_call` each call that ends gets a job for
     its webhook (jobs.py). Lines that `live` has not seen yet are kept for it. `on_orphaned` takes
-    the ends that calls of a dead process get, which are in no journal; it must not wait.
+    the ends that calls of a dead process get, which are in no journal; it must not wait. `node` is
+    this machine's name in a fleet, which shares the database; empty without one.
 
     Raises UserError E-REC-01 for a folder that cannot be used; on entering, E-REC-04 for a database
     of a newer version. One that cannot be reached is waited for, while calls are answered.
@@ -88,6 +93,7 @@ class RecordFollower:
         refused: Reason why this version of Offhook cannot use the database; None: it can.
         failing_since: Time at which the database began to refuse, by time.monotonic; None: it takes
             lines.
+        refused_lines: Number of lines of calls that another node had taken over before (moves.py).
     """
 
     def __init__(
@@ -100,8 +106,11 @@ class RecordFollower:
         wait: bool = False,
         live: LiveFollower | None = None,
         on_orphaned: Callable[[Sequence[CallEvent]], None] = lambda ends: None,
+        node: str = "",
     ) -> None:
         self._engine = engine
+        self._node = node
+        self.refused_lines = 0
         self._on_orphaned = on_orphaned
         self._root = root
         self._prices = prices
@@ -271,7 +280,11 @@ class RecordFollower:
 
     def _store(self, process_id: str) -> RecordStore:
         return RecordStore(
-            self.machine_id, self._prices, after_call=self._after_call, process_id=process_id
+            self.machine_id,
+            self._prices,
+            after_call=self._after_call,
+            process_id=process_id,
+            node=self._node,
         )
 
     def _start(self, process: ProcessLines) -> None:
@@ -339,7 +352,12 @@ class RecordFollower:
             if now - self._dead_since.setdefault(process_id, now) > UNTAKEN_S:
                 with self._containing(process_id):
                     remove_untaken(self._root, process_id)
-        return held_calls(self._root)
+        held = held_calls(self._root)
+        if self._node and self._dead_since:
+            its = tables.fleet_calls.c
+            with self._engine.connect() as connection:
+                held.update(connection.scalars(select(its.call_sid).where(its.ended_at.is_(None))))
+        return held
 
     def _bury(self, process: ProcessLines, held: Collection[str]) -> None:
         """End the calls of a dead process whose lines are all written, and remove its folder.
@@ -347,8 +365,10 @@ class RecordFollower:
         It stays as long as another process may go on with one of its calls.
         """
         store, reader = self._store(process.process_id), process.reader
+        dead_s = time.monotonic() - self._dead_since.get(process.process_id, time.monotonic())
+        is_settled = not self._node or dead_s >= MOVED_S
         with self._engine.begin() as connection:
-            orphaned = store.end_orphaned(connection, held)
+            orphaned = store.end_orphaned(connection, held) if is_settled else []
             if store.has_live(connection):
                 return
         if orphaned:
@@ -399,6 +419,12 @@ class RecordFollower:
     def _apply(self, store: RecordStore, entries: Sequence[JournalEntry], last: int) -> None:
         with self._engine.begin() as connection:
             store.apply(connection, entries, last)
+        if store.refused:
+            self.refused_lines += store.refused
+            _log.warning(
+                "E-REC-09 %s lines of calls that another node had taken over before are refused",
+                store.refused,
+            )
 
     def _apply_one_by_one(self, store: RecordStore, entries: Sequence[JournalEntry]) -> None:
         """Write entries one by one: an entry that the database refuses must not block others."""

@@ -9,12 +9,14 @@ from offhook.call.ending import Slug
 from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.config import Prices
 from offhook.config.prices import Cost, cost_of
-from offhook.events.types import CallEnded, CallEvent
+from offhook.events.types import CallEnded, CallEvent, RecordingStarted
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
-from offhook.records.batches import Batch, Statements
+from offhook.records.batches import Batch, Statements, barred, begin
 from offhook.records.dnc import bar
 from offhook.records.measures import measure
+from offhook.records.moves import admit
+from offhook.records.recounting import recount
 from offhook.records.rows import AFTER_THE_END, streamed_ms
 from offhook.records.timeline import StoredEvent, decoded
 
@@ -24,18 +26,28 @@ class RecordStore:
 
     `machine_id` is the data folder's, which all its processes share. Without a `process_id` the
     journal is that of an earlier version, which all processes of the folder shared too. With
-    `after_call` each call has a job (jobs.py) from the transaction on that writes its end.
+    `after_call` each call has a job (jobs.py) from the transaction on that writes its end. `node`
+    is the name of this machine in a fleet.
+
+    Attributes:
+        refused: Number of lines that came too late in the last batch: moves.py.
     """
 
     def __init__(
-        self, machine_id: str, prices: Prices, *, process_id: str = "", after_call: bool = False
+        self,
+        machine_id: str,
+        prices: Prices,
+        *,
+        process_id: str = "",
+        after_call: bool = False,
+        node: str = "",
     ) -> None:
         self.machine_id: Final = machine_id
         self.process_id: Final = process_id or machine_id
+        self.refused = 0
         self._prices = prices
         self._after_call = after_call
-        self._live: set[str] = set()
-        """Calls that began here and go on: the database has them, and nothing erases them."""
+        self._owner: Final = {"process": self.process_id, "node": node}
 
     def applied(self, connection: Connection) -> int:
         """Return the number of the last line that the database has; 0: none."""
@@ -46,21 +58,25 @@ class RecordStore:
 
     def apply(self, connection: Connection, lines: Sequence[JournalEntry], last: int) -> list[str]:
         """Add lines in order, and mark those up to `last` as applied. Return calls that ended."""
-        batch = Batch(self.machine_id, self.process_id)
-        for line in lines:
-            batch.add(line)
-        # Without what is remembered a second attempt finds calls that were erased meanwhile.
-        live, self._live = self._live, set()
-        known = batch.write(connection, live)
-        for entry in batch.barred:
-            bar(connection, entry)
-        ended = [sid for sid in batch.ended if sid in known]
-        measure(connection, sorted(batch.measured & known))
-        self._cost(connection, batch.metered)
-        self._add_jobs(connection, ended, batch.billed)
+        begin(connection, lines, {"journal": self.machine_id} | self._owner)
+        admitted = admit(connection, self.process_id, lines)
+        self.refused = admitted.refused
+        batch = Batch()
+        for entry in admitted.entries:
+            batch.add(entry)
+            if isinstance(entry.event, RecordingStarted) and entry.origin is None:
+                batch.change(entry.call_sid, {"journal": self.machine_id})
+        for sid in admitted.own:
+            batch.change(sid, self._owner)
+        batch.write(connection)
+        for number in barred(lines):
+            bar(connection, number)
+        recount(connection, admitted.irregular, admitted.moved)
+        measure(connection, sorted(batch.measured | admitted.irregular))
+        self._cost(connection, {*batch.metered, *admitted.irregular})
+        self._add_jobs(connection, batch.ended, batch.billed)
         Statements(connection).mark(self.process_id, last)
-        self._live = live.union(batch.begun).difference(batch.ended)
-        return ended
+        return batch.ended
 
     def forget(self, connection: Connection) -> None:
         """Forget how far the lines of a process went that is dead, and whose journal is gone."""
@@ -95,7 +111,7 @@ class RecordStore:
     def _end_speech(self, connection: Connection, call_sids: Sequence[str]) -> None:
         """Add an AgentSaid for each utterance that the agent was in when the process died."""
         lines = tables.events.c
-        batch = Batch(self.machine_id, self.process_id)
+        batch = Batch()
         for sid in call_sids:
             query = select(lines.line, lines.at_ms, lines.wall_ms, lines.kind, lines.body)
             query = query.where(lines.call_sid == sid).order_by(lines.line)
@@ -140,7 +156,7 @@ class RecordStore:
         found = [(row.sid, row.duration_ms) for row in connection.execute(ended)]
         if found:
             sids = [sid for sid, _ in found]
-            self._cost(connection, sids)
+            self._cost(connection, set(sids))
             self._add_jobs(connection, sids, [])
         return found
 
@@ -152,13 +168,13 @@ class RecordStore:
             jobs.add(connection, ended, now_ms)
             jobs.hurry(connection, billed, now_ms)
 
-    def _cost(self, connection: Connection, call_sids: Sequence[str]) -> None:
+    def _cost(self, connection: Connection, call_sids: Collection[str]) -> None:
         if not call_sids:
             return
         sql = Statements(connection)
         costs = []
         for sid, came_by, billed_ms, stream_at_ms, duration_ms, agent_ms, tier in sql.of_calls(
-            "sid, came_by, billed_ms, stream_at_ms, duration_ms, agent_ms, tier", set(call_sids)
+            "sid, came_by, billed_ms, stream_at_ms, duration_ms, agent_ms, tier", call_sids
         ):
             cost = cost_of(
                 self._prices,

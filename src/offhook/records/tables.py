@@ -50,8 +50,10 @@ calls: Final = Table(
     Column("from_number", Text, nullable=False),
     Column("to_number", Text, nullable=False),
     Column("variables", Text, nullable=False),  # JSON
-    Column("journal", String(32), nullable=False),  # id of the data folder: which machine
+    # Id of the data folder: which machine has the call's recording.
+    Column("journal", String(32), nullable=False),
     Column("process", String(32), nullable=False, server_default=""),  # id of the call process
+    Column("node", String(63), nullable=False, server_default=""),  # empty without a fleet
     Column("started_ms", BigInteger, nullable=False),
     Column("stream_at_ms", BigInteger),  # None: no stream came
     Column("duration_ms", BigInteger),  # None: it is live
@@ -101,6 +103,21 @@ events: Final = Table(
     Column("body", Text, nullable=False),  # JSON of the event's own type, as in the journal
     sqlite_with_rowid=False,
 )
+
+# Each process that has had a call which moved, from a line of its journal on: moves.py.
+ownerships: Final = Table(
+    "ownerships",
+    metadata,
+    _call_sid(),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("process", String(32), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+# Calls that had moved when they were erased: the disk of a node that comes back late may have their
+# beginning. A CallSid tells nothing by itself.
+erased_calls: Final = Table("erased_calls", metadata, Column("sid", String(64), primary_key=True))
 
 utterances: Final = Table(
     "utterances",

@@ -246,7 +246,9 @@ def _fleet_places(
 ) -> FleetPlaces | None:
     if fleet is None or neighbours is None or journal is None:
         return None
-    return FleetPlaces(fleet, neighbours.forward, neighbours.fence, journal.keep, tasks)
+    return FleetPlaces(
+        fleet, neighbours.forward, neighbours.fence, journal.keep, journal.inherit, tasks
+    )
 
 
 def _other_nodes(

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from offhook.api import token
 from offhook.api.app import Api
+from offhook.api.live_board import TAKEN
 from offhook.api.reading import Readers
 from offhook.clock import MachineClocks
 from offhook.concurrency.background_thread import BackgroundThread
@@ -26,6 +27,7 @@ from offhook.outbound import ledger_file
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.delivery import WebhookDelivery
+from offhook.records.elsewhere import CallsElsewhere, FleetNews
 from offhook.records.follower import RecordFollower
 from offhook.records.ledger_feed import LedgerFeed
 from offhook.records.retention import Retention
@@ -70,6 +72,7 @@ class RecordKeeping(PartsOwner):
         hooked = settings.webhook.url is not None
         self.engine: Final = database.open_engine(database.url_of(settings.database))
         root = settings.journals
+        node = "" if config.fleet is None else config.fleet.node
         self._loop: asyncio.AbstractEventLoop | None = None
         self._untold: dict[str, int] = {}
         """Last lines of processes that came before there was a loop to tell of them."""
@@ -82,6 +85,7 @@ class RecordKeeping(PartsOwner):
             wait=True,
             live=self._live,
             on_orphaned=self._on_orphaned,
+            node=node,
         )
         self._feed = LedgerFeed(self.engine, settings.folder / ledger_file.FILE)
         self.deliveries: Final = self._deliveries(config)
@@ -104,6 +108,7 @@ class RecordKeeping(PartsOwner):
             captures=captures,
         )
         self._measure(self.api.metrics)
+        self._elsewhere: Final = self._calls_elsewhere(config)
         store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)
         self._retention = Retention(self.engine, files, store, settings.retention)
 
@@ -126,6 +131,11 @@ class RecordKeeping(PartsOwner):
         secrets = tuple(one.get_secret_value() for one in config.require_webhook_secrets())
         return WebhookDelivery(self.engine, target, secrets, config.records.prices.currency)
 
+    def _calls_elsewhere(self, config: AppConfig) -> CallsElsewhere | None:
+        if config.fleet is None:
+            return None
+        return CallsElsewhere(self.engine, config.records.journals, TAKEN, self._on_news)
+
     def _enter_parts(self, stack: contextlib.ExitStack) -> None:
         stack.callback(self.engine.dispose)
         stack.enter_context(self._live)
@@ -133,7 +143,7 @@ class RecordKeeping(PartsOwner):
         stack.callback(self.follower.stop, STOP_S)
         if self.follower.is_following:  # the others need its tables
             self.follower.settled.wait(SETTLING_S)
-        for part in (self._feed, self._retention, self.deliveries):
+        for part in (self._feed, self._retention, self.deliveries, self._elsewhere):
             if part is not None:
                 stack.enter_context(part)
 
@@ -151,17 +161,23 @@ class RecordKeeping(PartsOwner):
         await asyncio.sleep(0)  # what the thread handed to this loop comes first
 
     def _on_live(self, process_id: str, entry: JournalEntry) -> None:
-        if self._loop is None:
+        if not self._on_loop(self.api.tell, process_id, entry):
             self._untold[process_id] = entry.number
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self.api.tell, process_id, entry)
 
     def _on_orphaned(self, ends: Sequence[CallEvent]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                for end in ends:
-                    self._loop.call_soon_threadsafe(self.api.end, end)
+        for end in ends:
+            self._on_loop(self.api.end, end)
+
+    def _on_news(self, news: FleetNews | None) -> bool:
+        return self._on_loop(self.api.fleet.tell, news)
+
+    def _on_loop(self, told: Callable[..., None], *arguments: object) -> bool:
+        """Have the API's loop told from a thread. Return False while there is no loop."""
+        if self._loop is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(told, *arguments)
+        return True
 
     def _skipped(self) -> dict[str, int] | None:
         """Return the last line of each process that live events were not told of, by its id."""
@@ -171,12 +187,20 @@ class RecordKeeping(PartsOwner):
     @property
     def threads(self) -> list[BackgroundThread]:
         """All threads of the operator's side that run from the start to the end."""
-        parts = (self.follower, self._live, self._retention, self._feed, self.deliveries)
+        parts = (
+            self.follower,
+            self._live,
+            self._retention,
+            self._feed,
+            self.deliveries,
+            self._elsewhere,
+        )
         return [part.thread for part in parts if part is not None]
 
     def _measure(self, metrics: Metrics) -> None:
         """Have the metrics read the parts; without a target there are no deliveries."""
         metrics.ask(catalogue.CONSOLE_DROPPED, lambda: self.api.streams.dropped)
+        metrics.ask(catalogue.RECORD_REFUSED, lambda: self.follower.refused_lines)
         deliveries = self.deliveries
         if deliveries is None:
             metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)

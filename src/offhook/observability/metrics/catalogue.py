@@ -288,6 +288,10 @@ RECORD_LOST: Final = _counter(
     "offhook_record_lines_lost_total",
     "Lines of the record that neither disk nor memory had room for.",
 )
+RECORD_REFUSED: Final = _counter(
+    "offhook_record_lines_refused_total",
+    "Lines that a node wrote of calls which another one had taken over before: E-REC-09.",
+)
 AFTER_CALL_DELIVERED: Final = _counter(
     "offhook_after_call_delivered_total", "After-call webhooks that the target took."
 )
@@ -378,7 +382,7 @@ SECTIONS: Final = {
         TWILIO_SECONDS,
         TWILIO_MINUTES,
     ),
-    "Records": (RECORD_WAITING, RECORD_LAG, RECORD_JOURNAL, RECORD_LOST),
+    "Records": (RECORD_WAITING, RECORD_LAG, RECORD_JOURNAL, RECORD_LOST, RECORD_REFUSED),
     "After calls": (
         AFTER_CALL_DELIVERED,
         AFTER_CALL_FAILED,
@@ -399,6 +403,7 @@ SECTIONS: Final = {
 """All metrics, under the headings of the dashboard."""
 
 OPERATOR: Final = (
+    RECORD_REFUSED,
     AFTER_CALL_DELIVERED,
     AFTER_CALL_FAILED,
     AFTER_CALL_GIVEN_UP,

@@ -1,6 +1,6 @@
 """One page of metrics for several call processes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client.exposition import generate_latest
@@ -16,10 +16,14 @@ _NOT_SUMMED: Final[dict[str, Callable[[float, float], float]]] = {
 """Metrics of which a sum means nothing."""
 
 
-def merged(pages: Sequence[str]) -> bytes:
-    """Return the sum of pages in Prometheus' text format; a single page as it is."""
-    if len(pages) == 1:
+def merged(pages: Sequence[str], node: str = "") -> bytes:
+    """Return the sum of pages in Prometheus' text format; a single page as it is.
+
+    With the name of a `node`, each sample has it as a label.
+    """
+    if len(pages) == 1 and not node:
         return pages[0].encode()
+    of_node = {"node": node} if node else {}
     families: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for page in pages:
@@ -32,7 +36,7 @@ def merged(pages: Sequence[str]) -> bytes:
                 value = float(sample.value)
                 of_family[key] = combine(of_family[key], value) if key in of_family else value
     return b"".join(
-        generate_latest(_Family(family, values[name])) for name, family in families.items()
+        generate_latest(_Family(family, values[name], of_node)) for name, family in families.items()
     )
 
 
@@ -40,11 +44,14 @@ class _Family:
     """A registry of one metric with summed samples, for prometheus-client to write."""
 
     def __init__(
-        self, family: Family, values: dict[tuple[str, tuple[tuple[str, str], ...]], float]
+        self,
+        family: Family,
+        values: dict[tuple[str, tuple[tuple[str, str], ...]], float],
+        labels_of_all: Mapping[str, str],
     ) -> None:
         self._family = Family(family.name, family.documentation, family.type)
         for (name, labels), value in values.items():
-            self._family.add_sample(name, dict(labels), value)
+            self._family.add_sample(name, {**labels_of_all, **dict(labels)}, value)
 
     def collect(self) -> Iterable[Family]:
         return (self._family,)

@@ -8,7 +8,7 @@ import { navigate } from "../../router";
 import type { ViewProps } from "../../shell";
 import { Ago, Badge, Duration, Empty, ErrorBox, Facts, Icon, Loading, Panel, useShortcut } from "../../ui";
 import { Controls } from "./controls";
-import { otherParty, Speaking } from "./index";
+import { OnNode, otherParty, Speaking } from "./index";
 import { Sockets } from "./sockets";
 import "./call.css";
 
@@ -81,6 +81,7 @@ function Head({ call, isLive }: { call: LiveCall; isLive: boolean }): JSX.Elemen
         {isLive && call.trouble && (
           <Badge tone="fault"><Icon name="warn" /> {call.trouble}</Badge>
         )}
+        {isLive && <OnNode call={call} />}
         {isLive && call.taken_by && <Badge tone="operator">{call.taken_by} speaks with the caller</Badge>}
         {isLive && call.listeners.length > 0 && <Badge>{call.listeners.join(", ")} listening</Badge>}
       </div>

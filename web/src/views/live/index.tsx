@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { pace } from "../../conversation/latency";
 import { millis, plural } from "../../format";
-import { calls, connection, type LiveCall, sorted } from "../../live";
+import { calls, connection, type LiveCall, silent, sorted } from "../../live";
 import { place, setQuery } from "../../router";
 import { Badge, Duration, Empty, Icon, Loading, TextField, useShortcut } from "../../ui";
 import "./live.css";
@@ -23,6 +23,14 @@ export default function LiveView(): JSX.Element {
       <header class="view-head">
         <h1>Live</h1>
         <Summary />
+        {silent.value.length > 0 && (
+          <p role="status">
+            <Badge tone="fault">
+              <Icon name="warn" /> Nothing is heard of {plural(silent.value.length, "node")}:{" "}
+              {silent.value.join(", ")}
+            </Badge>
+          </p>
+        )}
         {(all >= SEARCHED_FROM || wanted) && (
           <div class="live-search">
             <TextField
@@ -112,6 +120,7 @@ function Row({ call }: { call: LiveCall }): JSX.Element {
           {call.taken_by && <Badge tone="operator">{call.taken_by} speaks</Badge>}
           {call.listeners.length > 0 && <Badge>{call.listeners.join(", ")} listening</Badge>}
           {call.by === "browser" && <Badge>from the browser</Badge>}
+          <OnNode call={call} />
         </span>
         <span class={`live-turn num ${pace(call.turn_ms)}`}>
           {call.turn_ms !== null && (
@@ -126,6 +135,18 @@ function Row({ call }: { call: LiveCall }): JSX.Element {
         </span>
       </a>
     </li>
+  );
+}
+
+/** The node that has a call, in a fleet. */
+export function OnNode({ call }: { call: LiveCall }): JSX.Element | null {
+  if (call.node === null) return null;
+  const isSilent = silent.value.includes(call.node);
+  return (
+    <Badge tone={isSilent ? "fault" : "normal"}>
+      node {call.node}
+      {isSilent && ", away"}
+    </Badge>
   );
 }
 
