@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from offhook.calls.call_entry import CallEntry
@@ -245,7 +246,7 @@ class FleetPlaces:
                 spent = await self._directory.spend(call_sid, token.nonce)
                 return None if spent else "a used token"
             found = await self._claim_stream(call_sid, token.nonce)
-            return found._replace(token=text) if isinstance(found, TakenCall) else found
+            return replace(found, token=text) if isinstance(found, TakenCall) else found
         except DirectoryAwayError:
             spent = is_here and self._directory.spend_away(call_sid, token.nonce)
             return None if spent else AWAY
@@ -305,7 +306,7 @@ class FleetPlaces:
                 if claimed is None:
                     return None
                 lines = max(file.lines, claimed.lines, key=len)
-                return self._taken(claimed)._replace(lines=lines)
+                return replace(self._taken(claimed), lines=lines)
         except DirectoryAwayError:
             pass
         facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")

@@ -5,12 +5,14 @@ while one of them drains (link/local_places.py). A server alone has none, and as
 """
 
 from collections.abc import Coroutine
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 
 
-class TakenCall(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TakenCall:
     """A call that another process had, and this one has now, by its lines (journal/live_files.py).
 
     Attributes:
@@ -27,7 +29,7 @@ class TakenCall(NamedTuple):
     epoch: int = 0
     node: str = ""
     began_ago_s: float | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 Refusal: TypeAlias = str
