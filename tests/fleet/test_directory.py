@@ -151,3 +151,18 @@ async def test_of_two_processes_that_begin_a_call_one_has_it(fleet: Fleet) -> No
         )
         assert sorted(type(each).__name__ for each in both) == ["BegunCall", "CallPlace"]
     assert await fleet.taken() == many
+
+
+async def test_a_budget_is_not_overdrawn_by_those_who_ask_at_once(fleet: Fleet) -> None:
+    many, most = sized(40, 1_000), 7
+    nodes = [await fleet.here(name, most=most) for name in "abc"]
+    for first in range(0, many, 10):
+        asked = [nodes[n % 3].begin(sid(n), FACTS, nonce="n") for n in range(first, first + 10)]
+        answers = await asyncio.gather(*asked)
+        assert [isinstance(each, BegunCall) for each in answers].count(True) == most
+        assert await fleet.taken() == most
+        for node in nodes:
+            for call_sid in node.held:
+                node.end(call_sid)
+        await asyncio.gather(*(node.tell_ended() for node in nodes))
+        assert await fleet.taken() == 0

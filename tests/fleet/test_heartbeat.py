@@ -1,6 +1,7 @@
 """Heartbeats on a real PostgreSQL: who is alive, who takes over what, and who must not."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -8,7 +9,9 @@ from tests.fleet.directories import FACTS, Fleet, FleetNode, fleet_on, migrated,
 from tests.postgres import Postgres
 from tests.waiting import until, until_it
 
+from offhook.clock import LoopClock
 from offhook.fleet.places import BegunCall, ClaimedCall, OwnState
+from offhook.fleet.tokens import StreamTokens
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +234,36 @@ async def test_a_call_of_ours_of_which_the_answer_was_lost_is_found(fleet: Fleet
     found = await a.directory.reap()
     assert [(call.call_sid, call.epoch) for call in found] == [(sid(1), 3)]
     await until_it(lambda: a.directory.answered(sid(1)))
+
+
+class ClockApart(LoopClock):
+    """A clock that is hours ahead of the others'."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ahead_s: float) -> None:
+        super().__init__(loop)
+        self.now = lambda: time.monotonic() + ahead_s
+
+
+async def test_clocks_of_nodes_that_are_apart_make_no_difference(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await fleet.node("a")
+    fleet.clock = ClockApart(asyncio.get_running_loop(), 7200)
+    b = await fleet.node("b")
+    real_s = time.time
+    monkeypatch.setattr(time, "time", lambda: real_s() - 600)
+    monkeypatch.setattr(time, "time_ns", lambda: round((real_s() - 600) * 1e9))
+    ours, theirs = a.heartbeat.now_ms(), b.heartbeat.now_ms()
+    assert ours is not None
+    assert theirs is not None
+    assert abs(ours - theirs) < 60_000
+    await begin(a, 1)
+    await b.beat()
+    await steady(fleet, b)
+    assert b.directory.alive == 2
+    assert await b.directory.reap() == []
+    found = await b.directory.claim(sid(1), 1)
+    assert found is not None
+    assert 0 <= found.began_ago_s < 60
+    token = StreamTokens(["k" * 32], "a", "a", a.heartbeat.now_ms).issue(sid(1), 1, valid_s=300)
+    assert StreamTokens(["k" * 32], "b", "b", b.heartbeat.now_ms).read(token[0]).nonce == token[1]

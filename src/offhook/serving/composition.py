@@ -190,6 +190,7 @@ def compose_server(
     )
     if fleet is not None and neighbours is not None:
         fleet.heartbeat.state = _own_state(calls.registry, config.server.capacity)
+        _measure_fleet(needs.metrics, fleet)
         webhooks.others = _other_nodes(calls, webhooks, fleet, neighbours)
 
     reloader = AgentReloader(
@@ -231,6 +232,17 @@ def compose_server(
         reloader,
         directory,
     )
+
+
+def _measure_fleet(metrics: Metrics, fleet: FleetParts) -> None:
+    """Have the metrics read what is known of the fleet whenever metrics are requested."""
+    directory, lines, ask = fleet.directory, fleet.lines, metrics.ask
+    ask(catalogue.FLEET_AWAY, lambda: directory.is_away)
+    ask(catalogue.FLEET_PROCESSES, lambda: directory.alive)
+    ask(catalogue.FLEET_SESSIONS, lambda: directory.budget.taken)
+    ask(catalogue.FLEET_SESSIONS_LIMIT, lambda: directory.budget.most or 0)
+    ask(catalogue.FLEET_LINES_WAITING, lambda: lines.waiting_bytes)
+    ask(catalogue.FLEET_LINES_LOST, lambda: lines.lost)
 
 
 def _own_state(registry: CallRegistry, capacity: int) -> Callable[[], OwnState]:

@@ -292,6 +292,32 @@ RECORD_REFUSED: Final = _counter(
     "offhook_record_lines_refused_total",
     "Lines that a node wrote of calls which another one had taken over before: E-REC-09.",
 )
+
+# --- more than one machine ---
+
+FLEET_AWAY: Final = _gauge(
+    "offhook_fleet_directory_away", "1 while the database of the fleet does not answer."
+)
+FLEET_PROCESSES: Final = _gauge(
+    "offhook_fleet_processes", "Call processes of all nodes that are alive.", common=True
+)
+FLEET_SESSIONS: Final = _gauge(
+    "offhook_fleet_sessions", "Agent sessions that all nodes have taken.", common=True
+)
+FLEET_SESSIONS_LIMIT: Final = _gauge(
+    "offhook_fleet_sessions_limit", "Agent sessions that all nodes may take; 0: any.", common=True
+)
+FLEET_LINES_WAITING: Final = _gauge(
+    "offhook_fleet_lines_waiting_bytes",
+    "Lines of live calls that other machines could not read yet.",
+    unit="bytes",
+)
+FLEET_LINES_LOST: Final = _counter(
+    "offhook_fleet_lines_lost_total", "Such lines that memory had no room for."
+)
+
+# --- after calls ---
+
 AFTER_CALL_DELIVERED: Final = _counter(
     "offhook_after_call_delivered_total", "After-call webhooks that the target took."
 )
@@ -383,6 +409,14 @@ SECTIONS: Final = {
         TWILIO_MINUTES,
     ),
     "Records": (RECORD_WAITING, RECORD_LAG, RECORD_JOURNAL, RECORD_LOST, RECORD_REFUSED),
+    "Fleet": (
+        FLEET_AWAY,
+        FLEET_PROCESSES,
+        FLEET_SESSIONS,
+        FLEET_SESSIONS_LIMIT,
+        FLEET_LINES_WAITING,
+        FLEET_LINES_LOST,
+    ),
     "After calls": (
         AFTER_CALL_DELIVERED,
         AFTER_CALL_FAILED,
