@@ -153,17 +153,18 @@ async def test_a_file_that_was_taken_while_it_was_away_is_claimed_or_anothers(
     fleet: Fleet,
 ) -> None:
     a, b, c = await fleet.here("a"), await fleet.here("b"), fleet.unconnected("a").directory
-    for number in (1, 2):
+    for number in (1, 2, 4):
         assert await a.begin(sid(number), FACTS, nonce="n") == BegunCall(1)
     assert await b.claim(sid(2), 1) is not None
+    assert await a.claim(sid(4), 1) is not None, "it had come from elsewhere"
     lost: list[str] = []
     c.fenced = lost.append
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         c.claim_away(sid(number), a.process_id, FACTS, nonce=None)
     fleet.keep(c.connection.serve)
     await until(lambda: not c.is_away)
     assert lost == [sid(2)]
-    assert [c.epoch_of(sid(number)) for number in (1, 2, 3)] == [2, None, 1]
+    assert [c.epoch_of(sid(number)) for number in (1, 2, 3, 4)] == [2, None, 1, 3]
     assert await taken_epoch(fleet, 1) == [(2, False)]
     assert await taken_epoch(fleet, 3) == [(1, False)], "nobody knew it"
 

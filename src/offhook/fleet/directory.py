@@ -356,8 +356,8 @@ class CallDirectory:
         found = {call_sid: (epoch, is_mine) for call_sid, epoch, is_mine in rows}
         for call_sid in asked:
             held = self._held.get(call_sid)
-            if held is None:
-                continue
+            if held is None or held.before:
+                continue  # it has no epoch of its own before it is claimed
             epoch, is_mine = found.get(call_sid, (0, False))
             if epoch > held.epoch:
                 self._on_fenced(call_sid)
