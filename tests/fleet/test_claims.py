@@ -42,4 +42,4 @@ async def test_a_call_is_had_by_the_node_of_its_stream_and_outlives_it(
         report = await second.hang_up()
         assert not report.faults
         await call.hang_up()
-        assert them.front.wrong() == []
+        assert not [one for one in them.front.wrong() if one.failures or one.status is not None]

@@ -10,7 +10,7 @@ from tests.fleet.directories import Fleet, FleetNode, fleet_on, migrated, sid
 from tests.postgres import Postgres
 
 from offhook.calls.call_limits import CallLimit
-from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, FleetPlaces
+from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts
 from offhook.calls.places import TakenCall
@@ -53,6 +53,7 @@ class Place:
         self.inherited: list[InheritedLine] = []
         self._among = among
         self.skew_ms = 0
+        self.now_s = 0.0
         self.tokens = StreamTokens(
             [key],
             node.directory.process_id,
@@ -74,6 +75,8 @@ class Place:
             lambda call_sid, line: self.kept.append(line),
             self.inherited.extend,
             fleet.tasks,
+            lambda: self.now_s,
+            f"/twilio/n/{node.directory.node}",
         )
         self.places.listen(
             fenced=self.fenced.append,
@@ -108,8 +111,8 @@ class Place:
         assert await self.places.begin(call_sid, self.facts(token)) is None
         return token
 
-    async def asked(self, name: Any = "after", call_sid: str = CALL) -> Any:
-        form = {"CallSid": call_sid}
+    async def asked(self, name: Any = "after", call_sid: str = CALL, **fields: str) -> Any:
+        form = {"CallSid": call_sid, **fields}
         return await self.places.resolve(ForwardedWebhook(name, form, "https://x"))
 
     async def stream(self, token: str, call_sid: str = CALL) -> Any:
@@ -195,7 +198,13 @@ async def test_without_the_database_every_other_process_is_asked(fleet: Fleet) -
     assert (await b.asked()).body == "a"
     assert await b.asked("voice") is None, "each would begin it"
     a.answers = False
-    assert await b.asked() is None, "nothing is claimed"
+    held = await b.asked(stream="1")
+    assert '<Pause length="2" />' in held.body
+    assert "https://x/twilio/n/b/after?stream=1" in held.body, "the caller is held"
+    assert await b.asked(CallStatus="completed") is None
+    assert await b.asked(last="1") is None
+    b.now_s += HELD_S
+    assert await b.asked(stream="1") is None, "no longer than that; nothing is claimed"
 
 
 # --- streams -------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from offhook.fleet.tokens import TokenRefusedError
 from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
 from offhook.twilio import twiml
+from offhook.twilio.call_status import FINAL
 
 _log: Final = logging.getLogger("offhook.fleet")
 
@@ -46,6 +47,15 @@ STREAM_VALID_S: Final = 300.0
 
 NEXT_STREAM_VALID_S: Final = 4 * 3600.0 + 600.0
 """Seconds for which that of a later stream is good: a transfer may last 4 h (twilio.md §2.6)."""
+
+HELD_S: Final = 60.0
+"""Seconds for which a caller is held while the database is away and nobody has the call."""
+
+AGAIN_S: Final = 2
+"""Seconds between two questions of Twilio's about such a call."""
+
+WAITING_MAX: Final = 10_000
+"""Callers of whom it is known since when they are held."""
 
 AWAY: Final = "the database is away, and only the node that made this stream's token can take it"
 BIN_AWAY: Final = "the database is away, and the stream has no token"
@@ -65,6 +75,8 @@ class FleetPlaces:
         keep: Keeps a line in the file of a live call.
         inherit: Puts the lines of the processes that had a call before into this one's journal.
         tasks: Owner of what nobody awaits.
+        now: The clock, in seconds.
+        webhook_path: Path of Twilio's requests to this node.
     """
 
     def __init__(
@@ -75,6 +87,8 @@ class FleetPlaces:
         keep: Callable[[str, bytes], None],
         inherit: Callable[[Sequence[InheritedLine]], None],
         tasks: ServerTasks,
+        now: Callable[[], float],
+        webhook_path: str,
     ) -> None:
         self._directory = fleet.directory
         self._tokens = fleet.tokens
@@ -84,6 +98,10 @@ class FleetPlaces:
         self._keep = keep
         self._inherit = inherit
         self._tasks = tasks
+        self._now = now
+        self._webhook_path = webhook_path
+        self._waiting: dict[str, float] = {}
+        """Since when callers are held whose call nobody can find, by CallSid."""
         self._heartbeat = fleet.heartbeat
         self.pulse: Final = fleet.pulse
         """Tells of pauses of this process."""
@@ -204,8 +222,9 @@ class FleetPlaces:
                 if claimed is not None:
                     return self.taken(claimed)
         except DirectoryAwayError:
-            # A new call is anybody's: others would begin it, too.
-            return None if webhook.name == "voice" else await self._ask_all(webhook)
+            if webhook.name == "voice":
+                return None  # A new call is anybody's: others would begin it, too.
+            return await self._ask_all(webhook) or self._held(webhook)
         return None
 
     async def _ask(self, place: CallPlace, webhook: ForwardedWebhook) -> WebhookAnswer | None:
@@ -223,6 +242,24 @@ class FleetPlaces:
         ]
         answers = await asyncio.gather(*(self._forward(other, webhook) for other in others))
         return next((answer for answer in answers if answer is not None), None)
+
+    def _held(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
+        """Have Twilio ask again in a moment, for a minute, as nobody can say who has the call.
+
+        None: the call is over, or the question is about what is said after its end.
+        """
+        form, now = webhook.form, self._now()
+        if form.get("CallStatus") in FINAL or "last" in form or "DialCallStatus" in form:
+            return None
+        call_sid = form["CallSid"]
+        since = self._waiting.setdefault(call_sid, now)
+        if now >= since + HELD_S:
+            return None
+        while len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        number = f"?stream={form['stream']}" if form.get("stream") else ""
+        url = f"{webhook.origin}{self._webhook_path}/after{number}"
+        return WebhookAnswer(200, twiml.ask_again(url, AGAIN_S), "text/xml")
 
     def stream(
         self, call_sid: str, token: str | None, *, is_here: bool

@@ -114,7 +114,7 @@ def compose_server(
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
     limits = CallLimits.of(config, clock.now)
-    places = _fleet_places(fleet, neighbours, needs.journal, tasks)
+    places = _fleet_places(config, fleet, neighbours, needs.journal, clock, tasks)
     dial = Dialler(
         deepgram.urls,
         deepgram.headers(key),
@@ -251,15 +251,24 @@ def _own_state(registry: CallRegistry, capacity: int) -> Callable[[], OwnState]:
 
 
 def _fleet_places(
+    config: Config,
     fleet: FleetParts | None,
     neighbours: Neighbours | None,
     journal: EventJournal | None,
+    clock: Clock,
     tasks: ServerTasks,
 ) -> FleetPlaces | None:
     if fleet is None or neighbours is None or journal is None:
         return None
     return FleetPlaces(
-        fleet, neighbours.forward, neighbours.fence, journal.keep, journal.inherit, tasks
+        fleet,
+        neighbours.forward,
+        neighbours.fence,
+        journal.keep,
+        journal.inherit,
+        tasks,
+        clock.now,
+        config.webhook_path,
     )
 
 

@@ -167,6 +167,14 @@ def _whisper(speech: Speech, answer_url: str) -> str:
     return _text(document)
 
 
+def ask_again(url: str, seconds: int) -> str:
+    """Return TwiML that asks `url` what comes next after some seconds of silence."""
+    document = Element("Response")
+    _add(document, "Pause", length=str(seconds))
+    _add(document, "Redirect", retried(url), method="POST")
+    return _text(document)
+
+
 def hang_up(say: Speech | None = None) -> str:
     """Return TwiML that ends the call, after `say`, if it is given."""
     document = Element("Response")
