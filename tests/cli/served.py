@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from tests import migrated
@@ -45,6 +46,16 @@ class Serving:
     def records(self) -> Path:
         return self.folder / "offhook-data"
 
+    def pids(self, name: str) -> list[int]:
+        """Return the process ids of the call processes, or of the operator process."""
+        found = []
+        with suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children():
+                with suppress(psutil.Error):
+                    if f"offhook.serving.{name}_process" in child.cmdline():
+                        found.append(child.pid)
+        return found
+
     def pid(self, name: str) -> int | None:
         """Return the process id of the `call` or the `operator` process, if it runs."""
         with suppress(psutil.Error):
@@ -73,8 +84,15 @@ class Serving:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_token}"}
 
-    async def call(self, *steps: ScenarioStep) -> CallReport:
-        return await place(self.url, *steps)
+    async def call(self, *steps: ScenarioStep, **options: Any) -> CallReport:
+        return await place(self.url, *steps, **options)
+
+    async def reload(self, times: int = 1) -> int:
+        """Have another call process answer; return the id of the one that drains."""
+        old = await self.until_started("call")
+        self.process.send_signal(signal.SIGHUP)
+        await self.until_said("the one before drains", times)
+        return old
 
     async def until_said(self, words: str, times: int = 1) -> None:
         """Wait until the server has said something, on its stderr."""
@@ -97,7 +115,7 @@ class Serving:
         return await self.end()
 
 
-async def place(url: str, *steps: ScenarioStep) -> CallReport:
+async def place(url: str, *steps: ScenarioStep, **options: Any) -> CallReport:
     """Call the server at a URL, by its webhook."""
     return await place_call(
         url + "/twilio/voice",
@@ -107,6 +125,7 @@ async def place(url: str, *steps: ScenarioStep) -> CallReport:
         account_sid=ACCOUNT,
         from_="+12025550142",
         to="+12025550100",
+        **options,
     )
 
 
@@ -130,6 +149,7 @@ async def serving(
         *("--port", "0", "--deepgram-url", standin.url, *OPERATOR, *arguments),
         env=CLEAN | SECRETS,
         cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,  # on a terminal, SIGHUP is no reload
         stderr=asyncio.subprocess.PIPE,
         pass_fds=descriptors,
     )

@@ -129,3 +129,23 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     (taken,) = LiveCallFiles(tmp_path, "a" * 32).take_over()
     assert taken.lines[0] == FACTS
     assert decode(0, taken.lines[1]).event == events.CallerSaid("Grüß\n Gott")
+
+
+def test_a_file_that_was_handed_over_is_whole_and_is_taken_once(tmp_path: Path) -> None:
+    with EventJournal(tmp_path, 10**8) as old, EventJournal(tmp_path, 10**8) as new:
+        for number in range(2):
+            sid = f"CA{number:032x}"
+            old.keep(sid, FACTS)
+            old(
+                CallEvent(sid, 1, events.CallerSaid("Hello."))
+            )  # it waits, and nobody has written it
+            assert old.hand_over(sid, new.process_id)
+        new.keep(SID, FACTS)  # a call of its own, whose file is open
+        adopted = new.adopt(f"CA{0:032x}")
+        assert adopted is not None
+        assert b"Hello" in adopted.lines[-1]
+        assert new.adopt(adopted.call_sid) is None
+        assert [file.call_sid for file in new.take_over()] == [f"CA{1:032x}"]
+        assert new.take_over() == []
+        assert not old.hand_over(SID, new.process_id)
+        assert not old.hand_over(f"CA{0:032x}", "f" * 32)

@@ -67,7 +67,9 @@ def test_the_beats_are_as_often_as_the_page_says() -> None:
 
 def commands() -> Iterator[list[str]]:
     yield shlex.split(value_of("ExecStart"))[1:]
-    yield shlex.split(value_of("ExecReload"))[1:]
+    check, hangup = re.findall(r"^ExecReload=(.*)$", UNIT, re.MULTILINE)
+    assert hangup == "/bin/kill -HUP $MAINPID", "the supervisor starts the next call process"
+    yield shlex.split(check)[1:]
     (command,) = re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)
     yield json.loads(command)
 

@@ -90,7 +90,8 @@ while stops < 2:
         if os.path.exists(folder + "/stays"):
             stops = min(stops, 1)
         with open(folder + "/stops", "a") as said:
-            print(os.getpid(), told.decode() or "end", file=said, flush=True)
+            for one in told.decode() or ["end"]:
+                print(os.getpid(), one, file=said, flush=True)
         if os.path.exists(folder + "/ends-at-once"):
             break
     if sock in ready:
@@ -431,7 +432,7 @@ def test_a_reload_that_fails_changes_nothing_and_the_next_one_succeeds(tmp_path:
         assert made.lines("said")[0].startswith("error E-PROC-03 The reload has failed")
         assert "exit code 3" in made.lines("said")[0]
         assert made.ask() == made.calls[0]
-        assert made.lines("stops") == []
+        assert made.lines("stops") == [f"{made.calls[0]} B"], "it was told of one beside it"
         (tmp_path / "broken").unlink()
         _, new = reloaded(made)
         assert made.ask() == new
@@ -473,12 +474,13 @@ def test_the_oldest_of_many_that_drain_hands_over_and_is_killed_if_it_does_not_e
             reloaded(made, count)
         oldest = made.calls[0]
         wait_until(lambda: not is_running(oldest))
+        wait_until(lambda: f"{made.calls[-1]} T" in made.lines("stops"))
+        left = [pid for pid in made.calls if is_running(pid)]
+        (tmp_path / "stays").unlink()
+        assert left == made.calls[1:]
         assert f"{oldest} S" in made.lines("stops")
         assert any("does not end, and is killed" in line for line in made.lines("said"))
         assert any("SIGKILL, while it drained" in line for line in made.lines("said"))
-        assert [pid for pid in made.calls if is_running(pid)] == made.calls[1:]
-        wait_until(lambda: f"{made.calls[-1]} T" in made.lines("stops"))
-        (tmp_path / "stays").unlink()
 
 
 def test_a_crash_of_either_during_a_reload_leaves_the_other(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Fleet:
         self.people: set[str] = set()
         self.is_draining = False
         calls = SimpleNamespace(
-            registry=SimpleNamespace(find=self._known),
+            registry=SimpleNamespace(find=self._known, pending_lookup=lambda _: None),
             transfers=SimpleNamespace(knows=lambda person: person in self.people),
         )
         self.registry = calls.registry

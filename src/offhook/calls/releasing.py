@@ -67,11 +67,14 @@ class CallReleasing:
             return True
         return to is not None and self._hand_over(call_sid, to)
 
-    async def release_all(self) -> None:
-        """Give up all calls that another process can go on with; return when that is done."""
+    async def release_all(self, to: str | None = None) -> None:
+        """Give up all calls that another process can go on with; return when that is done.
+
+        `to` is the process of this machine that goes on with them.
+        """
         going = [entry for entry in self._registry.live.values() if self.can_go_on(entry)]
         results = await asyncio.gather(
-            *(self._release(entry, None) for entry in going), return_exceptions=True
+            *(self._release(entry, to) for entry in going), return_exceptions=True
         )
         for entry, result in zip(going, results, strict=True):
             if isinstance(result, BaseException):

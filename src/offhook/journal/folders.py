@@ -36,6 +36,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
         control: Path of its control socket; empty for none.
         port: Port at which it answers Twilio; 0: not known.
         public_url: Its public URL, perhaps of the command line; empty for none.
+        supervisor: The process that started it, and may start another in its place; 0 for none.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     control: str = ""
     port: int = 0
     public_url: str = ""
+    supervisor: int = 0
 
 
 class FileLock:

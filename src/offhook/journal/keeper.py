@@ -165,11 +165,16 @@ class EventJournal:
             return self._live_files.adopt(call_sid)
 
     def announce(
-        self, version: str, control: str, port: int = 0, public_url: str | None = None
+        self,
+        version: str,
+        control: str,
+        port: int = 0,
+        public_url: str | None = None,
+        supervisor: int = 0,
     ) -> None:
         """Tell other processes where this one answers them, and Twilio. Raises OSError."""
         process = ProcessInfo(
-            os.getpid(), version, self.started_ms, control, port, public_url or ""
+            os.getpid(), version, self.started_ms, control, port, public_url or "", supervisor
         )
         write_process_info(self.folder, process)
 

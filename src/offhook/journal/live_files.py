@@ -126,7 +126,8 @@ class LiveCallFiles:
     def take_over(self) -> list[LiveCallFile]:
         """Make the files of dead processes this one's own; return them. Blocks; raises nothing.
 
-        A file that cannot be read is left out, and removed.
+        Files that another process has handed over, and nobody has adopted, are among them. A file
+        that cannot be read is left out, and removed.
         """
         found: list[LiveCallFile] = []
         try:
@@ -135,7 +136,11 @@ class LiveCallFiles:
             _log.error("the files of live calls cannot be listed: %s", error.strerror)
             return found
         for folder in folders:
-            if folder != self._folder and not is_alive(self._root / folder.name):
+            if folder == self._folder:
+                with contextlib.suppress(OSError):
+                    given = (self.adopt(path.name) for path in list(folder.iterdir()))
+                    found += [file for file in given if file is not None]
+            elif not is_alive(self._root / folder.name):
                 with contextlib.suppress(OSError):
                     for path in list(folder.iterdir()):
                         taken = self._take(path)

@@ -61,6 +61,13 @@ class Neighbours:
             return "unreachable"
         return "released" if given_up else "unknown"
 
+    async def is_ready(self, process_id: str) -> bool:
+        """Return whether a process answers, and takes new calls."""
+        try:
+            return not (await self._process(process_id).process_state()).is_draining
+        except (UserError, NotHereError):
+            return False
+
     def fence(self, process_id: str, call_sid: str, epoch: int) -> None:
         """Tell a process, once, that a call of its is claimed by another one."""
         _ = self._tasks.start(

@@ -1,4 +1,4 @@
-"""The call processes of a data folder that an operator's process can reach."""
+"""The call processes of a data folder that other processes can reach."""
 
 import contextlib
 from pathlib import Path
@@ -18,3 +18,12 @@ def live_processes(journal: Path) -> dict[str, ProcessInfo]:
             if info is not None and is_alive(folder):
                 found[folder.name] = info
     return dict(sorted(found.items(), key=lambda each: each[1].started_ms, reverse=True))
+
+
+def siblings(journal: Path, process_id: str, supervisor: int) -> list[str]:
+    """Return the ids of the other processes that live and have that supervisor, newest first."""
+    return [
+        other
+        for other, info in live_processes(journal).items()
+        if other != process_id and info.supervisor == supervisor
+    ]

@@ -38,7 +38,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
         server = side.server(printer)
         stop = StopRequests(server.stop, server.retire)
         on_stop_signal(stop.by_signal)
-        pipe.watch(stop, server.take_over)
+        pipe.watch(stop, server.expect_next, server.take_over)
 
         def on_started() -> None:
             # What is there now stays until the end: no garbage collection need look through it,
@@ -49,7 +49,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
 
         await server.run(on_started)
 
-    side = CallServing(config, options, sock)
+    side = CallServing(config, options, sock, supervisor=os.getppid())
     with log_to(sys.stderr.fileno(), config.logs, config.secrets, "call") as printer, side:
         return run_logged("call process", answer(printer))
 

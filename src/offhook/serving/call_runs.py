@@ -32,6 +32,9 @@ STOP: Final = b"S"
 RETIRE: Final = b"N"
 """Message to a call process: the next one answers now. It counts as its first STOP."""
 
+BESIDE: Final = b"B"
+"""Message to a call process: the next one starts beside it."""
+
 TAKE_OVER: Final = b"T"
 """Message to a call process: another one has ended, take over what it has left."""
 
@@ -149,6 +152,7 @@ class CallRuns:
         if self._present is None:  # its next start reads the files as they are then
             return
         self._manager.reloading(time.monotonic())
+        self._present.tell(BESIDE)
         self._next = self._started(is_first=True)
         if self._next is None:
             self._on_reload_failed("it could not be started")

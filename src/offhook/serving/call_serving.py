@@ -77,9 +77,13 @@ class CallFiles(PartsOwner):
 class CallServing(PartsOwner):
     """A call server with its files, captures and log. A context manager that runs their threads."""
 
-    def __init__(self, config: Config, options: ServeOptions, sock: socket.socket) -> None:
+    def __init__(
+        self, config: Config, options: ServeOptions, sock: socket.socket, supervisor: int = 0
+    ) -> None:
+        """Open the files. `supervisor` is the process that may start another call process."""
         self._config = config
         self._options = options
+        self._supervisor = supervisor
         self._sock = sock
         self._files = CallFiles(config)
         folder = options.capture
@@ -107,6 +111,7 @@ class CallServing(PartsOwner):
             dial_count=self._files.dial_count,
             operator=operator,
             threads=threads,
+            supervisor=self._supervisor,
         )
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)

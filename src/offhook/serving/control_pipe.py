@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from offhook.serving.call_runs import LISTENING, READY, RETIRE, STOP, TAKE_OVER
+from offhook.serving.call_runs import BESIDE, LISTENING, READY, RETIRE, STOP, TAKE_OVER
 
 
 class ControlPipe:
@@ -32,10 +32,12 @@ class ControlPipe:
         with contextlib.suppress(OSError):
             self._socket.send(READY)
 
-    def watch(self, stop: "StopRequests", take_over: Callable[[], None]) -> None:
+    def watch(
+        self, stop: "StopRequests", beside: Callable[[], None], take_over: Callable[[], None]
+    ) -> None:
         """Pass on what the supervisor tells, and its end, on the running loop.
 
-        `take_over` is called when another call process has ended.
+        `beside` is called when another call process starts, `take_over` when one has ended.
         """
         loop = asyncio.get_running_loop()
 
@@ -52,6 +54,8 @@ class ControlPipe:
                     stop.by_supervisor()
                 elif message == RETIRE:
                     stop.by_next_process()
+                elif message == BESIDE:
+                    beside()
                 elif message == TAKE_OVER:
                     take_over()
             if not received:

@@ -25,6 +25,7 @@ from offhook.journal.keeper import EventJournal
 from offhook.link.in_process import InProcessLink
 from offhook.link.neighbours import Neighbours
 from offhook.link.orders import LinkOrders
+from offhook.link.process_files import siblings
 from offhook.link.server import LinkServer
 from offhook.link.streams import OfferedStreams
 from offhook.net import egress, websocket
@@ -38,6 +39,7 @@ from offhook.serving.composition import ServerNeeds, ServerParts, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.joined_fleet import JoinedFleet, joined_fleet
 from offhook.serving.listen import check_certificate
+from offhook.webhooks.siblings import SiblingProcesses
 
 _log: Final = logging.getLogger("offhook.server")
 
@@ -79,6 +81,7 @@ class Server:
         dial_count: DialCount | None = None,
         operator: InProcessLink | None = None,
         threads: Sequence[BackgroundThread] = (),
+        supervisor: int = 0,
     ) -> None:
         check_certificate(config)
         config.require_lookup_secrets()
@@ -95,6 +98,7 @@ class Server:
         if self.recordings is not None:
             told.append(SilenceRedacted(self.recordings))
         self._operator = operator
+        self._supervisor = supervisor
         self._needs = ServerNeeds(
             config=config,
             metrics=self.metrics,
@@ -122,6 +126,8 @@ class Server:
         self._closing = False
         self._is_retired = False
         self._take_over: Callable[[], None] = _nothing
+        self._neighbours: Neighbours | None = None
+        self._siblings: SiblingProcesses | None = None
         self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
         self._joined: JoinedFleet | None = None
@@ -161,6 +167,8 @@ class Server:
             if joined is not None and neighbours is not None:
                 neighbours.join(joined.links(), joined.places)
             self.calls, placing = parts.calls, parts.placing
+            self._neighbours = neighbours
+            self._meet_siblings(parts)
             # Before the first request: Twilio asks about these calls at once.
             self._take_over = self._taking_over(tasks)
             if self.calls.fleet is None:
@@ -199,6 +207,35 @@ class Server:
             if self._unstartable is not None:
                 raise self._unstartable
 
+    def _meet_siblings(self, parts: ServerParts) -> None:
+        """Share the public socket's requests with the other call processes of the supervisor.
+
+        In a fleet those are in its directory, as the processes of other nodes are.
+        """
+        journal, neighbours = self._needs.journal, self._neighbours
+        if journal is None or neighbours is None or not self._supervisor:
+            return
+        if self._joined is not None:
+            return
+        root, process_id = journal.folder.parent, journal.process_id
+
+        async def release(other: str, call_sid: str, token: str) -> bool:
+            done = await neighbours.release(other, call_sid, to=process_id, token=token)
+            return done == "released"
+
+        self._siblings = SiblingProcesses(
+            parts.calls.registry,
+            parts.webhooks.known,
+            parts.calls.interrupted,
+            find=lambda: siblings(root, process_id, self._supervisor),
+            forward=neighbours.forward,
+            release=release,
+            adopt=journal.adopt,
+        )
+        self._siblings.look()
+        parts.webhooks.siblings = self._siblings
+        parts.pending_streams.prepare = self._siblings.prepare
+
     async def _open_link(
         self, parts: ServerParts, clock: Clock, tasks: ServerTasks, joined: JoinedFleet | None
     ) -> LinkServer | None:
@@ -229,7 +266,13 @@ class Server:
                 self._operator.serve(link.connect)
             else:
                 control = str(await link.listen())
-                journal.announce(__version__, control, self.port, self._config.server.public_url)
+                journal.announce(
+                    __version__,
+                    control,
+                    self.port,
+                    self._config.server.public_url,
+                    self._supervisor,
+                )
         except OSError as error:
             _log.error(
                 "E-LINK-05 operators cannot reach this process: %s. Calls go on.", error.strerror
@@ -284,13 +327,21 @@ class Server:
         Connections that are open are answered once more, and streams go on.
         """
         self._is_retired = True
+        self.expect_next()
         self.calls.registry.is_draining = True
         self._sock.close()
         if self._web is not None:
             self._web.listener.close()
 
+    def expect_next(self) -> None:
+        """Share requests with another call process, which starts now."""
+        if self._siblings is not None:
+            self._siblings.is_watching = True
+
     def take_over(self) -> None:
         """Go on with the calls of processes that have ended since the start."""
+        if self._siblings is not None:
+            self._siblings.look()
         self._take_over()
 
     def _taking_over(self, tasks: ServerTasks) -> Callable[[], None]:
@@ -343,14 +394,32 @@ class Server:
         await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED, timeout=grace_s)
         if not idle.done() and not hurry.done():
             _log.warning(
-                "%d calls are live after server.grace_seconds, %g s: they end now",
+                "%d calls are live after server.grace_seconds, %g s",
                 registry.live_count,
                 grace_s,
             )
         hurry.cancel()
         idle.cancel()
+        await self._hand_over()
         registry.stop_all()
         await registry.until_after_answered(HAND_OVER_S, lambda: not self._hurry.is_set())
+
+    async def _hand_over(self) -> None:
+        """Give what calls are left to another process that takes calls, if there is one.
+
+        In a fleet that is whichever Twilio's next request about the call reaches.
+        """
+        if self._joined is not None:
+            processes = self._joined.parts.directory.processes.values()
+            if any(one.is_alive and not one.is_draining and not one.is_mine for one in processes):
+                await self.calls.releasing.release_all()
+            return
+        if self._siblings is None or self._neighbours is None or not self._is_retired:
+            return
+        for process_id in self._siblings.ids:
+            if await self._neighbours.is_ready(process_id):
+                await self.calls.releasing.release_all(to=process_id)
+                return
 
 
 def _nothing() -> None:

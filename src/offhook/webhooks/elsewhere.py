@@ -32,14 +32,24 @@ class KnownSubjects:
         self._placing = placing
 
     def has(self, webhook: ForwardedWebhook) -> bool:
-        """Return whether a request is this process's; that about a new call is anybody's."""
-        form = webhook.form
+        """Return whether a request is this process's; that about a new call is anybody's.
+
+        A process that drains takes no new call.
+        """
+        return self.knows(webhook) or (
+            webhook.name == "voice" and not self._calls.registry.is_draining
+        )
+
+    def knows(self, webhook: ForwardedWebhook) -> bool:
+        """Return whether this process has heard of what a request is about."""
+        form, registry = webhook.form, self._calls.registry
         if PERSON in form:
             return self._calls.transfers.knows(form[PERSON])
-        if self._calls.registry.find(form["CallSid"]) is not None or webhook.name == "voice":
+        call_sid = form["CallSid"]
+        if registry.find(call_sid) is not None or registry.pending_lookup(call_sid) is not None:
             return True
         following = None if self._placing is None else self._placing.following
-        return following is not None and following.knows(form["CallSid"], form.get(PLACING, ""))
+        return following is not None and following.knows(call_sid, form.get(PLACING, ""))
 
 
 class OtherNodes:

@@ -27,6 +27,7 @@ from offhook.webhooks.call_flow import CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks
 from offhook.webhooks.elsewhere import KnownSubjects, OtherNodes
 from offhook.webhooks.pending_streams import PendingStreams
+from offhook.webhooks.siblings import SiblingProcesses
 
 _log: Final = logging.getLogger("offhook.webhooks")
 
@@ -104,6 +105,8 @@ class Webhooks:
         self.known: Final = KnownSubjects(calls, placing)
         self.others: OtherNodes | None = None
         """The other nodes, once it is known how they are reached; None without a fleet."""
+        self.siblings: SiblingProcesses | None = None
+        """The other call processes of a server that is exchanged; None if there can be none."""
         self._flow = CallFlow(calls, metrics, placing)
         self._callbacks = StatusCallbacks(
             calls, placing, journal.process_id if journal is not None else ""
@@ -203,6 +206,8 @@ class Webhooks:
                 return PlainTextResponse(refused.words, refused.status)
             webhook = ForwardedWebhook(name, form, self._auth.origin(request.headers))
             answer = None
+            if self.siblings is not None:
+                answer = await self.siblings.answer(webhook)
             if self.others is not None:
                 answer = await self.others.answer(webhook, request.path_params.get("node", ""))
             if answer is None and self._flow.places is not None:
