@@ -173,7 +173,9 @@ class FleetLookup:
         """Return the rows of a statement, whose last column is the database's clock."""
 
         def work() -> list[Any]:
-            with self._engine.connect() as connection:
+            # One statement needs no transaction, whose begin and end are two messages more.
+            single = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with single as connection:
                 return [*connection.execute(statement, values)]
 
         try:
