@@ -75,6 +75,10 @@ BEGIN_S: Final = 2.0
 """Seconds within which a process of another node must have begun with a request. It refuses the
 request later, and this side does not wait longer for a sign that it has read it."""
 
+MARGIN_S: Final = 0.5
+"""Seconds before that at which a request to another node expires. This side waits longer than it
+holds, by more than two nodes may differ in what they take for the database's time."""
+
 _reply: Final = msgspec.json.Decoder(NumberedReply)
 
 _T = TypeVar("_T")
@@ -317,7 +321,7 @@ class _OpenConnection:
         number = next(self._numbers)
         until_ms = None
         if self._elsewhere is not None:
-            until_ms = self._elsewhere.now_ms() + round(1000 * (begin_s or BEGIN_S))
+            until_ms = self._elsewhere.now_ms() + round(1000 * ((begin_s or BEGIN_S) - MARGIN_S))
         line = msgspec.json.encode(NumberedOrder(number, order, until_ms))
         if len(line) > LINE_MAX:
             raise other_version(f"the request has {len(line)} bytes")
@@ -326,10 +330,13 @@ class _OpenConnection:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open[number] = reply
         self.lines.send(line)
+        is_read = True
         try:
             async with asyncio.timeout(limit_s):
                 if begin_s is not None:
-                    await self._begun(reply, begin_s)
+                    is_read = await self._is_read(reply, begin_s)
+                if not is_read:
+                    raise TimeoutError
                 await self._watch(reply)
                 return await reply
         except TimeoutError:
@@ -340,11 +347,13 @@ class _OpenConnection:
                 self._send(number, Withdraw())
             elif not reply.cancelled():
                 reply.exception()  # it may be of a request that was cancelled at the same moment
+            if not is_read:  # What is in it is of no use: the request is withdrawn behind itself.
+                self.lines.end()
 
-    async def _begun(self, reply: asyncio.Future[bytes], begin_s: float) -> None:
-        """Wait until the process has read a request, by its answer to what is sent behind it.
+    async def _is_read(self, reply: asyncio.Future[bytes], begin_s: float) -> bool:
+        """Return whether the process reads a request within `begin_s`.
 
-        Closes the connection when that takes longer than `begin_s`: what is in it is of no use.
+        Its answer shows that, or its answer to a ping that is sent behind the request.
         """
         number = next(self._numbers)
         read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -356,9 +365,7 @@ class _OpenConnection:
             del self._open[number]
         if read.done():
             read.exception()
-        elif not reply.done():
-            self.lines.abort()
-            raise TimeoutError
+        return read.done() or reply.done()
 
     async def _watch(self, reply: asyncio.Future[bytes]) -> None:
         """Wait for a reply; close the connection when the process has become silent."""
