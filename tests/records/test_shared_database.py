@@ -48,7 +48,9 @@ class Node:
             webhook_secrets=(SecretStr("whsec_" + "ab12" * 10),),
         )
         server = base.server.model_copy(update={"api_token": SecretStr(TOKEN)})
-        fleet = FleetSettings(node=name, keys=(SecretStr("k" * 32),))
+        fleet = FleetSettings(
+            node=name, address="http://127.0.0.1:5002", keys=(SecretStr("k" * 32),)
+        )
         self.config: Config = dataclasses.replace(base, records=records, server=server, fleet=fleet)
         self.name = name
         self.keeping = RecordKeeping(self.config)
@@ -63,14 +65,15 @@ class Node:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, url: str, hook: str | None = None) -> Iterator[tuple[Node, Node, Node]]:
-    made = [Node(folder, name, url, hook) for name in "abc"]
-    a, b, c = made
+def nodes(
+    folder: Path, url: str, hook: str | None = None, names: str = "ab"
+) -> Iterator[list[Node]]:
+    made = [Node(folder, name, url, hook) for name in names]
     with contextlib.ExitStack() as stack:
         for node in made:
             stack.enter_context(node.keeping)
             stack.enter_context(node.journal)
-        yield a, b, c
+        yield made
 
 
 def call(engine: Engine, sid: str = SID) -> dict[str, object]:
@@ -78,7 +81,7 @@ def call(engine: Engine, sid: str = SID) -> dict[str, object]:
 
 
 def test_each_ended_call_is_delivered_by_one_of_three(tmp_path: Path, url: str) -> None:
-    with target(answer(204)) as hook, nodes(tmp_path, url, hook.url) as three:
+    with target(answer(204)) as hook, nodes(tmp_path, url, hook.url, "abc") as three:
         sids = [f"CA{number:032x}" for number in range(30)]
         for number, sid in enumerate(sids):
             node = three[number % 3]
@@ -93,21 +96,10 @@ def test_each_ended_call_is_delivered_by_one_of_three(tmp_path: Path, url: str) 
         assert sum(each.delivered for each in deliveries if each is not None) == len(sids)
 
 
-def test_a_live_call_of_one_node_is_no_business_of_the_others(tmp_path: Path, url: str) -> None:
-    """Neither ends it, nor shows it for ever: a dead process's calls alone get an end."""
-    with nodes(tmp_path, url) as (a, b, _):
-        a.tell(0, began())
-        b.tell(0, began(), "CA" + "2" * 32)
-        wait_until(lambda: a.is_stored and b.is_stored)
-        engine = a.keeping.engine
-        assert {row["node"] for row in rows(engine, tables.calls)} == {"a", "b"}
-        assert [row["slug"] for row in rows(engine, tables.calls)] == [None, None]
-
-
 def test_a_call_that_goes_on_elsewhere_gets_no_end_from_its_dead_process(
     tmp_path: Path, url: str
 ) -> None:
-    with nodes(tmp_path, url) as (a, b, _):
+    with nodes(tmp_path, url) as (a, b):
         engine = a.keeping.engine
         a.tell(0, began())
         a.tell(500, events.CallerSaid("Hello?"))
@@ -129,7 +121,7 @@ def test_a_call_that_the_directory_has_gets_no_end(
 ) -> None:
     """A node that is about to reap it needs it live; when the directory has its end, so does it."""
     monkeypatch.setattr(follower_module, "MOVED_S", 0.0)
-    with nodes(tmp_path, url) as (a, _, _):
+    with nodes(tmp_path, url) as (a, _):
         engine = a.keeping.engine
         other = "CA" + "2" * 32
         a.tell(0, began())
@@ -160,20 +152,21 @@ def test_a_number_barred_in_a_call_of_one_node_is_barred_in_all(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger_feed, "EVERY_S", 0.1)
-    with nodes(tmp_path, url) as three:
-        three[0].tell(0, began())
-        three[0].tell(100, events.DoNotCall("+12025550177"))
-        for node in three:
+    with nodes(tmp_path, url) as both:
+        both[0].tell(0, began())
+        both[0].tell(100, events.DoNotCall("+12025550177"))
+        for node in both:
             ledger = LedgerFile(node.config.records.folder / FILE)
             wait_until(lambda ledger=ledger: "+12025550177" in ledger.barred())  # type: ignore[misc]
             ledger.close()
 
 
-def test_a_live_call_of_one_node_is_not_on_the_board_of_another(tmp_path: Path, url: str) -> None:
-    """As its own: nothing would ever take it off there."""
-    with nodes(tmp_path, url) as (a, b, _):
+def test_a_live_call_of_one_node_is_no_business_of_another(tmp_path: Path, url: str) -> None:
+    """It gets no end there, and is not on the board as its own: nothing would take it off."""
+    with nodes(tmp_path, url) as (a, b):
         a.tell(0, began())
         wait_until(lambda: a.is_stored)
+        assert (call(a.keeping.engine)["node"], call(a.keeping.engine)["slug"]) == ("a", None)
         with b.keeping.engine.connect() as connection:
             assert live_entries(connection, {b.journal.process_id: 0}, {events.CallBegan}) == []
 
@@ -181,7 +174,7 @@ def test_a_live_call_of_one_node_is_not_on_the_board_of_another(tmp_path: Path, 
 def test_what_a_dead_node_leaves_waits_for_the_nodes_that_may_have_it(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with nodes(tmp_path, url) as (a, b, _):
+    with nodes(tmp_path, url) as (a, b):
         engine = a.keeping.engine
         a.tell(0, began())
         wait_until(lambda: a.is_stored)
