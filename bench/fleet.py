@@ -12,13 +12,14 @@ when a bar was missed.
 
 import argparse
 import contextlib
+import functools
 import logging
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,43 +40,83 @@ END: Final = "<!-- measured by bench/fleet.py: end -->"
 APART_S: Final = {"a": -600.0, "b": 0.0, "c": 600.0}
 """Seconds by which the wall clocks of the nodes are ahead, in the row of clocks."""
 
+CLAIMS: Final = "tests/fleet/test_directory.py tests/fleet/test_heartbeat.py"
+
+GRACE_S: Final = 5
+"""Seconds for which a node that is restarted waits for its calls, before it hands them over."""
+
 SHARE: Final = 3
 """Sessions of each node while the database is away."""
 
 
-@dataclass
 class Trial:
-    """What a row is tried on."""
+    """What rows are tried on. Rows of ordinary fleets share one: to start it takes a while."""
 
-    folder: Path
-    postgres: Postgres
-    place: Place
-    short: bool
-    counts: int = field(default=0)
+    def __init__(
+        self, folder: Path, postgres: Postgres, make_place: Callable[[], Place], *, short: bool
+    ) -> None:
+        self._make_place = make_place
+        self.short = short
+        self._folder = folder
+        self._postgres = postgres
+        self._fleets = AsyncExitStack()
+        self._count = 0
+        self._shared: Fleet | None = None
 
     def sized(self, short: int, long: int) -> int:
         return short if self.short else long
 
     @asynccontextmanager
     async def fleet(self, **options: Any) -> AsyncIterator[Fleet]:
-        """Run a fleet of its own for a row."""
-        self.counts += 1
-        folder = self.folder / str(self.counts)
+        """Run a fleet for a row; without options, that of all such rows."""
+        if not options:
+            if self._shared is None:
+                own = self._own(server={"grace_seconds": GRACE_S})
+                self._shared = await self._fleets.enter_async_context(own)
+            try:
+                yield self._shared
+            finally:
+                await cleared(self._shared)
+            return
+        async with self._own(**options) as running:
+            yield running
+
+    @asynccontextmanager
+    async def _own(self, **options: Any) -> AsyncIterator[Fleet]:
+        self._count += 1
+        folder = self._folder / str(self._count)
         folder.mkdir()
-        with self.postgres.database() as url:
-            async with fleet(folder, url, place=self.place, **options) as running:
+        with self._postgres.database(migrated=True) as url:
+            async with fleet(folder, url, place=self._make_place(), **options) as running:
                 try:
                     yield running
                 finally:
-                    keep_logs(running)
+                    tell_faults(running)
+
+    async def close(self) -> None:
+        await self._fleets.aclose()
 
 
-def keep_logs(running: Fleet) -> None:
+async def cleared(running: Fleet) -> None:
+    """Leave no call, and have all nodes run, whatever a row has left."""
+    for call in running.calls:
+        call.task.cancel()
+    running.calls.clear()
+    for way in running.databases:
+        way.restore()
+    for node in running.nodes.values():
+        node.wake()
+        if isinstance(running.place, Namespaces):
+            running.place.find(node.name)
+    await fleet_rows.revive(running)
+
+
+def tell_faults(running: Fleet) -> None:
     """Print what nodes say about faults."""
     for node in running.nodes.values():
         wrong = [line for line in node.log.splitlines() if '"level": "error"' in line]
         for line in wrong[:5]:
-            print(f"  node {node.name}: {line[:400]}")
+            print(f"  node {node.name}: {line[:300]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +154,30 @@ def kill(node: FleetNode) -> None:
 
 async def without_power(trial: Trial) -> Figure:
     """Row 2: a node's packets are dropped, and it dies; nginx tells Twilio nothing."""
-    place = trial.place
-    if not isinstance(place, Namespaces):
-        return NOT_MEASURED
-
-    def die(node: FleetNode) -> None:
-        place.lose(node.name)
-        node.kill()
-
     outcomes = []
-    for balancer, home in (("haproxy", False), ("nginx", True)):
-        async with trial.fleet(balancer=balancer) as running:
-            outcome = await fleet_rows.death(running, trial.sized(12, 100), die, home=home)
-            outcome.text = f"{balancer}: {outcome.text}"
+    for options in ({}, {"balancer": "nginx"}):
+        async with trial.fleet(**options) as running:
+            place = running.place
+            if not isinstance(place, Namespaces):
+                return NOT_MEASURED
+            die = functools.partial(lose_power, place)
+            outcome = await fleet_rows.death(running, trial.sized(12, 100), die, home=bool(options))
+            outcome.text = f"{options.get('balancer', 'HAProxy')}: {outcome.text}"
             outcomes.append(outcome)
     return figure(*outcomes)
 
 
+def lose_power(place: Namespaces, node: FleetNode) -> None:
+    place.lose(node.name)
+    node.kill()
+
+
 async def parted(trial: Trial) -> Figure:
     """Row 3: a node is cut off from the database and the other nodes, and lives on."""
-    place = trial.place
-    if not isinstance(place, Namespaces):
-        return NOT_MEASURED
     async with trial.fleet() as running:
+        place = running.place
+        if not isinstance(place, Namespaces):
+            return NOT_MEASURED
         return figure(await fleet_rows.parted(running, trial.sized(12, 60), place.lose, place.find))
 
 
@@ -169,8 +211,7 @@ async def clocks(trial: Trial) -> Figure:
 
 
 async def rolling(trial: Trial) -> Figure:
-    grace = {"grace_seconds": 5}
-    async with trial.fleet(server=grace) as running:
+    async with trial.fleet() as running:
         count, rate = trial.sized(6, 40), trial.sized(1, 3)
         return figure(await fleet_rows.rolling(running, count, rate, hold_s=4.0))
 
@@ -204,7 +245,7 @@ ROWS: tuple[FleetRow, ...] = (
     ),
     FleetRow(
         "node cut off from the database and the other nodes, not from Twilio",
-        "its calls go on there, once, and nothing is recorded twice",
+        "its calls go on, there or at another node; nothing is recorded twice",
         parted,
     ),
     FleetRow(
@@ -217,8 +258,8 @@ ROWS: tuple[FleetRow, ...] = (
         "reaper and `/twilio/after` at the same moment; two claimants",
         "one owner, 10,000 times",
         by(
-            "-m pytest -q -p no:cacheprovider --hypothesis-profile soak tests/fleet -k claim",
-            "-m pytest -q -p no:cacheprovider tests/fleet -k claim",
+            f"-m pytest -q -p no:cacheprovider --hypothesis-profile soak {CLAIMS}",
+            f"-m pytest -q -p no:cacheprovider {CLAIMS}",
             "passed|failed",
         ),
     ),
@@ -236,7 +277,7 @@ ROWS: tuple[FleetRow, ...] = (
     FleetRow(
         "a command to a call on another node",
         "p99 ≤ 20 ms more than locally; a stale one is refused, never run late",
-        by("-m bench.node_commands", "-m bench.node_commands"),
+        by("-m bench.node_commands", "-m bench.node_commands --commands 100", "more at p99"),
     ),
     FleetRow(
         "wrong, expired, foreign, replayed token on every node",
@@ -263,6 +304,13 @@ async def measure(rows: Sequence[int], trial: Trial) -> list[list[str]]:
     return table
 
 
+async def measured(rows: Sequence[int], trial: Trial) -> list[list[str]]:
+    try:
+        return await measure(rows, trial)
+    finally:
+        await trial.close()
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for one in error.exceptions for leaf in leaves(one)]
@@ -282,11 +330,11 @@ def try_all(given: argparse.Namespace) -> None:
     postgres = Postgres()
     with (
         tempfile.TemporaryDirectory(prefix="offhook-fleet-") as name,
-        namespaces() if not given.loopback else contextlib.nullcontext(Loopback()) as place,
+        namespaces() if not given.loopback else contextlib.nullcontext(Loopback) as make_place,
     ):
         try:
-            trial = Trial(Path(name), postgres, place, given.short)
-            table = run(measure(given.row or range(1, len(ROWS) + 1), trial))
+            trial = Trial(Path(name), postgres, make_place, short=given.short)
+            table = run(measured(given.row or range(1, len(ROWS) + 1), trial))
         finally:
             postgres.stop()
     show(table)

@@ -99,12 +99,14 @@ class Fleet:
         account: SimulatedAccount,
         agent: FleetAgent,
         url: URL,
+        place: Place,
         group: asyncio.TaskGroup,
     ) -> None:
         self.nodes = nodes
         self.front = front
         self.account = account
         self.agent = agent
+        self.place = place
         self.calls: list[FleetCall] = []
         self._databases = databases
         self._url = url
@@ -324,7 +326,7 @@ async def fleet(
                 proxy = fleet_proxy(balancer, folder / "balancer", front_port, at)
                 await stack.enter_async_context(proxy)
             async with asyncio.TaskGroup() as group:
-                running = Fleet(made, databases, front, account, agent, database, group)
+                running = Fleet(made, databases, front, account, agent, database, place, group)
                 try:
                     yield running
                 finally:

@@ -18,6 +18,11 @@ CLOCK_APART_S: Final = 100_000
 """Seconds by which the monotonic clocks of neighbours differ."""
 
 
+FRONT_MAC: Final = "02:77:00:00:00:01"
+BACK_MAC: Final = "02:77:00:00:01:01"
+"""Addresses of the bridges."""
+
+
 class Place(Protocol):
     """Addresses of a fleet."""
 
@@ -68,20 +73,16 @@ class Namespaces:
     """Nodes in network namespaces: two networks, and a monotonic clock of its own for each node.
 
     The front network leads to Twilio, the balancer and the agent, the back network to the database
-    and the other nodes. `namespaces` makes one; its process must be in a namespace of its own.
+    and the other nodes. `namespaces` makes them, one for each fleet.
     """
 
     host: Final = "10.77.0.1"
     back_host: Final = "10.77.1.1"
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(11)
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._numbers = numbers
         self._nodes: dict[str, int] = {}
         self._holders: dict[str, subprocess.Popen[str]] = {}
-        for net, address in (("front", self.host), ("back", self.back_host)):
-            _ip(f"link add {net} type bridge")
-            _ip(f"link set {net} up")
-            _ip(f"addr add {address}/24 dev {net}")
 
     def join(self, name: str) -> str:
         number = self._nodes[name] = next(self._numbers)
@@ -125,11 +126,6 @@ class Namespaces:
     def close(self) -> None:
         for holder in self._holders.values():
             holder.communicate()
-        for number in self._nodes.values():
-            for net in ("front", "back"):
-                subprocess.run(["ip", "link", "del", f"{net}{number}"], check=False, stderr=-3)
-        for net in ("front", "back"):
-            _ip(f"link del {net}")
 
     def _pid(self, name: str) -> int:
         holder = self._holders[name].pid
@@ -143,13 +139,31 @@ class Namespaces:
 
 
 @contextmanager
-def namespaces() -> Iterator[Namespaces]:
-    """Make the networks of a fleet, and remove them."""
-    made = Namespaces()
+def namespaces() -> Iterator[Callable[[], Namespaces]]:
+    """Make both networks, yield what makes the place of a fleet on them, and remove all of it.
+
+    This process must be in a network namespace of its own: in_own_namespace.
+    """
+    made: list[Namespaces] = []
+    numbers = itertools.count(11)
+
+    def make() -> Namespaces:
+        made.append(Namespaces(numbers))
+        return made[-1]
+
+    nets = (("front", Namespaces.host, FRONT_MAC), ("back", Namespaces.back_host, BACK_MAC))
+    for net, address, mac in nets:
+        # An address of its own: else it has that of a port, which changes when the port is lost.
+        _ip(f"link add {net} address {mac} type bridge")
+        _ip(f"link set {net} up")
+        _ip(f"addr add {address}/24 dev {net}")
     try:
-        yield made
+        yield make
     finally:
-        made.close()
+        for place in made:
+            place.close()
+        for net in ("front", "back"):
+            _ip(f"link del {net}")
 
 
 def in_own_namespace(run: Callable[[], None]) -> None:
