@@ -79,10 +79,14 @@ def admit(connection: Connection, process_id: str, lines: Sequence[JournalEntry]
     admitted = AdmittedLines()
     sql = Statements(connection)
     owners = sql.locked({line.call_sid for line in lines})
-    lines = [line for line in lines if line.call_sid in owners]
+    known = [line for line in lines if line.call_sid in owners]
     owned = _ownerships(connection, owners)
-    _add_new(connection, process_id, lines, owners, owned, admitted)
-    numbered = [_number(process_id, line, owned.get(line.call_sid, ())) for line in lines]
+    _add_new(connection, process_id, known, owners, owned, admitted)
+    if not owned and all(line.origin is None for line in known):  # as nearly always
+        admitted.entries = known
+        admitted.own = {line.call_sid for line in known if isinstance(line.event, CallTakenOver)}
+        return admitted
+    numbered = [_number(process_id, line, owned.get(line.call_sid, ())) for line in known]
     doubtful = [line for line in numbered if line.origin is not None or line.call_sid in owned]
     there = sql.there(doubtful)
     for line in numbered:
