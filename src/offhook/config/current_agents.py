@@ -128,6 +128,10 @@ def _restart(why: str) -> UserError:
 def _changed(started: AppConfig, config: AppConfig) -> Iterator[str]:
     for section in fields(AppConfig):
         old, new = getattr(started, section.name), getattr(config, section.name)
+        if old is None or new is None:  # an optional section that is not written
+            if old is not new:
+                yield section.name
+            continue
         for name in type(new).model_fields:
             setting = f"{section.name}.{name}"
             if setting not in _TAKES_EFFECT and getattr(old, name) != getattr(new, name):
