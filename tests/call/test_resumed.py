@@ -189,6 +189,7 @@ def test_every_event_that_a_file_keeps_is_used() -> None:
             each.is_paused, each.is_muted = kind is not RecordingPaused, True
             each.ringing, each.agent_since_ms, each.recording = "x", 5, ("x", 1)
             each.taken = "x", 1
+            each.taken_over_ms = [1]
         event = Dialled("warm-transfer", "y", "") if kind is Dialled else example(kind)
         made.take(event, 0)
         assert _state(made) != _state(untouched), kind

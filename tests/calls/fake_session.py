@@ -38,6 +38,9 @@ class FakeSession:
             replied(*self.reply)
         return len(self.requests)
 
+    async def until_known(self) -> None:
+        """No pause of the process: the call is known to be here."""
+
     def receive(self, message: Input) -> None:
         self.inputs.append(message)
 
