@@ -268,7 +268,8 @@ def test_twilio_retries_every_request_to_an_address_given_by_rest() -> None:
                     found += [(path.name, ast.unparse(one)) for one in given]
     for file, source in found:
         assert source.startswith("twiml.retried("), file
-    assert {file for file, _ in found} == {"call_updates.py", "transfers.py", "outbound_calls.py"}
+    files = {"call_updates.py", "transfers.py", "outbound_calls.py", "releasing.py"}
+    assert {file for file, _ in found} == files
 
 
 def test_hostile_text_stays_text() -> None:
@@ -356,6 +357,7 @@ DOCUMENTS = {
     ],
     "wait_in": [twiml.wait_in("Conference & co", AFTER)],
     "whisper": [twiml.whisper(twiml.Speech, about, AFTER) for about in ("", HOSTILE, "x" * 5000)],
+    "ask_again": [twiml.ask_again(AFTER, 2)],
     "hang_up": [twiml.hang_up(), twiml.hang_up(SPEECH), twiml.hang_up(twiml.Speech(""))],
     "reject": [twiml.reject(), twiml.reject("busy")],
     "nothing": [twiml.nothing()],

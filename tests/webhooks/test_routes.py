@@ -73,7 +73,6 @@ class Rig:
                 config.webhook_path,
                 unused,
                 None,
-                None,
             ),
             self.pending,
             self.metrics,
@@ -157,6 +156,17 @@ async def test_a_fault_ends_that_call_with_an_apology(rig: Rig) -> None:
     answer = await rig.post("/twilio/voice", To="+12025550100", From="+12025550142")
     assert "<Hangup" in answer.text
     assert [type(one) for one in rig.calls.told] == [inputs.CallBroke]
+
+
+async def test_a_fault_with_other_processes_is_no_answer_of_theirs(rig: Rig) -> None:
+    class Broken:
+        async def answer(self, *_: object) -> WebhookAnswer | None:
+            raise RuntimeError("boom")
+
+    rig.webhooks.others = cast("OtherNodes", Broken())
+    answer = await rig.post("/twilio/voice", To="+12025550100", From="+12025550142")
+    assert (answer.status_code, "<Hangup" in answer.text) == (200, True), "it is answered here"
+    assert rig.calls.told == []
 
 
 async def test_only_the_operators_hosts_see_health(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from offhook.calls.intake import CallIntake
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.lookup import LookUp
 from offhook.calls.messaging import Messaging
-from offhook.calls.places import CallPlaces, TakenCall
+from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.releasing import CallReleasing
 from offhook.calls.session_factory import SessionFactory, ToolsFor
@@ -47,7 +47,6 @@ class CallHandling:
     webhook_path: str
     """Path of Twilio's streams at this server, beneath which its webhooks are."""
     releasing: CallReleasing
-    places: CallPlaces | None
     fleet: FleetPlaces | None
 
 
@@ -70,7 +69,6 @@ def compose(
     limits: CallLimits | None = None,
     journal: EventJournal | None = None,
     dial_spare: Dial | None = None,
-    places: CallPlaces | None = None,
     fleet: FleetPlaces | None = None,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
@@ -93,8 +91,7 @@ def compose(
         limits: Limits on new calls, if `dial` counts its sessions in one.
         journal: Keeps the files of live calls, and has those of processes that died.
         dial_spare: Opens a leg beside another one of its call, if there is room; else `dial` does.
-        places: Where other processes of this machine have calls, if any do.
-        fleet: The same in a fleet.
+        fleet: Where other nodes have calls, in a fleet.
     """
     limits = limits or CallLimits.of(config, clock.now)
     registry = CallRegistry(limits, clock, publish, seen, saw)
@@ -132,7 +129,6 @@ def compose(
         inbound,
         clock,
         look_up,
-        fleet or places,
         fleet,
     )
     interrupted = InterruptedCalls(
@@ -164,7 +160,6 @@ def compose(
         browser,
         config.webhook_path,
         releasing,
-        fleet or places,
         fleet,
     )
 

@@ -66,7 +66,7 @@ Forward = Callable[[str, ForwardedWebhook], Awaitable[WebhookAnswer | None]]
 
 
 class FleetPlaces:
-    """Places of the calls of a fleet, as one of its processes uses them (a CallPlaces).
+    """Places of the calls of a fleet, as one of its processes uses them.
 
     Args:
         fleet: The parts of this process in its fleet.

@@ -17,7 +17,7 @@ from offhook.calls.farewells import Farewells
 from offhook.calls.fleet_places import FleetPlaces
 from offhook.calls.live_facts import LiveFacts, facts_of
 from offhook.calls.lookup import LookUp, LookupResult
-from offhook.calls.places import CallPlaces, TakenCall
+from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.capture.tap import NewCall
@@ -37,8 +37,7 @@ _CHARACTER_MS: Final = 65
 class CallIntake:
     """Intake of the calls of one server. `look_up` finds the data of webhook calls first.
 
-    `places` are where other processes have calls, and `fleet` the same in a fleet, in which each
-    new call is entered.
+    `fleet` has the calls of other nodes, and each new call is entered there.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class CallIntake:
         inbound: InboundPolicy,
         clock: Clock,
         look_up: LookUp,
-        places: CallPlaces | None = None,
         fleet: FleetPlaces | None = None,
     ) -> None:
         self._agents = agents
@@ -61,7 +59,6 @@ class CallIntake:
         self._inbound = inbound
         self._clock = clock
         self._look_up = look_up
-        self._places = places
         self._fleet = fleet
         self.go_on: Callable[[TakenCall], bool] = _go_on_with_none
         """Goes on with a call that another process had."""
@@ -213,7 +210,7 @@ class CallIntake:
 
         Its result is why the stream is refused, or None. A server alone awaits nothing.
         """
-        if self._places is None:
+        if self._fleet is None:
             return None
         details = start.start
         call_sid, token = details.call_sid, details.custom_parameters.get("token")
@@ -221,9 +218,9 @@ class CallIntake:
         if pending is not None and details.account_sid == pending.account_sid:
             self.place(call_sid, pending)  # Twilio's answer to our request has not come yet.
         is_here = call_sid in self._registry.live
-        if token is None and self._fleet is not None and not is_here:
+        if token is None and not is_here:
             return self._begin_bin(call_sid, details.account_sid)
-        work = self._places.stream(call_sid, token, is_here=is_here)
+        work = self._fleet.stream(call_sid, token, is_here=is_here)
         return None if work is None else self._taken_from(work)
 
     async def _begin_bin(self, call_sid: str, account_sid: str) -> str | None:

@@ -1,14 +1,7 @@
-"""Places of calls: which process has a call, where several answer for one number.
+"""A call that another process had, and this one has now."""
 
-Two implementations: the directory of a fleet (fleet_places.py), and the processes of one machine
-while one of them drains (link/local_places.py). A server alone has none, and asks nobody.
-"""
-
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
-
-from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +27,3 @@ class TakenCall:
 
 Refusal: TypeAlias = str
 """Why a stream is refused."""
-
-
-class CallPlaces(Protocol):
-    """Places of the calls that this process does not have."""
-
-    async def resolve(self, webhook: ForwardedWebhook) -> WebhookAnswer | TakenCall | None:
-        """Have the process that has a call answer a request; take the call if that one is gone.
-
-        None: nobody has the call. Waits for 2 s at most, and longer only while a process that has
-        read the request answers a new call.
-        """
-
-    def stream(
-        self, call_sid: str, token: str | None, *, is_here: bool
-    ) -> Coroutine[Any, Any, TakenCall | Refusal | None] | None:
-        """Return what must be awaited before a stream is admitted; None: nothing.
-
-        It takes a call of which another process waits for the stream with this token. `is_here`:
-        this process has the call.
-        """

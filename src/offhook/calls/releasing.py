@@ -13,6 +13,7 @@ from typing import Final
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.registry import CallRegistry
+from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 
 _log: Final = logging.getLogger("offhook.releasing")
@@ -114,7 +115,7 @@ class CallReleasing:
         assert rest is not None, "it could not go on without credentials"
         try:
             async with asyncio.timeout(REDIRECT_S):
-                await rest.update_call(entry.call_sid, url=entry.handoff.after_url)
+                await rest.update_call(entry.call_sid, url=twiml.retried(entry.handoff.after_url))
         except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
             sid = {"call_sid": entry.call_sid}
             _log.warning("a call is not redirected, and ends: %s", error, extra=sid)

@@ -58,7 +58,6 @@ class CallFlow:
         self._farewells = calls.farewells
         self._inbound = calls.inbound
         self._interrupted = calls.interrupted
-        self.places: Final = calls.places
         self._fleet = calls.fleet
         self._path = calls.webhook_path
         self._metrics = metrics
@@ -154,14 +153,14 @@ class CallFlow:
         """
         call_sid = webhook.form["CallSid"]
         if (
-            self.places is None
+            self._fleet is None
             or webhook.name not in ("voice", "after")
             or PERSON in webhook.form
             or self._registry.find(call_sid) is not None
             or self._registry.pending_lookup(call_sid) is not None
         ):
             return None
-        found = await self.places.resolve(webhook)
+        found = await self._fleet.resolve(webhook)
         if isinstance(found, TakenCall):
             self._interrupted.go_on(found)
             return None

@@ -205,18 +205,27 @@ class Webhooks:
             except UnbelievedRequestError as refused:
                 return PlainTextResponse(refused.words, refused.status)
             webhook = ForwardedWebhook(name, form, self._auth.origin(request.headers))
-            answer = None
-            if self.siblings is not None:
-                answer = await self.siblings.answer(webhook)
-            if self.others is not None:
-                answer = await self.others.answer(webhook, request.path_params.get("node", ""))
-            if answer is None and self._flow.places is not None:
-                answer = await self._flow.resolve(webhook)
+            answer = await self._elsewhere(webhook, request.path_params.get("node", ""))
             if answer is not None:
                 return Response(answer.body, answer.status, media_type=answer.media_type)
             return await self._reply(webhook)
 
         return checked
+
+    async def _elsewhere(self, webhook: ForwardedWebhook, node: str) -> WebhookAnswer | None:
+        """Return the answer of another call process; None: it is to be answered here."""
+        answer = None
+        try:
+            if self.siblings is not None:
+                answer = await self.siblings.answer(webhook)
+            if self.others is not None:
+                answer = await self.others.answer(webhook, node)
+            if answer is None:
+                answer = await self._flow.resolve(webhook)
+        except Exception:  # noqa: BLE001 - Twilio waits, and this process can answer, too
+            sid = {"call_sid": webhook.form["CallSid"]}
+            _log.exception("a fault while others were asked about a webhook", extra=sid)
+        return answer
 
     async def answer(self, webhook: ForwardedWebhook) -> WebhookAnswer | None:
         """Answer a webhook that another call process has authenticated, and passed on.
