@@ -1,12 +1,12 @@
 """Another call process takes the place of one that has calls, and no call is dropped."""
 
 import asyncio
-import contextlib
 import json
 import re
 import sqlite3
 import sys
 from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -67,7 +67,7 @@ def configure(folder: Path, api_url: str, **server: Any) -> None:
 def recorded(folder: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Return the events of each call in their order, by its CallSid."""
     path = folder / "offhook-data" / "offhook.db"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
         rows = database.execute("select call_sid, kind, body from events order by line").fetchall()
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for sid, kind, body in rows:
@@ -172,7 +172,7 @@ async def _reloaded(
     reports: list[CallReport] = [await live, await away, *(await asyncio.gather(*during))]
     for report in reports:
         assert report.faults == []
-        assert report.ending == "caller_hung_up"
+        assert report.ending == "caller_hung_up", server.said[-6000:]
     assert len(reports[0].streams) == 1, "a live call is left alone"
     await until(lambda: network.legs[rung].over)
     await until(lambda: not psutil.pid_exists(old))
@@ -196,7 +196,7 @@ async def until_talking(server: Serving, count: int) -> None:
 def happened(folder: Path, kind: str) -> int:
     """Return how many events of a kind the database has."""
     path = folder / "offhook-data" / "offhook.db"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
         found: int = database.execute(
             "select count(*) from events where kind = ?", (kind,)
         ).fetchone()[0]
@@ -211,7 +211,7 @@ async def hang_up(server: Serving, count: int) -> None:
         async with asyncio.timeout(240):
             while len(sids) != count:
                 # The operator process may be starting anew at this moment.
-                with contextlib.suppress(httpx2.TransportError, FileNotFoundError):
+                with suppress(httpx2.TransportError, FileNotFoundError):
                     url = await server.operator_url()
                     answer = await http.get(url + "/api/v1/live/snapshot", headers=server.headers)
                     if answer.status_code == 200:

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ GREETING = "Hello! How can I help you today?"
 def recorded(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return the events of all calls in their order."""
     path = folder / "offhook-data" / "offhook.db"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
         found = database.execute("select kind, body from events order by line").fetchall()
     return [(kind, json.loads(body)) for kind, body in found]
 

@@ -4,12 +4,13 @@ import asyncio
 import re
 import signal
 import socket
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
-from tests.cli.served import SECRETS, run, serving
+from tests.cli.served import COMMAND, SECRETS, run, serving
 from tests.waiting import GIVEN_UP_AFTER_S, until_it
 from tests.whole_server import TOKEN
 
@@ -74,15 +75,19 @@ async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) 
     assert len(tokens) == 1, "the second start takes what the first one has made"
 
 
+FEW_FILES = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Program that runs a command whose processes may have 256 files each."""
+
+
 async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pytest.importorskip("resource")
+    limited = [sys.executable, "-c", FEW_FILES, *COMMAND]
     async with AsyncExitStack() as stack:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        try:
-            made = await stack.enter_async_context(serving(tmp_path))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        made = await stack.enter_async_context(serving(tmp_path, command=limited))
         port = int(made.url.rpartition(":")[2])
         for _ in range(300):
             silent = stack.enter_context(socket.socket())

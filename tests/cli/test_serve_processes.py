@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def slugs(folder: Path) -> dict[str, str | None]:
     path = folder / "offhook-data" / "offhook.db"
     if not path.exists():
         return {}
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
         try:
             return dict(database.execute("select sid, slug from calls").fetchall())
         except sqlite3.OperationalError:  # there are no tables yet

@@ -2,7 +2,7 @@
 
 import json
 import mimetypes
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,7 @@ def call(**fields: Any) -> dict[str, Any]:
         "caller_state": "connected",
         "taken_by": None,
         "listeners": [],
+        "node": None,
         **fields,
     }
 
@@ -82,14 +83,20 @@ class ScriptedServer:
         return [body for m, p, body, _ in self.asked if (m, p) == (method, f"/api/v1{path}")]
 
 
-def scripted(*rows: dict[str, Any], role: str = "admin", **answers: Any) -> ScriptedServer:
-    """Return a server with these live calls, to a person of that role."""
+def scripted(
+    *rows: dict[str, Any],
+    role: str = "admin",
+    nodes: Sequence[dict[str, Any]] = (),
+    **answers: Any,
+) -> ScriptedServer:
+    """Return a server with these live calls, and nodes of a fleet, to a person of that role."""
+    snapshot = {"last_event_id": "r-1", "calls": list(rows), "nodes": list(nodes)}
     session = {"name": "ada", "role": role, "csrf": "a-token", "version": "1"}
     return ScriptedServer(
         {
             "GET /api/v1/session": (200, session),
             "POST /api/v1/session": (200, session),
-            "GET /api/v1/live/snapshot": (200, {"last_event_id": "r-1", "calls": list(rows)}),
+            "GET /api/v1/live/snapshot": (200, snapshot),
             # It ends at once: the page then says so, and tries again.
             "GET /api/v1/live": (200, "id: r-1\n\n"),
             f"GET /api/v1/calls/{SID}": (200, {"timeline": []}),

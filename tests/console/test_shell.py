@@ -87,10 +87,25 @@ async def test_a_lost_stream_is_told_and_resumed_behind_its_last_event(browser: 
         assert await serious(watched.page) == []
 
 
+async def test_the_node_of_a_call_is_shown_and_that_it_is_away(browser: Browser) -> None:
+    nodes = [
+        {"name": "a", "state": "up", "live": 1, "capacity": 50},
+        {"name": "b", "state": "away", "live": 1, "capacity": 50},
+    ]
+    other = "CA" + "1" * 32
+    server = scripted(call(node="a"), call(call_sid=other, node="b"), nodes=nodes)
+    async with scripted_page(browser, server, "/live") as watched:
+        rows = watched.page.locator(".live-row")
+        await expect(rows).to_have_count(2)
+        await expect(rows.filter(has_text="node a")).not_to_contain_text("away")
+        await expect(watched.page.get_by_text("node b, away")).to_be_visible()
+
+
 async def test_after_a_restart_the_snapshot_is_taken_again(browser: Browser) -> None:
     server = scripted(call())
     gaps = iter(["id: s-0\nevent: gap\ndata: {}\n\n"])
-    fresh = {"last_event_id": "s-0", "calls": [call(**{"from": "+12025550199"})]}
+    moved = call(**{"from": "+12025550199"})
+    fresh = {"last_event_id": "s-0", "calls": [moved], "nodes": []}
 
     def live() -> Answer:
         gap = next(gaps, None)

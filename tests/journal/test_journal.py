@@ -164,6 +164,7 @@ def test_every_line_comes_out_in_order_across_followers(
             assert read_all(reader) == appended[done:]
         reader.close()
         journal.close()
+        journal.close()
 
 
 def test_the_space_is_taken_beforehand_and_given_back(tmp_path: Path, small: int) -> None:
