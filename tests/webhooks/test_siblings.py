@@ -24,6 +24,7 @@ class Rig:
         self.waits_for: dict[str, str] = {}
         self.files: set[str] = set()
         self.looks = 0
+        self.is_slow = False
         self.gone_on: list[str] = []
         self.others = list(others)
         known = SimpleNamespace(knows=lambda webhook: webhook.form["CallSid"] in self.here)
@@ -50,7 +51,7 @@ class Rig:
         if self.waits_for.get(call_sid) != token:
             return False
         self.files.add(call_sid)
-        return True
+        return not self.is_slow
 
     def _adopt(self, call_sid: str) -> LiveCallFile | None:
         if call_sid not in self.files:
@@ -128,3 +129,14 @@ async def test_a_stream_takes_the_call_that_waits_for_it_and_no_other() -> None:
     assert await prepared(rig, start("right"))
     assert rig.gone_on == [SID]
     assert not await prepared(rig, start("right")), "it is here"
+
+
+async def test_a_call_is_taken_from_a_process_whose_answer_comes_too_late() -> None:
+    rig = Rig()
+    rig.siblings.look()
+    rig.is_slow = True
+    rig.waits_for[SID] = "t"
+    work = rig.siblings.prepare(start("t"))
+    assert work is not None
+    assert await work is None
+    assert rig.gone_on == [SID]

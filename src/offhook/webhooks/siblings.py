@@ -97,8 +97,9 @@ class SiblingProcesses:
     async def _take(self, call_sid: str, token: str) -> None:
         """Take a call; whether its stream is admitted is decided afterwards, as ever."""
         for process_id in self.ids:
-            if await self._release(process_id, call_sid, token):
-                self._adopt_call(call_sid)
+            released = await self._release(process_id, call_sid, token)
+            # A slow process may have given the call up although its answer came too late.
+            if self._adopt_call(call_sid) or released:
                 return
 
     def _adopt_call(self, call_sid: str) -> bool:
