@@ -258,8 +258,8 @@ ROWS: tuple[FleetRow, ...] = (
         "reaper and `/twilio/after` at the same moment; two claimants",
         "one owner, 10,000 times",
         by(
-            f"-m pytest -q -p no:cacheprovider --hypothesis-profile soak {CLAIMS}",
-            f"-m pytest -q -p no:cacheprovider {CLAIMS}",
+            f"-m pytest -p no:cacheprovider --hypothesis-profile soak {CLAIMS}",
+            f"-m pytest -p no:cacheprovider {CLAIMS}",
             "passed|failed",
         ),
     ),

@@ -168,7 +168,7 @@ async def command(
             text = line.decode("utf-8", "replace").rstrip()
             print(f"  {text}", flush=True)
             if text.strip() and re.search(tells, text):
-                last = text.strip()
+                last = " ".join(text.split())
         code = await process.wait()
     finally:
         if process.returncode is None:
