@@ -10,26 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
-from tests.fleet.directories import FACTS, Fleet, FleetNode, fleet_on, migrated, sid
+from tests.fleet.directories import FACTS, Fleet, FleetNode, fleet_on, sid
 from tests.fleet.harness import unix_socket
 from tests.fleet.relay import Relay, relay
 from tests.postgres import Postgres
 from tests.waiting import until, until_it
 
 from offhook.fleet.places import BegunCall, CallPlace, DirectoryAwayError, NoRoom
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as found:
-        yield found
-
-
-@pytest.fixture
-async def fleet(url: str) -> AsyncIterator[Fleet]:
-    async with fleet_on(url) as found:
-        await found.ask("TRUNCATE fleet_processes, fleet_calls, fleet_lines, fleet_budgets")
-        yield found
 
 
 @contextmanager

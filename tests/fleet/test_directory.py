@@ -1,28 +1,12 @@
 """The directory of calls on a real PostgreSQL: one owner, whoever asks, and whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
-import pytest
-from tests.fleet.directories import FACTS, Fleet, fleet_on, migrated, sid
+from tests.fleet.directories import FACTS, Fleet, sid
 from tests.forms import sized
-from tests.postgres import Postgres
 
 from offhook.fleet.directory import CallDirectory
 from offhook.fleet.places import BegunCall, CallPlace, ClaimedCall, NoRoom
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as found:
-        yield found
-
-
-@pytest.fixture
-async def fleet(url: str) -> AsyncIterator[Fleet]:
-    async with fleet_on(url) as found:
-        await found.ask("TRUNCATE fleet_processes, fleet_calls, fleet_lines, fleet_budgets")
-        yield found
 
 
 async def begun(directory: CallDirectory, number: int = 1, nonce: str | None = "n") -> None:

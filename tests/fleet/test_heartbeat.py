@@ -2,29 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.fleet.directories import FACTS, Fleet, FleetNode, fleet_on, migrated, sid
-from tests.postgres import Postgres
+from tests.fleet.directories import FACTS, Fleet, FleetNode, sid
 from tests.waiting import until, until_it
 
 from offhook.clock import LoopClock
 from offhook.fleet.places import BegunCall, ClaimedCall, OwnState
 from offhook.fleet.tokens import StreamTokens
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as found:
-        yield found
-
-
-@pytest.fixture
-async def fleet(url: str) -> AsyncIterator[Fleet]:
-    async with fleet_on(url) as found:
-        await found.ask("TRUNCATE fleet_processes, fleet_calls, fleet_lines, fleet_budgets")
-        yield found
 
 
 async def long_gone(fleet: Fleet, node: FleetNode) -> None:

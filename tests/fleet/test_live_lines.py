@@ -1,28 +1,11 @@
 """Lines of live calls on a real PostgreSQL: there for whoever claims the call, each once."""
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
-from tests.fleet.directories import FACTS, Fleet, FleetNode, fleet_on, migrated, sid
-from tests.postgres import Postgres
+from tests.fleet.directories import FACTS, Fleet, FleetNode, sid
 from tests.waiting import until, until_it
 
 from offhook.fleet import live_lines
 from offhook.fleet.places import BegunCall, ClaimedCall
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as found:
-        yield found
-
-
-@pytest.fixture
-async def fleet(url: str) -> AsyncIterator[Fleet]:
-    async with fleet_on(url) as found:
-        await found.ask("TRUNCATE fleet_processes, fleet_calls, fleet_lines, fleet_budgets")
-        yield found
-
 
 BEGUN_LINE = b'["CallBegan","CA1"]'
 
