@@ -24,7 +24,7 @@ SECRETS = {
     "OFFHOOK_API_TOKEN": API_TOKEN,
 }
 APP = """
-server: {capacity: 20}
+server: {capacity: 20, max_lag_ms: 0}
 lines: {default: front.yaml, "+12025550101": back.yaml}
 """
 AGENT = """

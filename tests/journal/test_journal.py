@@ -1,5 +1,6 @@
 """The journal: what is appended is read, in order and once, whatever happens in between."""
 
+import contextlib
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from tests.processes import started
 from offhook.errors import UserError
 from offhook.journal import reader as reader_module
 from offhook.journal import segments, writer
-from offhook.journal.folders import is_alive, process_folders
+from offhook.journal.folders import FileLock, is_alive, process_folders
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.journal.reader import STUCK_LOOKS, JournalReader
 from offhook.journal.segments import LINE_MAX, SEGMENT_BYTES
@@ -164,7 +165,20 @@ def test_every_line_comes_out_in_order_across_followers(
             assert read_all(reader) == appended[done:]
         reader.close()
         journal.close()
+
+
+def test_closed_twice_it_closes_no_file_of_others(tmp_path: Path) -> None:
+    """The second time, its descriptors' numbers may be those of others' files."""
+    journal = written(tmp_path)
+    journal.append([b"{}"])
+    lock = FileLock(tmp_path / "lock")
+    journal.close()
+    lock.close()
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(Path(os.devnull).open("rb")) for _ in range(5)]
         journal.close()
+        lock.close()
+        assert [each.read() for each in others] == [b""] * 5
 
 
 def test_the_space_is_taken_beforehand_and_given_back(tmp_path: Path, small: int) -> None:

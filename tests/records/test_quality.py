@@ -78,8 +78,8 @@ def plain(calls: list[Happened]) -> dict[str, object]:
                 if type(event) in left:
                     left_ms = left.pop(type(event))
                     is_online[left_ms:at] = bytes(at - left_ms)
-                start = getattr(event, "start_ms", None)
-                if start is not None:
+                is_said = isinstance(event, events.CallerSaid | events.AgentSaid)
+                if is_said and (start := event.start_ms) is not None:
                     until = start + event.heard_ms if isinstance(event, events.AgentSaid) else at
                     until = min(until, end_ms)
                     is_spoken[start:until] = b"\1" * max(0, until - start)

@@ -113,7 +113,6 @@ def test_a_call_that_goes_on_elsewhere_gets_no_end_from_its_dead_process(
         b.tell(2000, ended(duration_ms=2000))
         wait_until(lambda: b.is_stored)
         assert call(engine)["slug"] == "caller_hung_up"
-        a.journal = EventJournal(a.config.records.journals, LIMIT)
 
 
 def test_a_call_that_the_directory_has_gets_no_end(
@@ -145,7 +144,6 @@ def test_a_call_that_the_directory_has_gets_no_end(
             connection.execute(text("UPDATE fleet_calls SET ended_at = now()"))
         wait_until(lambda: not folder.exists())
         assert call(engine)["slug"] == "server_died"
-        a.journal = EventJournal(a.config.records.journals, LIMIT)
 
 
 def test_a_number_barred_in_a_call_of_one_node_is_barred_in_all(
@@ -187,4 +185,3 @@ def test_what_a_dead_node_leaves_waits_for_the_nodes_that_may_have_it(
         monkeypatch.setattr(follower_module, "MOVED_S", 0.0)
         wait_until(lambda: not folder.exists())
         assert call(engine)["slug"] == "server_died"
-        a.journal = EventJournal(a.config.records.journals, LIMIT)

@@ -81,8 +81,10 @@ class FileLock:
         return True
 
     def close(self) -> None:
-        """Give the lock back."""
-        os.close(self._fd)
+        """Give the lock back. A second time does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def machine_id(root: Path) -> str:

@@ -185,9 +185,13 @@ class JournalWriter:
     def close(self) -> None:
         """Give back the space that no line took, and unlock the folder, which stays for its lines.
 
-        Without any line the folder goes, too.
+        Without any line the folder goes, too. A second time does nothing: another file may have
+        the descriptor's number by then.
         """
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        os.close(fd)
         for index in self._spare:
             segments.path_of(self.folder, index).unlink(missing_ok=True)
         if self.next == self.first:
