@@ -78,8 +78,10 @@ def plain(calls: list[Happened]) -> dict[str, object]:
                 if type(event) in left:
                     left_ms = left.pop(type(event))
                     is_online[left_ms:at] = bytes(at - left_ms)
-                is_said = isinstance(event, events.CallerSaid | events.AgentSaid)
-                if is_said and (start := event.start_ms) is not None:
+                if not isinstance(event, events.CallerSaid | events.AgentSaid):
+                    continue
+                start = event.start_ms
+                if start is not None:
                     until = start + event.heard_ms if isinstance(event, events.AgentSaid) else at
                     until = min(until, end_ms)
                     is_spoken[start:until] = b"\1" * max(0, until - start)
