@@ -28,6 +28,7 @@ from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.lateness import Lateness, watching
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
@@ -82,6 +83,7 @@ class WholeServer:
         self.happened: list[CallEvent] = []
         self.stopped = asyncio.Event()
         self.account: SimulatedAccount | None = None
+        self.late = Lateness()
 
     @property
     def ledger(self) -> NetworkLedger:
@@ -98,6 +100,10 @@ class WholeServer:
 
     def endings(self, call_sid: str | None = None) -> list[str]:
         return [e.slug for e in self.events(call_sid) if isinstance(e, CallEnded)]
+
+    def silences(self, report: CallReport) -> list[tuple[float, float]]:
+        """What a caller would call a silence, but for what this machine itself was late."""
+        return report.silences(1.0 + self.late.behind)
 
     async def until_stopped(self) -> None:
         await self.stopped.wait()
@@ -312,6 +318,7 @@ async def whole_server(
         await server.started.wait()
         made = WholeServer(server, clock, http)
         made.sessions, made.happened, made.account = sessions, happened, account
+        made.late = await around.enter_async_context(watching())
         serving.add_done_callback(lambda _: made.stopped.set())
         try:
             yield made

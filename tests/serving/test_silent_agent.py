@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.in_time import in_time
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, WholeServer, texts, whole_server
 
 from offhook.call.phrases import Phrases
@@ -104,4 +105,4 @@ async def test_a_silent_agent_is_asked_replaced_and_given_up() -> None:
             a_session_that_hangs_as_a_whole,
             a_model_that_hangs_for_good,
         ):
-            group.create_task(call())
+            group.create_task(in_time(call))

@@ -14,6 +14,7 @@ from tests.waiting import until
 from offhook.clock import LoopClock
 from offhook.config import TwilioSettings
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.lateness import Lateness, watching
 from offhook.testing.simulator.twilio.account.account import SimulatedAccount
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
@@ -34,6 +35,9 @@ ADA: Final = "+12025550142"
 BOB: Final = "+12025550111"
 CAROL: Final = "+12025550122"
 
+NOTICED_S: Final = 4.0
+"""A fifth of a second of ours, for a server that is asked."""
+
 
 @dataclass
 class Rig:
@@ -43,6 +47,7 @@ class Rig:
     rest: TwilioRest
     origin: str
     http: httpx2.AsyncClient
+    late: Lateness
 
     @property
     def ledger(self) -> NetworkLedger:
@@ -79,6 +84,10 @@ class Rig:
             **more,
         )
 
+    def silences(self, report: LegReport[CallParty]) -> list[tuple[float, float]]:
+        """What a person would call a silence, but for what this machine itself was late."""
+        return report.silences(NOTICED_S + SPEED * self.late.behind)
+
     def statuses(self, path: str = "/status") -> list[str]:
         return [request.form["CallStatus"] for request in self.server.at(path)]
 
@@ -89,7 +98,11 @@ async def rig(
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **account: Any,
 ) -> AsyncIterator[Rig]:
-    async with serving() as server, httpx2.AsyncClient(timeout=None, trust_env=False) as http:
+    async with (
+        serving() as server,
+        httpx2.AsyncClient(timeout=None, trust_env=False) as http,
+        watching() as late,
+    ):
         for path in ("/status", "/amd", "/texts"):
             server.pages[path] = nothing
         front = RehearsedHost(server.url, TOKEN)
@@ -105,7 +118,13 @@ async def rig(
                     account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin
                 )
                 yield Rig(
-                    server, network, made, TwilioRest(twilio.require_rest(), http), origin, http
+                    server,
+                    network,
+                    made,
+                    TwilioRest(twilio.require_rest(), http),
+                    origin,
+                    http,
+                    late,
                 )
 
 

@@ -10,8 +10,6 @@ from tests.waiting import until
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
-NOTICED_S = 4.0
-"""A fifth of a second of ours, for a server that is asked."""
 AFTER = "<Say>And then.</Say>"
 
 
@@ -48,7 +46,7 @@ async def test_what_becomes_of_a_dialled_person_is_told(
     assert told.form["DialCallSid"] == rung.call_sid
     assert (rung.from_, rung.by, rung.parent_call_sid) == (DESK, "dial", report.call_sid)
     assert sounds(report) == ["ringing", *(["together"] if bridged == "true" else []), "say"]
-    assert report.silences(NOTICED_S) == []
+    assert it.silences(report) == []
     assert report.ending == "end_of_document"
 
 
@@ -63,7 +61,7 @@ async def test_a_caller_may_hear_nothing_while_it_rings() -> None:
     async with rig({BOB: SimulatedPerson("no-answer")}) as it:
         it.server.page("/voice", f"<Dial timeout='20'>{BOB}</Dial><Pause length='9'/>{AFTER}")
         report = await it.inbound()
-    ((began, ended),) = report.silences(NOTICED_S)
+    ((began, ended),) = it.silences(report)
     assert ended - began > 28  # the loop may be early
 
 
@@ -146,7 +144,7 @@ async def test_a_person_hears_a_whisper_and_accepts_with_a_key(
     assert ("together" in sounds(child)) == (bridged == "true")
     # The caller hears ringing until then, and never nothing.
     assert sounds(report)[0] == "ringing"
-    assert report.silences(NOTICED_S) == []
+    assert it.silences(report) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +189,7 @@ async def test_two_in_one_conference_are_together_until_one_ends_it() -> None:
         await it.over(call)
     assert it.ledger.together("room") == [report.call_sid, call.sid]
     assert sounds(report) == ["waiting", "together", "say"]
-    assert report.silences(NOTICED_S) == []
+    assert it.silences(report) == []
     one, other = it.ledger.joined
     assert other.left_at is not None
     assert other.left_at - other.at >= 4.9  # the loop may be early
@@ -210,7 +208,7 @@ async def test_who_does_not_end_it_leaves_the_others_waiting() -> None:
             await it.over(await it.ring(BOB, conference()))
             report = await calling
     assert sounds(report) == ["together"]
-    assert len(report.silences(NOTICED_S)) == 1  # no music, as waitUrl says
+    assert len(it.silences(report)) == 1  # no music, as waitUrl says
 
 
 async def test_a_conference_begins_with_whom_it_is_to_begin() -> None:
@@ -250,7 +248,7 @@ async def test_a_warm_transfer() -> None:
     assert report.streams[0].ended_by == "twilio"
     assert sounds(report)[0] == "stream"
     assert "together" in sounds(report)
-    assert report.silences(NOTICED_S) == []
+    assert it.silences(report) == []
 
 
 async def test_a_leg_that_was_dialled_cannot_dial() -> None:
