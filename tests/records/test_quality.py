@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +16,6 @@ from offhook.records.filters import CallFilter
 from offhook.records.measures import CallMeasures, measured
 from offhook.records.quality import Quality, QualityFigures, percentiles, quality
 from offhook.records.store import RecordStore
-from offhook.records.timeline import StoredEvent
 
 DAY_MS = 86_400_000
 Happened = list[tuple[int, Event]]
@@ -310,21 +308,16 @@ def test_percentiles_are_values_that_occurred(
 
 
 def test_speech_of_both_and_before_the_stream_counts_once() -> None:
-    def stored() -> Iterator[StoredEvent]:
-        for line, (at_ms, kind, body) in enumerate(
-            [
-                (900, "CallerSaid", '{"text": "a", "start_ms": 0}'),
-                (1500, "CallerSaid", '{"text": "a", "start_ms": null}'),
-                (
-                    2000,
-                    "AgentSaid",
-                    '{"text":"","intended":"","heard_ms":9000,"interrupted":true,"start_ms":800}',
-                ),
-            ]
-        ):
-            yield StoredEvent(line, at_ms, 0, kind, body)
-
-    found = measured(stored(), 500, 2000)
+    stored = [
+        (900, "CallerSaid", '{"text": "a", "start_ms": 0}'),
+        (1500, "CallerSaid", '{"text": "a", "start_ms": null}'),
+        (
+            2000,
+            "AgentSaid",
+            '{"text":"","intended":"","heard_ms":9000,"interrupted":true,"start_ms":800}',
+        ),
+    ]
+    found = measured(stored, 500, 2000)
     assert found == CallMeasures("", 1500, 1500, 0, 0, 0, 0, 0, 0)
 
 
@@ -355,5 +348,5 @@ SPOKE_OVER = '{"heard_ms": 9}'
 def test_a_barge_in_is_false_when_no_words_follow(
     happened: list[tuple[str, str]], false: int
 ) -> None:
-    stored = [StoredEvent(at, at, 0, *each) for at, each in enumerate(happened)]
+    stored = [(at, *each) for at, each in enumerate(happened)]
     assert measured(stored, 0, 100).false_barge_ins == false

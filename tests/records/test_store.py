@@ -6,14 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Engine, Table, event, select
+from sqlalchemy.exc import IntegrityError
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.events import types as events
 from offhook.events.types import Event
 from offhook.journal.entries import JournalEntry
-from offhook.records import call_record, tables
+from offhook.records import call_record, moves, tables
 from offhook.records.batches import without_nul
 from offhook.records.models import FunctionRecord, UtteranceRecord
 from offhook.records.store import RecordStore
@@ -195,12 +196,18 @@ def test_lines_of_a_call_that_was_erased_are_dropped(engine: Engine) -> None:
     assert len(rows(engine, tables.do_not_call)) == 1, "whoever asked is not rung all the same"
 
 
-def test_what_comes_of_a_call_that_was_erased_while_it_was_live_is_dropped(engine: Engine) -> None:
-    store = RecordStore("j", PRICES)
+@pytest.mark.parametrize("node", ["", "a"])
+def test_a_call_that_was_erased_while_it_was_live_is_dropped_at_the_second_attempt(
+    engine: Engine, node: str
+) -> None:
+    store = RecordStore("j", PRICES, node=node)
     with engine.begin() as connection:
         store.apply(connection, WHOLE[:5], 5)
     with engine.begin() as connection:
         connection.execute(tables.calls.delete())
+    if not node:  # in a fleet other nodes' calls are asked for each time
+        with pytest.raises(IntegrityError), engine.begin() as connection:
+            store.apply(connection, WHOLE[5:], 29)
     with engine.begin() as connection:
         assert store.apply(connection, WHOLE[5:], 29) == []
         assert store.applied(connection) == 29
@@ -230,6 +237,33 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
         another = RecordStore("j", PRICES, process_id="another process")
         assert [end.call_sid for end in another.end_orphaned(connection)] == ["CA4"]
     assert call(engine, "CA4")["duration_ms"] == 0
+
+
+@pytest.mark.parametrize(("node", "asked"), [("", 0), ("a", 2)])
+def test_lines_of_live_calls_ask_the_database_nothing_without_a_fleet(
+    engine: Engine, node: str, asked: int
+) -> None:
+    store = RecordStore("j", PRICES, node=node)
+    with engine.begin() as connection:
+        store.apply(connection, WHOLE[:5], 5)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    for at in range(5, 15, 5):
+        with engine.begin() as connection:
+            store.apply(connection, WHOLE[at : at + 5], at + 5)
+    queries = [each for each in statements if each.startswith("SELECT")]
+    assert len(queries) == 2 * asked, queries
+
+
+def test_a_call_that_another_process_took_over_is_not_remembered(engine: Engine) -> None:
+    store = RecordStore("j", PRICES)
+    with engine.begin() as connection:
+        store.apply(connection, WHOLE[:5], 5)
+        moved = lines((3000, events.CallTakenOver(500, 2, "b")), first=6)
+        store.apply(connection, moved, 6)
+        late = lines((2500, events.CallerSaid("Hm?", 2400)), (3500, events.Answered(1, 2)), first=7)
+        store.apply(connection, late, 8)
+    assert [row["line"] // moves.NUMBERS for row in rows(engine, tables.events)][-3:] == [1, 1, 1]
 
 
 SPEAKING = (

@@ -24,6 +24,7 @@ _EventT = TypeVar("_EventT", bound=Event)
 _EVENTS: Final = ("call_sid", "line", "at_ms", "wall_ms", "kind", "body")
 _UTTERANCES: Final = ("call_sid", "line", "who", "text")
 _PLACES: Final = {name: place for place, name in enumerate(SUMS)}
+_METERED: Final = frozenset({events.CallEnded, events.CallBilled, events.AgentDisconnected})
 _NUL_IN_JSON: Final = "\\u0000"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -69,18 +70,15 @@ class Batch:
             self._said.append((sid, number, SAID[kind], event.text))  # type: ignore[union-attr]  # each has it
         elif kind in CHANGES:
             self._changes[sid] |= CHANGES[kind](event, at_ms)
-        match event:
-            case events.CallEnded():
+        elif kind is events.DialRefused:  # the fallback of a call may be refused after its end
+            self.measured.add(sid)
+        if kind in _METERED:
+            self.metered.append(sid)
+            if kind is events.CallEnded:
                 self.ended.append(sid)
                 self.measured.add(sid)
-                self.metered.append(sid)
-            case events.CallBilled():
+            elif kind is events.CallBilled:
                 self.billed.append(sid)
-                self.metered.append(sid)
-            case events.AgentDisconnected():
-                self.metered.append(sid)
-            case events.DialRefused():  # the fallback of a call may be refused after its end
-                self.measured.add(sid)
 
     def change(self, call_sid: str, columns: Columns) -> None:
         """Change columns of a call."""
@@ -166,6 +164,17 @@ class Statements:
             rows,
         )
 
+    def replace(self, table: str, columns: Sequence[str], rows: list[_Row]) -> None:
+        """Insert rows, in place of those with the same value of the first column."""
+        marks = ", ".join([self._mark] * len(columns))
+        key, *others = columns
+        given = ", ".join(f"{name} = excluded.{name}" for name in others)
+        self._many(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+            f" ON CONFLICT ({key}) DO UPDATE SET {given}",
+            rows,
+        )
+
     def change(self, columns: Iterable[str], rows: list[_Row]) -> None:
         """Set columns of calls. Each row ends with the CallSid."""
         values = ", ".join(f"{name} = {self._mark}" for name in columns)
@@ -178,11 +187,7 @@ class Statements:
 
     def mark(self, process_id: str, line: int) -> None:
         """Note the last line of a process that the database has."""
-        self._many(
-            f"INSERT INTO applied (process, line) VALUES ({self._mark}, {self._mark})"
-            " ON CONFLICT (process) DO UPDATE SET line = excluded.line",
-            [(process_id, line)],
-        )
+        self.replace("applied", ("process", "line"), [(process_id, line)])
 
     def locked(self, sids: Iterable[str]) -> dict[str, str]:
         """Return which of these calls the database has, with their processes, and lock them.
@@ -200,6 +205,15 @@ class Statements:
         """Return columns of these calls, as far as the database has them."""
         return self._rows(
             f"SELECT {columns} FROM {table} WHERE {key} {self._among}", self._list(sids)
+        )
+
+    def stored(self, sids: Iterable[str], kinds: Iterable[str]) -> list[_Row]:
+        """Return CallSid, time, kind and body of events of these kinds, by call in order."""
+        return self._rows(
+            "SELECT call_sid, at_ms, kind, body FROM events"
+            f" WHERE call_sid {self._among} AND kind {self._among} ORDER BY call_sid, line",
+            self._list(sids),
+            self._list(kinds),
         )
 
     def there(self, entries: Collection[JournalEntry]) -> set[_Row]:
@@ -225,7 +239,8 @@ class Statements:
         return _encode(list(values)).decode() if self._sqlite else list(values)
 
     def _rows(self, query: str, *values: str | list[Any]) -> list[_Row]:
-        return [tuple(row) for row in self._connection.exec_driver_sql(query, values)]
+        # Fetched together: one by one they take several times as long.
+        return [tuple(row) for row in self._connection.exec_driver_sql(query, values).all()]
 
     def _many(self, statement: str, rows: list[_Row]) -> None:
         self._connection.exec_driver_sql(statement, rows)

@@ -130,6 +130,8 @@ class RecordFollower:
                 "Stop it, or give this one a folder of its own: records.folder in offhook.yaml.",
             )
         self._processes: dict[str, ProcessLines] = {}
+        self._stores: dict[str, RecordStore] = {}
+        """Stores that go on, by process: each remembers calls. New ones after any failure."""
         self._faulty: set[str] = set()
         """Processes whose files had a fault in the last round."""
         self._unwiped: dict[str, float] = {}
@@ -208,6 +210,7 @@ class RecordFollower:
     def _on_failure(self, error: Exception) -> None:
         # The commit may have succeeded or not: the next try asks the database first.
         self._ready = False
+        self._stores.clear()
         syncs = [process.reader.sync for process in self._processes.values()]
         for step in (self._engine.dispose, *syncs):
             try:
@@ -279,13 +282,15 @@ class RecordFollower:
         return has_more
 
     def _store(self, process_id: str) -> RecordStore:
-        return RecordStore(
-            self.machine_id,
-            self._prices,
-            after_call=self._after_call,
-            process_id=process_id,
-            node=self._node,
-        )
+        if process_id not in self._stores:
+            self._stores[process_id] = RecordStore(
+                self.machine_id,
+                self._prices,
+                after_call=self._after_call,
+                process_id=process_id,
+                node=self._node,
+            )
+        return self._stores[process_id]
 
     def _start(self, process: ProcessLines) -> None:
         with self._engine.connect() as connection:
@@ -376,7 +381,7 @@ class RecordFollower:
             self._on_orphaned(orphaned)
         reader.remove()
         self._dead_since.pop(process.process_id, None)
-        del self._processes[process.process_id]
+        del self._processes[process.process_id], self._stores[process.process_id]
         with self._engine.begin() as connection:
             store.forget(connection)
 
@@ -413,7 +418,8 @@ class RecordFollower:
         except Exception as error:
             if database.is_unavailable(error):
                 raise
-            self._apply_one_by_one(store, entries)
+            del self._stores[store.process_id]  # what it remembers may be of this transaction
+            self._apply_one_by_one(self._store(store.process_id), entries)
         self._dead_letters.clear()
 
     def _apply(self, store: RecordStore, entries: Sequence[JournalEntry], last: int) -> None:

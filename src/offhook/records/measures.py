@@ -4,16 +4,16 @@ They are in a row of `measures`, so that the figures of a year read no event. do
 what each of them means.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from offhook.events import types as events
 from offhook.events.types import Event
-from offhook.records import database, tables
-from offhook.records.timeline import StoredEvent, decoded
+from offhook.records.batches import Statements
+from offhook.records.timeline import event_of
 
 STAGES: Final = {
     "listen_ms": "l",
@@ -24,6 +24,11 @@ STAGES: Final = {
     "first_played_ms": "p",
 }
 """Stages of a turn's latency, with the letter that each has in CallMeasures.latencies."""
+
+_STAGES_OF: Final[Mapping[type[Event], Sequence[tuple[str, str]]]] = {
+    kind: [(field.name, STAGES[field.name]) for field in fields(kind) if field.name in STAGES]
+    for kind in (events.Answered, events.LatencyReported)
+}
 
 _TAKEN: Final = (
     events.Answered,
@@ -69,15 +74,16 @@ class CallMeasures:
 
 
 def measured(
-    stored: Iterable[StoredEvent], stream_at_ms: int | None, duration_ms: int
+    stored: Iterable[tuple[int, str, str]], stream_at_ms: int | None, duration_ms: int
 ) -> CallMeasures:
     """Return the measures of a call from its events in order; those of other KINDS are ignored.
 
-    `stream_at_ms` is None for a call that had no stream.
+    Each event is its ms of the call, its kind and its body. `stream_at_ms` is None for a call that
+    had no stream.
     """
     measuring = _Measuring(duration_ms if stream_at_ms is None else stream_at_ms, duration_ms)
-    for row in stored:
-        measuring.add(decoded(row), row.at_ms)
+    for at_ms, kind, body in stored:
+        measuring.add(event_of(kind, body), at_ms)
     return measuring.result()
 
 
@@ -98,8 +104,8 @@ class _Measuring:
     def add(self, event: Event | None, at_ms: int) -> None:
         match event:
             case events.Answered() | events.LatencyReported():
-                for name, letter in STAGES.items():
-                    ms = getattr(event, name, None)
+                for name, letter in _STAGES_OF[type(event)]:
+                    ms = getattr(event, name)
                     if ms is not None:
                         self._latencies.append(f"{letter}{ms} ")
             case events.CallerSaid():
@@ -171,26 +177,20 @@ def measure(connection: Connection, call_sids: Sequence[str]) -> None:
     for first in range(0, len(call_sids), BATCH_CALLS):
         rows = measure_rows(connection, call_sids[first : first + BATCH_CALLS])
         if rows:
-            changes = database.insert(connection, tables.measures)
-            values = {name: changes.excluded[name] for name in rows[0] if name != "call_sid"}
-            written = changes.on_conflict_do_update(index_elements=["call_sid"], set_=values)
-            connection.execute(written, rows)
+            values = [tuple(row.values()) for row in rows]
+            Statements(connection).replace("measures", tuple(rows[0]), values)
 
 
 def measure_rows(connection: Connection, call_sids: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of `measures` for those of the calls that have ended."""
-    calls, lines = tables.calls.c, tables.events.c
-    query = select(calls.sid, calls.agent, calls.started_ms, calls.stream_at_ms, calls.duration_ms)
-    query = query.where(calls.sid.in_(call_sids), calls.duration_ms.is_not(None))
-    ended = connection.execute(query).all()
-    stored: dict[str, list[StoredEvent]] = {row.sid: [] for row in ended}
-    found = select(
-        lines.call_sid, lines.line, lines.at_ms, lines.wall_ms, lines.kind, lines.body
-    ).where(lines.call_sid.in_(stored), lines.kind.in_(KINDS))
-    for sid, *event in connection.execute(found.order_by(lines.call_sid, lines.line)):
-        stored[sid].append(StoredEvent(*event))
+    sql = Statements(connection)
+    columns = "sid, agent, started_ms, stream_at_ms, duration_ms"
+    ended = [row for row in sql.of_calls(columns, call_sids) if row[-1] is not None]
+    stored: dict[str, list[tuple[int, str, str]]] = {row[0]: [] for row in ended}
+    for sid, at_ms, kind, body in sql.stored(stored, KINDS):
+        stored[sid].append((at_ms, kind, body))
     return [
-        {"call_sid": row.sid, "agent": row.agent, "started_ms": row.started_ms}
-        | asdict(measured(stored[row.sid], row.stream_at_ms, row.duration_ms))
-        for row in ended
+        {"call_sid": sid, "agent": agent, "started_ms": started_ms}
+        | asdict(measured(stored[sid], stream_at_ms, duration_ms))
+        for sid, agent, started_ms, stream_at_ms, duration_ms in ended
     ]

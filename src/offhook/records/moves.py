@@ -60,6 +60,7 @@ class AdmittedLines:
         own: Calls that this process has had last.
         moved: Calls of which this batch says that they have moved.
         irregular: Calls with lines that did not come in the order of the call.
+        steady: Calls of these lines that the database has, and that have never moved.
         refused: Number of lines that came too late, now and from the database.
     """
 
@@ -67,21 +68,33 @@ class AdmittedLines:
     own: set[str] = field(default_factory=set)
     moved: set[str] = field(default_factory=set)
     irregular: set[str] = field(default_factory=set)
+    steady: set[str] = field(default_factory=set)
     refused: int = 0
 
 
-def admit(connection: Connection, process_id: str, lines: Sequence[JournalEntry]) -> AdmittedLines:
+def admit(
+    connection: Connection,
+    process_id: str,
+    lines: Sequence[JournalEntry],
+    steady: Collection[str] = (),
+) -> AdmittedLines:
     """Return which lines of a process's journal are to be stored.
 
     Lines of calls that the database does not have are left out, and of calls that have moved: those
-    that are there, and those that a process wrote after another one had taken the call over.
+    that are there, and those that a process wrote after another one had taken the call over. The
+    database is not asked about `steady` calls: it has them, and only these lines can say that one
+    of them has moved.
     """
+    asked = {line.call_sid for line in lines if line.call_sid not in steady or _tells_move(line)}
+    if not asked:
+        return AdmittedLines(list(lines))
     admitted = AdmittedLines()
     sql = Statements(connection)
-    owners = sql.locked({line.call_sid for line in lines})
-    known = [line for line in lines if line.call_sid in owners]
+    owners = sql.locked(asked)
+    known = [line for line in lines if line.call_sid not in asked or line.call_sid in owners]
     owned = _ownerships(connection, owners)
     _add_new(connection, process_id, known, owners, owned, admitted)
+    admitted.steady = owners.keys() - owned
     if not owned and all(line.origin is None for line in known):  # as nearly always
         admitted.entries = known
         admitted.own = {line.call_sid for line in known if isinstance(line.event, CallTakenOver)}
@@ -105,6 +118,10 @@ def admit(connection: Connection, process_id: str, lines: Sequence[JournalEntry]
         there.add((line.call_sid, line.number))
         admitted.entries.append(line)
     return admitted
+
+
+def _tells_move(line: JournalEntry) -> bool:
+    return line.origin is not None or isinstance(line.event, CallTakenOver)
 
 
 def _add_new(

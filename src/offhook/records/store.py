@@ -48,6 +48,10 @@ class RecordStore:
         self._prices = prices
         self._after_call = after_call
         self._owner: Final = {"process": self.process_id, "node": node}
+        self._is_alone: Final = not node
+        self._steady: set[str] = set()
+        """Live calls that the database has, which have never moved, and which only this journal
+        can move: nobody erases a live call. Empty in a fleet, where other nodes move calls."""
 
     def applied(self, connection: Connection) -> int:
         """Return the number of the last line that the database has; 0: none."""
@@ -58,8 +62,10 @@ class RecordStore:
 
     def apply(self, connection: Connection, lines: Sequence[JournalEntry], last: int) -> list[str]:
         """Add lines in order, and mark those up to `last` as applied. Return calls that ended."""
+        # Another attempt after a failure asks the database for every call.
+        steady, self._steady = self._steady, set()
         begin(connection, lines, {"journal": self.machine_id} | self._owner)
-        admitted = admit(connection, self.process_id, lines)
+        admitted = admit(connection, self.process_id, lines, steady)
         self.refused = admitted.refused
         batch = Batch()
         for entry in admitted.entries:
@@ -76,6 +82,9 @@ class RecordStore:
         self._cost(connection, {*batch.metered, *admitted.irregular})
         self._add_jobs(connection, batch.ended, batch.billed)
         Statements(connection).mark(self.process_id, last)
+        if self._is_alone:
+            left = {*batch.ended, *admitted.irregular}
+            self._steady = (steady | admitted.steady) - left
         return batch.ended
 
     def forget(self, connection: Connection) -> None:

@@ -64,11 +64,16 @@ _DECODERS: Final[Mapping[str, "msgspec.json.Decoder[Event]"]] = {
 
 def decoded(stored: StoredEvent) -> Event | None:
     """Return the event of a row; None for one of a newer version, which shares the database."""
-    decoder = _DECODERS.get(stored.kind)
+    return event_of(stored.kind, stored.body)
+
+
+def event_of(kind: str, body: str) -> Event | None:
+    """Return the event with this name and JSON; None for one of a newer version."""
+    decoder = _DECODERS.get(kind)
     if decoder is None:
         return None
     try:
-        return decoder.decode(stored.body)
+        return decoder.decode(body)
     except msgspec.ValidationError:
         return None
 
