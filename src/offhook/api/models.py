@@ -1,7 +1,13 @@
 """Models of the API's requests and responses, beyond records/models.py, for OpenAPI."""
 
+import ast
+import functools
+import inspect
+import itertools
+import sys
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -15,9 +21,33 @@ _NOTES = {"TIME": " A time without a zone is UTC.", "+…": " In a URL, + is %2B
 
 
 class ApiModel(pydantic.BaseModel):
-    """Base of the API's models."""
+    """Base of the API's models. The docstring of a field is its description."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__annotations__
+        for name, said in _docstrings(cls.__module__).get(cls.__name__, {}).items():
+            own[name] = Annotated[own[name], Field(description=said)]
+
+
+@functools.cache  # pydantic would look for the source of each model: a fifth of the start
+def _docstrings(module: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the docstrings of the attributes of a module's classes, by their names."""
+    classes = {}
+    for statement in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(statement, ast.ClassDef):
+            classes[statement.name] = {
+                field.target.id: inspect.cleandoc(said.value.value)
+                for field, said in itertools.pairwise(statement.body)
+                if isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(said, ast.Expr)
+                and isinstance(said.value, ast.Constant)
+                and isinstance(said.value.value, str)
+            }
+    return classes
 
 
 class ProblemResponse(ApiModel):
