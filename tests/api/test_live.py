@@ -166,6 +166,17 @@ async def test_what_is_kept_has_a_bound_in_bytes() -> None:
     assert (live.first, live.last) == (102, 102)
 
 
+def test_an_event_is_joined_once_for_all_pages_and_not_after_it_was_erased() -> None:
+    live = LiveEvents(run="r")
+    for each in "123":
+        live(pressed(each))
+    first, second = live.after(0, None), live.after(0, None)
+    assert first[0] is second[0]
+    assert live.after(0, "CA2") == (b"", 3)
+    live.forget("CA1")
+    assert live.after(0, None) == (b"", 3)
+
+
 async def test_an_erased_call_is_forgotten() -> None:
     live = LiveEvents(run="r")
     for n in range(6):

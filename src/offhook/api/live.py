@@ -27,8 +27,9 @@ KEPT_BYTES: Final = 4 * 1024 * 1024
 
 LISTENERS_MAX: Final = 32
 HEARTBEAT_S: Final = 15.0
-GATHER_S: Final = 0.05
-"""Seconds for which events are gathered for a listener that has just been sent some."""
+GATHER_S: Final = 0.1
+"""Seconds for which events are gathered for a listener that has just been sent some. Such listeners
+are woken up at the same moments, and are then sent the same bytes."""
 CHUNK_BYTES: Final = 32 * 1024
 RETRY_MS: Final = 1000
 """Milliseconds after which a client must reconnect."""
@@ -54,6 +55,11 @@ class LiveEvents:
         """Number of the last event."""
         self.closed = False
         self._listeners: set[LiveListener] = set()
+        self._gathered = asyncio.Event()
+        """Set when the listeners that wait for further events are to be sent them."""
+        self._gathered.set()
+        self._shared: tuple[int, str | None, int, tuple[bytes, int]] | None = None
+        """What `after` returned last, behind its arguments and the last event at that time."""
 
     def __call__(self, call_event: CallEvent, change: Change = _UNCHANGED) -> None:
         """Keep an event and what it changes on the board, and wake the listeners."""
@@ -104,6 +110,13 @@ class LiveEvents:
 
         The events have about CHUNK_BYTES.
         """
+        shared = self._shared
+        if shared is None or shared[:3] != (number, call_sid, self.last):
+            found = self._after(number, call_sid)
+            shared = self._shared = (number, call_sid, self.last, found)
+        return shared[3]
+
+    def _after(self, number: int, call_sid: str | None) -> tuple[bytes, int]:
         blocks, size = [], 0
         while number < self.last and size < CHUNK_BYTES:
             number += 1
@@ -115,6 +128,7 @@ class LiveEvents:
 
     def forget(self, call_sid: str) -> None:
         """Drop the kept events of an erased call; the numbers of other events stay."""
+        self._shared = None
         for number, kept in self._kept.items():
             if kept.call_sid == call_sid:
                 self._kept[number] = _Kept("", b"")
@@ -140,6 +154,13 @@ class LiveEvents:
         listener = LiveListener(self, last_id, call_sid, heartbeat_s)
         self._listeners.add(listener)
         return listener
+
+    async def gather(self) -> None:
+        """Wait for further events, GATHER_S at most, until all listeners are sent theirs."""
+        if self._gathered.is_set():
+            self._gathered = asyncio.Event()
+            asyncio.get_running_loop().call_later(GATHER_S, self._gathered.set)
+        await self._gathered.wait()
 
     def leave(self, listener: "LiveListener") -> None:
         """Remove a listener that is gone."""
@@ -195,7 +216,7 @@ class LiveListener:
             # The id, so that a client cut off before the first event misses nothing.
             return b"retry: %d\n" % RETRY_MS + self._place()
         if self._sent and not self._live.closed:
-            await asyncio.sleep(GATHER_S)
+            await self._live.gather()
         while True:
             self._some.clear()
             chunk = self._next()

@@ -17,6 +17,7 @@ from offhook.call import inputs
 from offhook.call.inputs import Input
 from offhook.call.operator_voice import is_frame
 from offhook.call.requests import CallRequest, HandBack, TakeOver
+from offhook.clock import Clock, Timer
 from offhook.events.types import Event, HandBackCause, ListeningBegan, ListeningEnded
 from offhook.net.websocket import Channel, Closed
 from offhook.twilio.stream import Recorder
@@ -28,6 +29,13 @@ OPERATORS_MAX: Final = 20
 
 GARBAGE_MAX: Final = 20
 """Messages of an operator's that make no sense, after which the stream is closed."""
+
+GATHER_S: Final = 0.1
+"""Seconds for which audio is gathered for those who listen: a message for each frame would cost as
+much as the frame. Whoever speaks with the caller gets each frame at once."""
+
+GATHERED_MAX: Final = 8000
+"""Bytes of audio in one message: the agent's may come faster than it is heard."""
 
 POLICY_VIOLATION: Final = 1008
 
@@ -75,12 +83,16 @@ class OperatorsOwner(Protocol):
 class Operators:
     """Operators of one call, whose session is `owner`. Everything is called on the event loop."""
 
-    def __init__(self, owner: OperatorsOwner) -> None:
+    def __init__(self, owner: OperatorsOwner, clock: Clock) -> None:
         self._owner: OperatorsOwner | None = owner
+        self._clock: Final = clock
         self._streams: list[OperatorStream] = []
         self._speaker: OperatorStream | None = None
         self._recorder: Recorder | None = None
         self._is_masked = False
+        self._gathered: dict[bytes, _Gathered] = {}
+        """Audio that those who listen have not been sent yet, by track."""
+        self._timer: Timer | None = None
 
     # --- what the session tells ----------------------------------------------------------------
 
@@ -106,6 +118,7 @@ class Operators:
 
     def finish(self) -> None:
         """Tell everyone that the call is over; a second time does nothing."""
+        self._send_gathered()
         for stream in [*self._streams]:
             self._dismiss(stream)
         # They refer to the session: without this a collection would have to find the cycle.
@@ -151,6 +164,7 @@ class Operators:
         stream.close()
 
     def _add(self, stream: "OperatorStream") -> None:
+        self._send_gathered()  # It is not for the one who comes now.
         self._streams.append(stream)
         stream.began_ms = self._owner.ms() if self._owner is not None else 0
         if len(self._streams) == 1 and self._owner is not None:
@@ -193,29 +207,49 @@ class Operators:
 
     def hear_caller(self, audio: bytes) -> None:
         """Let everyone hear a piece of the caller's speech."""
-        self._play(b"caller", SILENCE * len(audio) if self._is_masked else audio, self._streams)
+        heard = SILENCE * len(audio) if self._is_masked else audio
+        if self._speaker is not None and self._owner is not None:
+            self._speaker.play(_media(b"caller", self._owner.ms(), heard))
+        self._gather(b"caller", heard)
 
     def hear_agent(self, audio: bytes) -> None:
         """Let everyone hear what was sent to the caller, but for the one who has said it."""
-        speaker = self._speaker
-        streams = self._streams
-        if speaker is not None:
-            streams = [stream for stream in streams if stream is not speaker]
-        self._play(b"agent", audio, streams)
+        self._gather(b"agent", audio)
 
-    def _play(self, track: bytes, audio: bytes, streams: "list[OperatorStream]") -> None:
-        if self._owner is None or not streams:
+    def _gather(self, track: bytes, audio: bytes) -> None:
+        """Have those who only listen hear audio, within GATHER_S."""
+        if self._owner is None or not self._has_listeners:
             return
-        message = b'{"event":"media","track":"%s","ms":%d,"payload":"%s"}' % (
-            track,
-            self._owner.ms(),
-            binascii.b2a_base64(audio, newline=False),
-        )
-        for stream in [*streams]:
-            stream.play(message)
+        gathered = self._gathered.get(track)
+        if gathered is None:
+            gathered = self._gathered[track] = _Gathered(self._owner.ms())
+        gathered.audio += audio
+        if len(gathered.audio) >= GATHERED_MAX:
+            self._send_gathered()
+        elif self._timer is None:
+            self._timer = self._clock.call_at(self._clock.now() + GATHER_S, self._send_gathered)
+
+    @property
+    def _has_listeners(self) -> bool:
+        return len(self._streams) > (self._speaker is not None)
+
+    def _send_gathered(self) -> None:
+        """Send those who listen what was gathered for them; without any do nothing."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        gathered, self._gathered = self._gathered, {}
+        for track, each in gathered.items():
+            audio = bytes(each.audio)
+            for at in range(0, len(audio), GATHERED_MAX):
+                message = _media(track, each.ms, audio[at : at + GATHERED_MAX])
+                for stream in [*self._streams]:
+                    if stream is not self._speaker:
+                        stream.play(message)
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Tell everyone something."""
+        """Tell everyone something, behind the audio that came before."""
+        self._send_gathered()
         for stream in [*self._streams]:
             stream.tell(message)
 
@@ -301,6 +335,22 @@ class OperatorStream:
         """Forget the operator, whose page is gone."""
         self._channel = None
         self._operators.leave(self, is_lost=closed.received not in LEFT)
+
+
+class _Gathered:
+    """Audio of one track, from a time in ms of the call on."""
+
+    __slots__ = ("audio", "ms")
+
+    def __init__(self, ms: int) -> None:
+        self.ms: Final = ms
+        self.audio = bytearray()
+
+
+def _media(track: bytes, ms: int, audio: bytes) -> bytes:
+    """Return a message of audio."""
+    payload = binascii.b2a_base64(audio, newline=False)
+    return b'{"event":"media","track":"%s","ms":%d,"payload":"%s"}' % (track, ms, payload)
 
 
 class _Overhearing:

@@ -155,7 +155,7 @@ class Session(LegInputs):
         self._fault: Exception | None = None
         self._replies: dict[int, Callable[[bool, str], None]] = {}
         self._recording = SessionRecording(call_sid, recordings, clock, self.note)
-        self.operators: Final = Operators(self)
+        self.operators: Final = Operators(self, clock)
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
         self._agent_open_at: float | None = None

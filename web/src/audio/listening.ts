@@ -2,7 +2,7 @@
 
 import { type ReadonlySignal, type Signal, effect, signal } from "@preact/signals";
 import { fromBase64 } from "./base64";
-import { AS_TWILIO, CLOSE_TO_NOW } from "./playout";
+import { AS_TWILIO, GATHERED, type PlayoutRules } from "./playout";
 import { type Playback, Sound, type SoundState } from "./sound";
 import { type StreamEnd, StreamSocket } from "./stream_socket";
 
@@ -17,9 +17,13 @@ export class Voices {
   readonly agent: Playback;
   private readonly stop: () => void;
 
-  constructor(private readonly output: Sound) {
-    this.caller = output.playback(CLOSE_TO_NOW);
-    this.agent = output.playback(AS_TWILIO);
+  /** Play both by the rules of a voice that comes as it is spoken. */
+  constructor(
+    private readonly output: Sound,
+    rules: PlayoutRules,
+  ) {
+    this.caller = output.playback(rules);
+    this.agent = output.playback({ ...AS_TWILIO, startMs: rules.startMs });
     let before: SoundState = output.state.value;
     this.stop = effect(() => {
       const now = output.state.value;
@@ -62,7 +66,7 @@ export class Listening {
     private readonly output: Sound,
   ) {
     this.sound = output.state;
-    this.voices = new Voices(output);
+    this.voices = new Voices(output, GATHERED);
     this.socket = new StreamSocket(stream, {
       onOpen: () => {
         this.state.value = "live";

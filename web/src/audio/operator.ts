@@ -4,6 +4,7 @@ import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { toBase64 } from "./base64";
 import { Voices } from "./listening";
 import { askForMicrophone, release } from "./microphone";
+import { CLOSE_TO_NOW } from "./playout";
 import { Sound, type SoundState } from "./sound";
 import { type StreamEnd, StreamSocket } from "./stream_socket";
 import type { MicrophoneState } from "./phone";
@@ -35,7 +36,7 @@ export class TakeOver {
     private readonly input: MediaStream,
   ) {
     this.sound = output.state;
-    this.voices = new Voices(output);
+    this.voices = new Voices(output, CLOSE_TO_NOW);
     for (const track of input.getTracks()) {
       track.addEventListener("ended", () => {
         this.microphone.value = "gone";

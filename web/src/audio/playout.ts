@@ -18,6 +18,9 @@ export const AS_TWILIO: PlayoutRules = { startMs: 60, mostMs: 600_000, drop: "ne
 /** For a voice that comes as it is spoken: whoever listens shall not fall behind. */
 export const CLOSE_TO_NOW: PlayoutRules = { startMs: 60, mostMs: 300, drop: "oldest" };
 
+/** As CLOSE_TO_NOW for whoever only listens: it comes gathered, by 100 ms (docs/protocols/console.md §3). */
+export const GATHERED: PlayoutRules = { startMs: 160, mostMs: 400, drop: "oldest" };
+
 /** Audio and marks in the order in which they came. It knows no clock: `read` is its time. */
 export class PlayoutQueue {
   /** Samples that wait. */
