@@ -99,3 +99,11 @@ def test_a_code_that_does_not_exist_names_the_nearest() -> None:
     assert done.exit_code == 2
     assert "E-DG-02" in done.output
     assert "agent_lost" in CliRunner().invoke(app, ["explain", "agnet_lost"]).output
+
+
+def test_an_explanation_fits_a_terminal_and_has_no_gaps() -> None:
+    page = error_page.read()
+    for section in page.sections.values():
+        prose = [line for line in section.text.splitlines() if not line.startswith(("|", "    "))]
+        assert [line for line in prose if len(line) > 79 and " " in line.strip()] == []
+        assert [line for line in prose if "  " in line.strip()] == []

@@ -93,7 +93,7 @@ def test_without_accounts_and_without_a_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     assert tree(folder).keys() == WRITTEN
     assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
-    assert "Not set yet: DEEPGRAM_API_KEY, TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN." in ended.stdout
+    assert "\n  DEEPGRAM_API_KEY, TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN\n" in ended.stdout
     assert re.findall(r"^  (cd shop|offhook \w+)", ended.stdout, re.MULTILINE) == [
         "cd shop",
         "offhook rehearse",
@@ -133,7 +133,7 @@ async def test_keys_are_checked_and_the_only_number_is_taken(tmp_path: Path) -> 
     [
         ((), [], 0, "Numbers: the account has none yet.\n  → Buy one"),
         (NUMBERS, [], 0, "Numbers: the account has 2; the agent answers any of them."),
-        (NUMBERS, ["--number", NUMBERS[1]], 0, "Written: "),
+        (NUMBERS, ["--number", NUMBERS[1]], 0, "Written in "),
         (NUMBERS, ["--number", "+12025550199"], 1, "E-INIT-03 The Twilio account does not have"),
     ],
 )

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 from tests.events.test_describe import example
 
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
-from offhook.observability.console_output import Conversation
+from offhook.observability.console_output import Conversation, hanging
 
 CALL_SID = "CA0123456789abcdef0123456789abcdef"
 
@@ -254,3 +255,22 @@ def test_no_text_at_all_commands_the_terminal(text: str) -> None:
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1))
 def test_what_people_write_is_left_alone(text: str) -> None:
     assert printed(events.CallerSaid(text)) == f"  61.23 s  cdef  caller  {text}\n"
+
+
+def row_printed(width: int, *, terminal: bool) -> list[str]:
+    """The lines that a row of two columns takes."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
+    hanging(console, Text("agent   We are open from Monday to Friday, from nine."), 8)
+    return [Text.from_ansi(line).plain for line in out.getvalue().splitlines()]
+
+
+def test_a_long_line_is_broken_between_words_on_a_terminal_alone() -> None:
+    whole = "agent   We are open from Monday to Friday, from nine."
+    assert row_printed(30, terminal=True) == [
+        "agent   We are open from",
+        "        Monday to Friday, from",
+        "        nine.",
+    ]
+    assert row_printed(80, terminal=True) == [whole]
+    assert row_printed(30, terminal=False) == [whole]

@@ -63,7 +63,7 @@ def test_a_line_is_an_object_with_when_what_and_which_call() -> None:
     assert when.utcoffset() == timedelta(0)
     assert began - timedelta(milliseconds=1) <= when <= datetime.now(UTC)
     assert line == {
-        "event": "ended, caller_hung_up, by nobody: the caller hung up",
+        "event": "ended, caller_hung_up: the caller hung up",
         "level": "info",
         "logger": "offhook.call",
         "call_sid": "CA1",
@@ -167,7 +167,7 @@ def test_on_a_terminal_a_line_is_for_a_person_and_commands_nothing(
     os.close(reading)
     os.close(writing)
     first, second = text.split("\r\n")[:2]
-    assert "ended, caller_hung_up, by nobody: the caller hung up" in first
+    assert "ended, caller_hung_up: the caller hung up" in first
     assert "CA1" in first
     assert "duration_ms" not in first
     assert "a [2J b  c" in second

@@ -111,7 +111,7 @@ async def _cast(
         environ = {**environ, "DEEPGRAM_API_KEY": "any"}
         overrides = Overrides(deepgram_url=standin.url)
         if ready.dialogue is None:
-            console.print(f"The stand-in agent: {escape(ready.words)}\n", soft_wrap=True)
+            console.print(f"A stand-in agent answers. {escape(ready.words)}\n", soft_wrap=True)
             config = load(None, environ, overrides=overrides)
             yield _Cast(config, "a script", "demo.yaml", standin=True, understands=False)
             return

@@ -64,15 +64,17 @@ def _row(check: "Check") -> dict[str, str]:
 
 
 def _show(checks: "Sequence[Check]") -> None:
-    """Print the checks of one part, in colour on a terminal: https://no-color.org."""
-    import os
+    """Print the checks of one part. A command keeps its line, so that it can be copied."""
+    from rich.console import Console
+    from rich.text import Text
 
-    from offhook.observability.console_output import inert
+    from offhook.observability.console_output import hanging, inert
 
-    color = False if os.environ.get("NO_COLOR") else None
+    console = Console(highlight=False)
     for check in checks:
-        status = typer.style(f"{check.status:6}", fg=_COLOURS[check.status], bold=True)
-        line = f"{status}  {typer.style(inert(check.name), bold=True)}: {inert(check.reason)}"
-        typer.echo(line, color=color)
+        style = f"bold {_COLOURS[check.status]}"
+        name = (inert(check.name), "bold")
+        line = Text.assemble((f"{check.status:8}", style), name, f": {inert(check.reason)}")
+        hanging(console, line, 8)
         if check.command:
-            typer.echo(f"        → {inert(check.command)}", color=color)
+            console.print(Text(f"        → {inert(check.command)}"), soft_wrap=True)

@@ -1,5 +1,6 @@
 """Implementation of `offhook init`: ask, check, write, and say what comes next."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -257,14 +258,17 @@ class InitRun:
         return NewFile(path, text, before, now if mode is None else mode)
 
     def _tell(self, made: Sequence[NewFile], *, is_new: bool) -> None:
-        print(f"Written: {', '.join(str(one.path) for one in made)}" if made else "All is there.")
+        print(f"Written in {self._folder}:" if made else "All is there.")
+        for one in made:
+            print(f"  {os.path.relpath(one.path, self._folder.resolve())}")
         missing = [
             name
             for name in (DEEPGRAM, SID, TOKEN)
             if name not in self._new and self._known(name) is None
         ]
         if missing:
-            print(f"Not set yet: {', '.join(missing)}. Write them into {self._folder / '.env'}.")
+            print(f"\nNot set yet, to be written into {self._folder / files.DOTENV}:")
+            print(f"  {', '.join(missing)}")
         print("\nNext:")
         if self._folder.resolve() != Path.cwd():
             print(f"  cd {self._folder}")

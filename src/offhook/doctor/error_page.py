@@ -14,7 +14,8 @@ from typing import Final
 import offhook
 from offhook.errors import UserError
 
-WIDTH: Final = 88
+WIDTH: Final = 79
+"""Columns of the text: a terminal has 80 as a rule."""
 
 _CODE: Final = re.compile(r"E-[A-Z]+-\d\d")
 _TYPED: Final = re.compile(r"(?:E-?)?([A-Z]+)-?(\d{1,2})", re.IGNORECASE)
@@ -101,7 +102,7 @@ def _for_terminal(body: str) -> str:
         if paragraph.startswith(("|", "```", "    ")):
             out.append(_plain(paragraph))
             continue
-        words = _plain(" ".join(line.removeprefix("> ") for line in paragraph.splitlines()))
+        words = _plain(" ".join(line.removeprefix("> ").strip() for line in paragraph.splitlines()))
         first = "  " if paragraph.startswith(">") else ""
         rest = "  " if paragraph.startswith((">", "- ")) else ""
         out.append(textwrap.fill(words, WIDTH, initial_indent=first, subsequent_indent=rest))

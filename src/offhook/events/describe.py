@@ -46,7 +46,8 @@ def _finished_late(event: events.FunctionFinishedLate) -> str:
 
 def _ended(event: events.CallEnded) -> str:
     detail = f" ({event.detail})" if event.detail else ""
-    return f"ended, {event.slug}, by {event.fault}: {event.words}{detail}"
+    by = "" if event.fault == "nobody" else f", by {event.fault}"
+    return f"ended, {event.slug}{by}: {event.words}{detail}"
 
 
 def _handed_back(event: events.OperatorHandedBack) -> str:

@@ -14,6 +14,7 @@ from offhook.events.types import CallEvent, Event
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 WARNING: Final = "magenta"
 """Style of what deserves attention and is not an error: it is legible on black and on white."""
@@ -63,6 +64,21 @@ class Conversation:
 def inert(text: str) -> str:
     """Return text from outside without characters that control the terminal."""
     return _NOT_TEXT.sub(" ", text)
+
+
+def hanging(console: "Console", line: "Text", indent: int) -> None:
+    """Print a line. On a terminal that is too narrow, break it between words, and indent the rest.
+
+    In a file or a pipe a line stays one line.
+    """
+    if not console.is_terminal or line.cell_len <= console.width:
+        console.print(line, soft_wrap=True)
+        return
+    head, tail = line[:indent], line[indent:]
+    for part in tail.wrap(console, max(console.width - indent, 20)):
+        part.rstrip()
+        console.print(head + part, soft_wrap=True)
+        head = head.blank_copy(" " * indent)
 
 
 _WHO: Final[dict[type[Event], str]] = {

@@ -1,5 +1,7 @@
 """The page of `offhook calls show`: one call from its beginning to its cost."""
 
+from typing import Final
+
 from rich.text import Text
 
 from offhook.cli.calls import formatting
@@ -20,6 +22,9 @@ from offhook.records.models import (
     UtteranceRecord,
 )
 
+INDENT: Final = 12
+"""Columns before what a row says; a line of the timeline has its party there."""
+
 
 def page(record: CallRecord, currency: str) -> list[Text]:
     """Return the lines of the page."""
@@ -27,7 +32,7 @@ def page(record: CallRecord, currency: str) -> list[Text]:
 
 
 def _row(name: str, value: str) -> Text:
-    return Text.assemble((f"{name:12}", "bold"), inert(value))
+    return Text.assemble((f"{name:{INDENT}}", "bold"), inert(value))
 
 
 def _head(record: CallRecord) -> list[Text]:

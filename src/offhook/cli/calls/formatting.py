@@ -47,7 +47,8 @@ def ending(fault: str, slug: str, words: str) -> str:
 
 def sum_of(totals: Totals, currency: str) -> str:
     """Return totals as one line."""
-    parts = [f"{totals.calls} calls" + (f", {totals.live} live" if totals.live else "")]
+    calls = "1 call" if totals.calls == 1 else f"{totals.calls} calls"
+    parts = [calls + (f", {totals.live} live" if totals.live else "")]
     parts.append(f"{totals.twilio_minutes} min billed by Twilio")
     parts.append(f"{totals.stream_minutes} min of streams")
     parts += [

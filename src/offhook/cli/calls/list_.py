@@ -94,21 +94,21 @@ def _print(
     from rich.text import Text
 
     from offhook.cli.calls import formatting
-    from offhook.observability.console_output import inert
+    from offhook.observability.console_output import hanging, inert
 
     console = Console(highlight=False)
     if sums is not None:
         for one in sums:
             line = f"{inert(one.key)}: {formatting.sum_of(one.totals, currency)}"
-            console.print(Text(line), soft_wrap=True)
+            hanging(console, Text(line), 2)
     elif calls:
         console.print(_table(calls, currency, is_wide=console.width >= WIDE_COLUMNS))
         if more:
             console.print("There are more: --limit, or --since and --until.")
-    console.print(Text(formatting.sum_of(totals, currency), "bold"), soft_wrap=True)
+    hanging(console, Text(formatting.sum_of(totals, currency), "bold"), 2)
     endings = ", ".join(f"{inert(slug)} {n}" for slug, n in totals.endings.items())
     if endings:
-        console.print(Text(f"Ended: {endings}"), soft_wrap=True)
+        hanging(console, Text(f"Ended: {endings}"), 2)
 
 
 _NARROW: Final = ("SID", "began", "length", "agent", "with", "ended")

@@ -8,8 +8,9 @@ def show(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     import msgspec
     from rich.console import Console
 
-    from offhook.cli.calls.call_page import page
+    from offhook.cli.calls.call_page import INDENT, page
     from offhook.cli.calls.record_access import opened, records_of
+    from offhook.observability.console_output import hanging
     from offhook.records import call_record, queries
 
     records = records_of(config)
@@ -21,4 +22,4 @@ def show(sid: options.Sid, config: options.Config = None, as_json: options.Json 
         return
     console = Console(highlight=False)
     for line in page(record, currency):
-        console.print(line, soft_wrap=True)
+        hanging(console, line, INDENT)

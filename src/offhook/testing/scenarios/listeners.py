@@ -86,7 +86,7 @@ class Listeners:
             free = await self._free_recogniser()
             sight = Sight(how, words=True, inside=False)
             return sight, lambda _: FreeHearing(free.ears())
-        how = f"{why}, no DEEPGRAM_API_KEY, and for free speech {missing_ears}"
+        how = f"There is no DEEPGRAM_API_KEY; {why}; for free speech, {missing_ears}"
         return Sight(how, words=False, inside=False), lambda _: NoWords()
 
     async def _ears(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:

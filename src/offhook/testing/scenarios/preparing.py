@@ -44,7 +44,7 @@ async def prepare(
         except InvalidFileError as error:
             bad.append(error)
             continue
-        how = sight.how if sight.words else f"not known, for {sight.how}"
+        how = sight.how if sight.words else f"unknown. {sight.how}"
         slowly = one.scenario.config is not None and scenario_server.opens_slowly(one)
         cases.append(ScenarioRun(one, _sounds(one, rendered), known, how, server, slowly))
     raise_together(bad)
