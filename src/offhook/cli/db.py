@@ -19,8 +19,8 @@ def upgrade(config: options.Config = None, as_json: options.Json = False) -> Non
     from offhook.records import database
 
     records = records_of(config)
-    with engine_of(records) as engine, waiting("upgrading the database"):
-        before, after = database.upgrade(engine)
+    with engine_of(records) as engine, waiting("upgrading the database") as tell:
+        before, after = database.upgrade(engine, tell)
     where = engine.url.render_as_string(hide_password=True)
     if as_json:
         options.print_json({"database": where, "before": before, "after": after})

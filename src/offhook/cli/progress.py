@@ -1,6 +1,6 @@
 """Progress of commands that may take longer than two seconds, on standard error."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,11 +31,14 @@ class Elapsed(TimeElapsedColumn):
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show on a terminal, while entered, that something of unknown length goes on."""
+def waiting(what: str) -> Iterator[Callable[[object], None]]:
+    """Show on a terminal, while entered, that something of unknown length goes on.
+
+    Yields a function that shows how far it is, behind what it is.
+    """
     with _display() as progress:
-        progress.add_task(what, total=None)
-        yield
+        task = progress.add_task(what, total=None)
+        yield lambda how_far: progress.update(task, description=f"{what}: {how_far}")
 
 
 def counted(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

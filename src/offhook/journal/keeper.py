@@ -18,6 +18,7 @@ from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_
 from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
 from offhook.journal.progress import next_first
 from offhook.journal.segments import BATCH_BYTES
+from offhook.journal.upgrade_note import UpgradeNote
 from offhook.journal.writer import JournalFullError, JournalWriter, cannot_be_made
 
 _log: Final = logging.getLogger("offhook.records")
@@ -27,6 +28,9 @@ GATHER_S: Final = 0.04
 
 LOOK_S: Final = 0.25
 """Seconds between two looks at how far the follower is, while lines wait for it."""
+
+IDLE_LOOK_S: Final = 2.0
+"""Seconds between two looks while no line waits: an upgrade of the database is to be seen."""
 
 RETRY_S: Final = 0.5
 """Seconds between two attempts on a disk that takes nothing."""
@@ -59,6 +63,7 @@ class EventJournal:
         process_id: Id of this process's journal.
         folder: Folder of this process's journal.
         filled: Share of `limit_bytes` in use.
+        upgrading: How far the upgrade of the database is, if one goes on; else empty.
         tee: Called with what the files of live calls get, in a fleet: the call, its line or None at
             its end, and the line's number in this journal, None for facts.
     """
@@ -87,6 +92,8 @@ class EventJournal:
         self._told, self._told_bytes, self._refused = 0, 0, 0
         self._taken_bytes, self._dropped, self._done = 0, 0, 0
         self._oldest_ms = 0
+        self._upgrade = UpgradeNote(root)
+        self.upgrading = ""
         self._problem = ""
         self._look_at, self._retry_at = 0.0, 0.0
         self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S, stop_s=FLUSH_S)
@@ -218,7 +225,7 @@ class EventJournal:
 
     # --- the journal's thread ------------------------------------------------------------------
 
-    def _keep(self) -> float | None:
+    def _keep(self) -> float:
         # While there are lines in every round, the event loop need not wake this thread.
         while self._write_round() and not self._thread.stopping:
             self._look()
@@ -226,7 +233,7 @@ class EventJournal:
         self._look(at_once=True)
         if self._problem:
             return RETRY_S
-        return LOOK_S if self.waiting else None
+        return LOOK_S if self.waiting else IDLE_LOOK_S
 
     def _write_round(self) -> bool:
         """Write what waits, first into the journal; return whether it took any lines."""
@@ -282,6 +289,7 @@ class EventJournal:
             return
         self._look_at = now + LOOK_S
         self._writer.take_space()
+        self.upgrading = self._upgrade.read()
         try:
             self._done = self._writer.done() + 1 - self._writer.first
             oldest = self._writer.oldest() if self.waiting else None

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ from sqlalchemy.exc import (
 )
 
 from offhook.errors import UserError
+from offhook.records.upgrade_progress import OnStep, UpgradeStep, unobserved
 from offhook.text.extras import install_command
 
 if TYPE_CHECKING:
@@ -154,8 +156,11 @@ def clock_ms(connection: Connection) -> int:
     return round(found or 0)
 
 
-def upgrade(engine: Engine) -> tuple[str | None, str]:
+def upgrade(engine: Engine, on_step: OnStep = unobserved) -> tuple[str | None, str]:
     """Bring the schema up to HEAD. Returns the versions before and after.
+
+    `on_step` is told of each step of an upgrade as it begins; the making of the first tables is
+    none.
 
     Raises UserError E-REC-04 when a newer Offhook has upgraded it, and E-REC-05 when the database
     cannot be reached or refuses.
@@ -168,7 +173,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         known = revisions()
         if before is not None and before not in known:
             raise _newer(before)
-        migrate(engine, HEAD)
+        migrate(engine, HEAD, unobserved if before is None else on_step)
         empty_wal(engine)
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from None
@@ -241,7 +246,7 @@ def revisions() -> list[str]:
     return [name[:4] for name in names]
 
 
-def migrate(engine: Engine, to: str) -> None:
+def migrate(engine: Engine, to: str, on_step: OnStep = unobserved) -> None:
     """Upgrade the schema to a version. Only tests of older versions need it; else `upgrade`.
 
     One transaction, so that an upgrade that is interrupted leaves the schema and data as they were.
@@ -261,4 +266,20 @@ def migrate(engine: Engine, to: str) -> None:
                 # Python's driver begins no transaction by itself before statements of a schema.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
+            config.attributes["applied"] = _counted(connection, to, on_step)
             command.upgrade(config, to)
+
+
+def _counted(connection: Connection, to: str, on_step: OnStep) -> Callable[[], None]:
+    """Tell of the first step; return what tells of the next one when a step has been applied."""
+    before = version(connection) or ""
+    due = [each for each in revisions() if before < each <= to]
+    steps = iter([UpgradeStep(n, len(due), each) for n, each in enumerate(due, 1)])
+
+    def begin_next() -> None:
+        step = next(steps, None)
+        if step is not None:
+            on_step(step)
+
+    begin_next()
+    return begin_next

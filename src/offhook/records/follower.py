@@ -36,6 +36,7 @@ from offhook.records.process_lines import (
     decoded,
 )
 from offhook.records.store import RecordStore
+from offhook.records.upgrade_progress import UpgradeProgress
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -261,7 +262,8 @@ class RecordFollower:
     def _follow(self) -> bool:
         """Write what there is; return whether there is more."""
         if not self._ready:
-            database.upgrade(self._engine)
+            with UpgradeProgress(self._engine, self._root) as progress:
+                database.upgrade(self._engine, progress.on_step)
             for process in self._processes.values():
                 process.is_ready = False
             self._ready = True

@@ -74,6 +74,8 @@ LAG_MS: Final = 5000
 def _records(journal: EventJournal) -> str:
     """Return the state of the record: an operator process that is behind is no fault of calls."""
     state = journal.state
+    if state == "ok" and journal.upgrading:
+        return journal.upgrading
     if state == "ok" and journal.lag_ms > LAG_MS:
         return f"the operator process is {journal.lag_ms // 1000} s behind"
     return state

@@ -67,8 +67,8 @@ def upgraded(config: Path | None) -> Iterator[Connection]:
     from offhook.cli.progress import waiting  # slow to import, and few commands upgrade
 
     with engine_of(records_of(config)) as engine:
-        with waiting("upgrading the database"):
-            database.upgrade(engine)
+        with waiting("upgrading the database") as tell:
+            database.upgrade(engine, tell)
         with engine.begin() as connection:
             yield connection
 
