@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.fleet_rows import RowOutcome
+from bench.fleet_checks import RowOutcome
 from bench.reliability import NOT_MEASURED, Figure, command, show
 from tests.fleet.harness import Fleet, fleet
 from tests.fleet.node import FleetNode

@@ -1,167 +1,37 @@
 """What is done to a fleet that talks, and what must be so then: the rows of bench/fleet.py.
 
 Each function gets a running fleet (tests/fleet/harness.py) and leaves it as it was: its nodes run,
-and no call is left. `wrong` of its outcome is what must never be; `late` are bars of time that were
-missed, which a busy machine may miss. Times are of time.monotonic, which is the loop's.
+and no call is left. Times are of time.monotonic, which is the loop's.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Final
 
 import httpx2
+from bench.fleet_checks import (
+    BACK_S,
+    EPOCH_LINES,
+    GONE_S,
+    GRACE_S,
+    HOME_S,
+    LEASE_S,
+    SILENT_S,
+    STORED_WITHIN_S,
+    RowOutcome,
+    all_owned,
+    greeted_once,
+    hung_up,
+    recorded,
+    returned,
+    said,
+    spread,
+)
 from tests.fleet.harness import Fleet, FleetCall
 from tests.fleet.node import FleetNode
-from tests.waiting import until, until_it
+from tests.waiting import until
 from tests.whole_server import TOKEN
-
-LEASE_S: Final = 10.0
-STORED_WITHIN_S: Final = 1.0
-"""Seconds after which what was said must be in the database while all is well."""
-
-GRACE_S: Final = 0.5
-BACK_S: Final = 5.0
-"""Seconds within which a caller is back after Twilio has asked."""
-
-HOME_S: Final = 15.0
-"""Seconds after a node's death within which a caller is back whom nobody asked about."""
-
-SILENT_S: Final = 0.5
-"""Silence that a caller notices."""
-
-GONE_S: Final = 60.0
-"""Seconds after which a caller who is not back is not coming back."""
-
-EPOCH_LINES: Final = 2**54
-"""Numbers of lines of one epoch of a call (records: the epoch comes first)."""
-
-
-@dataclass
-class RowOutcome:
-    """What became of a row."""
-
-    text: str = ""
-    wrong: list[str] = field(default_factory=list)
-    late: list[str] = field(default_factory=list)
-
-    def check(self, good: bool, what: str) -> None:
-        if not good:
-            self.wrong.append(what)
-
-    def soon(self, seconds: Sequence[float], most_s: float, what: str) -> None:
-        slow = [one for one in seconds if one > most_s]
-        if slow:
-            self.late.append(f"{len(slow)} {what} after more than {most_s:g} s")
-
-
-def spread(seconds: Sequence[float]) -> str:
-    if not seconds:
-        return "none"
-    return f"median {median(seconds):.1f} s, slowest {max(seconds):.1f} s"
-
-
-# --- What is asked of a fleet again and again -----------------------------------------------------
-
-
-async def all_owned(fleet: Fleet, calls: Sequence[FleetCall]) -> dict[str, str]:
-    """Wait until the directory has all calls, and return the node of each."""
-    sids = {call.sid for call in calls}
-    found: dict[str, str] = {}
-
-    async def is_so() -> bool:
-        nonlocal found
-        found = await fleet.owners()
-        return sids <= found.keys()
-
-    await until_it(is_so)
-    return {sid: found[sid] for sid in sids}
-
-
-async def returned(calls: Sequence[FleetCall], streams: int = 2) -> list[FleetCall]:
-    """Wait until these callers hear the agent in their next stream; return who does not."""
-
-    def lost() -> list[FleetCall]:
-        return [call for call in calls if len(call.caller.backs) < streams]
-
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GONE_S):
-            while any(not call.task.done() for call in lost()):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-    return lost()
-
-
-async def hung_up(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:
-    """Have all callers hang up; their calls must have gone on until now, and have no session."""
-    cut = [call for call in calls if call.task.done()]
-    for call in cut[:3]:
-        print(f"  CUT {call.sid}: {call.report.ending}, {call.report.faults}")
-    outcome.check(not cut, f"{len(cut)} of {len(calls)} calls were cut")
-    endings = Counter([(await call.hang_up()).ending for call in calls if call not in cut])
-    wrong = sum(count for ending, count in endings.items() if ending != "caller_hung_up")
-    outcome.check(not wrong, f"calls ended so: {dict(endings)}")
-
-
-async def recorded(
-    fleet: Fleet, outcome: RowOutcome, calls: Sequence[FleetCall], wanted: set[str]
-) -> None:
-    """Wait until the database has these lines and an end for each call; nothing may be twice."""
-    sids = [call.sid for call in calls]
-    missing, live = wanted, sids
-
-    async def is_so() -> bool:
-        nonlocal missing, live
-        rows = await fleet.rows(
-            "select sid from calls where sid = any(%s) and duration_ms is not null", sids
-        )
-        live = sorted(set(sids) - {row["sid"] for row in rows})
-        rows = await fleet.rows(
-            "select text from utterances where who = 'caller' and call_sid = any(%s)", sids
-        )
-        missing = wanted - {row["text"] for row in rows}
-        return not missing and not live
-
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(2 * GONE_S):
-            await until_it(is_so)
-    outcome.check(not missing, f"{len(missing)} of {len(wanted)} lines are not recorded")
-    outcome.check(not live, f"{len(live)} calls have no end in the record")
-    twice = await fleet.rows(
-        "select text, count(*) from utterances where who = 'caller' and call_sid = any(%s)"
-        " group by call_sid, text having count(*) > 1",
-        sids,
-    )
-    outcome.check(not twice, f"{len(twice)} lines are recorded twice")
-    for kind, most in (("CallBegan", 1), ("CallStarted", 1), ("CallEnded", 1)):
-        more = await fleet.rows(
-            "select call_sid from events where kind = %s and call_sid = any(%s)"
-            " group by call_sid having count(*) > %s",
-            kind,
-            sids,
-            most,
-        )
-        outcome.check(not more, f"{len(more)} calls have more than {most} {kind}")
-
-
-def said(calls: Sequence[FleetCall], before: float) -> set[str]:
-    """Return what the callers of these calls had said before a moment."""
-    return {
-        line.text
-        for call in calls
-        for session in call.sessions
-        for line in session.lines
-        if line.sent_at < before
-    }
-
-
-def greeted_once(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:
-    more = [call for call in calls if sum(one.greets for one in call.sessions) > 1]
-    outcome.check(not more, f"{len(more)} callers were greeted twice")
-
 
 # --- A node dies ----------------------------------------------------------------------------------
 

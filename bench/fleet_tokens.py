@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import httpx2
-from bench.fleet_rows import RowOutcome
+from bench.fleet_checks import RowOutcome
 from tests.fleet.harness import KEY, NUMBER, Fleet
 from tests.fleet.node import FleetNode
 from tests.fleet.twilio import PUBLIC
