@@ -262,13 +262,21 @@ def rules(text: str) -> set[str]:
     return {line for line in lines if line and not line.startswith(("#", "bind", "server "))}
 
 
+def test_each_server_has_tcps_user_timeout() -> None:
+    """HAProxy 2.6 takes it from `default-server` without a word, and does not heed it."""
+    for text in (haproxy_of_the_cluster(), (DEPLOY / "haproxy-fleet.cfg").read_text()):
+        servers = re.findall(r"^ +server .*$", text, re.MULTILINE)
+        assert len(servers) >= 6
+        assert [line for line in servers if not line.endswith(" tcp-ut 5s")] == []
+
+
 def test_haproxy_has_the_rules_that_are_tried(tmp_path: Path) -> None:
     cluster = haproxy_of_the_cluster()
     looked_up = " init-addr none resolvers cluster resolve-prefer ipv4"
     assert rules((DEPLOY / "haproxy-fleet.cfg").read_text()) <= rules(
         cluster.replace(looked_up, "")
     )
-    names = re.findall(r"^    server (\S+) (\S+)$", cluster, re.MULTILINE)
+    names = re.findall(r"^    server (\S+) (\S+) tcp-ut 5s$", cluster, re.MULTILINE)
     assert len(names) >= 2 * 6
     for name, address in names:
         assert address == f"{name}.offhook-nodes.offhook.svc.cluster.local:5000"

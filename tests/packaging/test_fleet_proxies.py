@@ -1,13 +1,18 @@
 """The fleet files of deploy/ in the real HAProxy and nginx, before nodes that only count."""
 
 import asyncio
+import ctypes
+import os
 import shutil
+import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from bench.fleet_proxies import NODES, PROXIES, fleet_proxy
 from bench.proxies import free_port
@@ -15,6 +20,8 @@ from tests.waiting import until, until_it
 
 HOST = "voice.example.com"
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, 1.3
+PIDFD_GETFD = 438
+"""Number of the system call that copies a descriptor of another process, on all machines."""
 
 
 @dataclass
@@ -137,20 +144,57 @@ async def test_a_nodes_paths_lead_to_that_node(proxy: str, tmp_path: Path) -> No
         assert await f.answering("/twilio/n/gone/after") <= {"a", "b", "c"}
 
 
+async def stream(f: Fleet) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream to node b."""
+    reader, writer = await asyncio.open_connection(*f.url.removeprefix("http://").split(":"))
+    head = f"GET /twilio/n/b HTTP/1.1\r\nHost: {HOST}\r\n"
+    keys = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    writer.write(f"{head}{keys}Sec-WebSocket-Key: {KEY}\r\n\r\n".encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(1) == b"b"
+    return reader, writer
+
+
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_a_stream_leads_to_its_node_both_ways(proxy: str, tmp_path: Path) -> None:
     async with fleet(proxy, tmp_path) as f:
-        reader, writer = await asyncio.open_connection(*f.url.removeprefix("http://").split(":"))
-        head = f"GET /twilio/n/b HTTP/1.1\r\nHost: {HOST}\r\n"
-        keys = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        writer.write(f"{head}{keys}Sec-WebSocket-Key: {KEY}\r\n\r\n".encode())
-        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        assert await reader.readexactly(1) == b"b"
+        reader, writer = await stream(f)
         writer.write(b"audio")
         assert await reader.readexactly(5) == b"audio"
         await f.b.stop()
         assert await reader.read() == b"", "the stream ends with its node"
         writer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a socket of another process is read")
+async def test_a_machine_that_acknowledges_nothing_loses_its_streams_after_5_s(
+    tmp_path: Path,
+) -> None:
+    async with fleet("haproxy", tmp_path) as f:
+        _, writer = await stream(f)
+        assert user_timeouts_ms(f.b.port) == [5000]
+        writer.close()
+
+
+def user_timeouts_ms(port: int) -> list[int]:
+    """Return TCP's user timeout of each connection that our HAProxy has to a port."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        if process.name() != "haproxy":
+            continue
+        for one in process.net_connections("tcp"):
+            if one.status == psutil.CONN_ESTABLISHED and one.raddr.port == port:
+                pidfd = os.pidfd_open(process.pid)
+                try:
+                    fd = libc.syscall(PIDFD_GETFD, pidfd, one.fd, 0)
+                finally:
+                    os.close(pidfd)
+                assert fd >= 0, os.strerror(ctypes.get_errno())
+                with socket.socket(fileno=fd) as sock:
+                    level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+                    found.append(sock.getsockopt(level, option))
+    return found
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
