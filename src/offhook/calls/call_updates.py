@@ -39,15 +39,24 @@ class CallUpdates:
         if self.rest is None:
             otherwise()
         else:
-            _ = self.start(call_sid, self._ask(partial(self.rest.hang_up, call_sid), otherwise))
+            asked = self._ask(call_sid, partial(self.rest.hang_up, call_sid))
+            _ = self.start(call_sid, _or_else(asked, otherwise))
 
     def send_to(self, call_sid: str, url: str, otherwise: Callable[[], None]) -> None:
         """Have Twilio ask `url` what comes next, which ends the stream."""
         if self.rest is None:
             otherwise()
         else:
-            request = partial(self.rest.update_call, call_sid, url=twiml.retried(url))
-            _ = self.start(call_sid, self._ask(request, otherwise))
+            _ = self.start(call_sid, _or_else(self.redirect(call_sid, url), otherwise))
+
+    async def redirect(self, call_sid: str, url: str) -> bool:
+        """Have Twilio ask `url` what comes next; return False if it was asked in vain.
+
+        Needs credentials.
+        """
+        assert self.rest is not None, "there are credentials"
+        request = partial(self.rest.update_call, call_sid, url=twiml.retried(url))
+        return await self._ask(call_sid, request)
 
     def bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
         """Have Twilio ask `url` about a waiting caller, as long as `is_wanted` returns True."""
@@ -71,15 +80,24 @@ class CallUpdates:
                 _log.warning("a caller who waits alone is not back yet: %s", unreachable)
             await asyncio.sleep(BRING_AGAIN_S)
 
-    async def _ask(
-        self, request: Callable[[], Coroutine[Any, Any, Any]], otherwise: Callable[[], None]
-    ) -> None:
+    async def _ask(self, call_sid: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
         try:
             async with asyncio.timeout(REST_S):
                 await request()
         except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
-            _log.warning("Twilio was asked in vain, so the stream is closed: %s", error)
-            otherwise()
-        except Exception:
-            otherwise()  # a fault of ours must not keep the phone call open
-            raise
+            extra = {"call_sid": call_sid}
+            _log.warning(
+                "Twilio was asked in vain, so the stream is closed: %s", error, extra=extra
+            )
+            return False
+        return True
+
+
+async def _or_else(asked: Coroutine[Any, Any, bool], otherwise: Callable[[], None]) -> None:
+    try:
+        is_done = await asked
+    except Exception:
+        otherwise()  # a fault of ours must not keep the phone call open
+        raise
+    if not is_done:
+        otherwise()

@@ -13,13 +13,8 @@ from typing import Final
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.registry import CallRegistry
-from offhook.twilio import twiml
-from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 
 _log: Final = logging.getLogger("offhook.releasing")
-
-REDIRECT_S: Final = 3.0
-"""Seconds for Twilio to be told where a call goes on whose document has no next verb."""
 
 
 class CallReleasing:
@@ -96,7 +91,8 @@ class CallReleasing:
 
     async def _release(self, entry: CallEntry, to: str | None) -> None:
         if not entry.by_webhook and entry.has_stream:
-            await self._redirect(entry)
+            # The document of a TwiML Bin ends with its stream: Twilio must ask what comes next.
+            await self._updates.redirect(entry.call_sid, entry.handoff.after_url)
         if entry.session is None:  # It has ended meanwhile.
             return
         call_sid = entry.call_sid
@@ -108,17 +104,6 @@ class CallReleasing:
                 self._hand_over(call_sid, to)
         finally:
             close()
-
-    async def _redirect(self, entry: CallEntry) -> None:
-        """Have Twilio ask what comes next: the document of a TwiML Bin ends with its stream."""
-        rest = self._updates.rest
-        assert rest is not None, "it could not go on without credentials"
-        try:
-            async with asyncio.timeout(REDIRECT_S):
-                await rest.update_call(entry.call_sid, url=twiml.retried(entry.handoff.after_url))
-        except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
-            sid = {"call_sid": entry.call_sid}
-            _log.warning("a call is not redirected, and ends: %s", error, extra=sid)
 
 
 def _is_stream_of(entry: CallEntry, token: str) -> bool:
