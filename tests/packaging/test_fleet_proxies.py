@@ -167,9 +167,7 @@ async def test_a_stream_leads_to_its_node_both_ways(proxy: str, tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a socket of another process is read")
-async def test_a_machine_that_acknowledges_nothing_loses_its_streams_after_5_s(
-    tmp_path: Path,
-) -> None:
+async def test_a_machine_without_power_loses_its_streams_after_5_s(tmp_path: Path) -> None:
     async with fleet("haproxy", tmp_path) as f:
         _, writer = await stream(f)
         assert user_timeouts_ms(f.b.port) == [5000]
