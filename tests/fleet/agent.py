@@ -54,6 +54,8 @@ class FleetSession:
         self.history = ""
         """Conversation that its Settings hand on, as JSON."""
         self.lines: list[Line] = []
+        self.told: list[bytes] = []
+        """Messages after its Settings."""
         self.heard_at: list[float] = []
         """Times at which audio of the caller came."""
         self._agent = agent
@@ -71,6 +73,10 @@ class FleetSession:
     def on_text(self, text: bytes) -> None:
         message: dict[str, Any] = json.loads(text)
         if message.get("type") != "Settings":
+            self.told.append(text)
+            if message.get("type") == "InjectUserMessage":  # it is repeated to whoever sent it
+                line = messages.ConversationText("user", message["content"])
+                self._channel.send_text(messages.write(line))
             return
         agent = message["agent"]
         found = re.search(r"CA[0-9a-f]{32}", json.dumps(agent.get("think", {})))

@@ -1,6 +1,8 @@
 """Commands, listening and Twilio's requests at a node that has not the call: real nodes."""
 
 import asyncio
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,14 +12,19 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from sqlalchemy.engine import URL
+from tests.fleet.agent import TONE
 from tests.fleet.harness import Fleet, FleetCall, fleet
 from tests.fleet.node import FleetNode
 from tests.fleet.twilio import PUBLIC
 from tests.waiting import GIVEN_UP_AFTER_S, until, until_it
 from tests.whole_server import ACCOUNT, TOKEN, RawStream, fresh_sid
 
+from offhook.audio import FRAME_BYTES
 from offhook.net import websocket
 from offhook.twilio.signature import sign
+
+PERSON = b"\x2a" * FRAME_BYTES
+"""A frame of a person's that nothing else on the line resembles."""
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -37,9 +44,9 @@ class Operator:
     async def do(self, sid: str, operation: str, **arguments: Any) -> httpx2.Response:
         return await self.post(f"/{sid}/{operation}", **arguments)
 
-    async def hears(self, sid: str) -> RawStream:
-        """Listen to a call."""
-        opened = await self.do(sid, "listening")
+    async def joins(self, sid: str, operation: str) -> RawStream:
+        """Listen to a call, or take it over."""
+        opened = await self.do(sid, operation)
         assert opened.status_code == 201, opened.text
         stream = RawStream()
         await websocket.connect(
@@ -93,8 +100,9 @@ async def test_a_node_acts_on_the_calls_of_another(tmp_path: Path, database: URL
             assert done.status_code == 200, done.text
         refused = await at_b.do(call.sid, "transfer", destination="nobody")
         assert refused.status_code == 409, refused.text
-        heard = await at_b.hears(call.sid)
+        heard = await at_b.joins(call.sid, "listening")
         await until(lambda: any(b'"event":"media"' in one for one in heard.received))
+        await _a_call_is_taken_over_at_another_node(call, heard, at_a, at_b)
         heard.channel.close()
         await _reports_reach_the_owner(running, call)
         assert (await at_b.do(call.sid, "hang-up")).status_code == 200
@@ -102,9 +110,43 @@ async def test_a_node_acts_on_the_calls_of_another(tmp_path: Path, database: URL
         assert (await at_b.do(call.sid, "mute", on=False)).status_code == 404
         assert (await at_b.do(call.sid, "hang-up")).json()["done"] is True
         assert (await at_b.do(fresh_sid(), "hang-up")).status_code == 404
-        await until_it(lambda: _acted(running, call.sid, 4))
+        await until_it(lambda: _acted(running, call.sid, 7))
+        assert len(await events(running, call.sid, "OperatorTookOver")) == 1
+        assert len(await events(running, call.sid, "OperatorHandedBack")) == 1
         await _a_key_is_placed_once(running, at_a, at_b)
         await _an_order_to_a_stopped_node(running, at_a, at_b)
+
+
+async def _a_call_is_taken_over_at_another_node(
+    call: FleetCall, listener: RawStream, at_a: Operator, at_b: Operator
+) -> None:
+    """Whisper to the agent, speak with the caller, and hand back, at the node without the call."""
+    (session,) = call.sessions
+    whispered = await at_b.do(call.sid, "tell", text="They pay on Monday.")
+    assert whispered.status_code == 200, whispered.text
+    await until(lambda: any(b"They pay on Monday." in one for one in session.told))
+    assert (await at_b.do(call.sid, "mute", on=False)).status_code == 200
+    await until(lambda: TONE in call.caller.recent)
+
+    person = await at_b.joins(call.sid, "take-over")
+    spoken = json.dumps({"event": "media", "payload": b64encode(PERSON).decode()}).encode()
+    async with asyncio.TaskGroup() as group:
+        microphone = group.create_task(_speak(person, spoken))
+        await until(lambda: PERSON in call.caller.recent and TONE not in call.caller.recent)
+        await until(lambda: any(b64encode(PERSON)[:200] in one for one in listener.received))
+        back = await at_a.do(call.sid, "hand-back", note="They pay on Monday.")
+        assert back.status_code == 200, back.text
+        microphone.cancel()
+    await until(lambda: TONE in call.caller.recent)
+    assert any(b"returned" in one for one in person.received), "the person is told"
+    assert call.sessions == [session], "no agent was dialled anew"
+    person.channel.close()
+
+
+async def _speak(person: RawStream, spoken: bytes) -> None:
+    while True:
+        person.channel.send_text(spoken)
+        await asyncio.sleep(0.02)  # as a microphone does
 
 
 async def _reports_reach_the_owner(running: Fleet, call: FleetCall) -> None:

@@ -15,6 +15,8 @@ from offhook.testing.simulator.twilio.webhooks import RehearsedHost, Request, We
 
 PUBLIC: Final = "https://voice.example.com"
 
+RECENT_BYTES: Final = 10 * audio.FRAME_BYTES
+
 PickNode = Callable[[str], str]
 """Function from the path of a connection to the host and port of the node that gets it."""
 
@@ -92,6 +94,8 @@ class FleetCaller:
         """Longest time without a sound since `listen`, within streams and between them."""
         self.last_at: float | None = None
         self.over = False
+        self.recent = b""
+        """What was heard at last, RECENT_BYTES at most."""
         self._stream: LineControls | None = None
         self._hangs_up = False
 
@@ -106,6 +110,7 @@ class FleetCaller:
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         if self._hangs_up:
             line.hang_up()
+        self.recent = (self.recent + heard)[-RECENT_BYTES:]
         if heard.count(audio.SILENCE) < len(heard) // 2:
             self._hear(line)
         return audio.SILENCE * audio.FRAME_BYTES
