@@ -13,6 +13,7 @@ from statistics import median
 from typing import Final
 
 from tests.fleet.harness import Fleet, FleetCall
+from tests.fleet.node import FleetNode
 from tests.waiting import until_it
 
 LEASE_S: Final = 10.0
@@ -77,6 +78,16 @@ async def all_owned(fleet: Fleet, calls: Sequence[FleetCall]) -> dict[str, str]:
     return {sid: found[sid] for sid in sids}
 
 
+async def busiest(
+    fleet: Fleet, calls: Sequence[FleetCall]
+) -> tuple[FleetNode, list[FleetCall], list[FleetCall]]:
+    """Return the node that has most of these calls, its calls, and those of other nodes."""
+    owners = await all_owned(fleet, calls)
+    name, _ = Counter(owners.values()).most_common(1)[0]
+    theirs = [call for call in calls if owners[call.sid] == name]
+    return fleet.node(name), theirs, [call for call in calls if call not in theirs]
+
+
 async def returned(calls: Sequence[FleetCall], streams: int = 2) -> list[FleetCall]:
     """Wait until these callers hear the agent in their next stream; return who does not."""
 
@@ -88,6 +99,18 @@ async def returned(calls: Sequence[FleetCall], streams: int = 2) -> list[FleetCa
             while any(not call.task.done() for call in lost()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     return lost()
+
+
+async def ended(
+    fleet: Fleet,
+    outcome: RowOutcome,
+    calls: Sequence[FleetCall],
+    wanted: set[str],
+    over: Sequence[FleetCall] = (),
+) -> None:
+    """Have these callers hang up, and check the record of their calls and of those in `over`."""
+    await hung_up(outcome, calls)
+    await recorded(fleet, outcome, [*calls, *over], wanted)
 
 
 async def hung_up(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:

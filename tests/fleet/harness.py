@@ -100,7 +100,6 @@ class Fleet:
         agent: FleetAgent,
         url: URL,
         place: Place,
-        group: asyncio.TaskGroup,
     ) -> None:
         self.nodes = nodes
         self.front = front
@@ -110,7 +109,6 @@ class Fleet:
         self.calls: list[FleetCall] = []
         self._databases = databases
         self._url = url
-        self._group = group
 
     def node(self, name: str) -> FleetNode:
         return self.nodes[name]
@@ -138,7 +136,9 @@ class Fleet:
             network=self.account.network,
             status_callback=f"{PUBLIC}/twilio/status",
         )
-        call = FleetCall(self, sid, caller, self._group.create_task(placed, name=f"call {sid}"))
+        # Not in a TaskGroup, in which one that goes wrong would end all: `drop_calls` ends it.
+        task = asyncio.create_task(placed, name=f"call {sid}")  # noqa: TID251
+        call = FleetCall(self, sid, caller, task)
         self.calls.append(call)
         if talks:
             await call.heard()
@@ -153,6 +153,16 @@ class Fleet:
                 return await self.call()
 
         return list(await asyncio.gather(*(one() for _ in range(count))))
+
+    async def drop_calls(self) -> None:
+        """Cut all calls, and forget them. Raises what went wrong in them, as a group."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call.task.cancel()
+        ends = await asyncio.gather(*(call.task for call in calls), return_exceptions=True)
+        errors = [one for one in ends if isinstance(one, Exception)]
+        if errors:
+            raise ExceptionGroup("calls went wrong", errors)
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Ask the database, by a way of the test's own."""
@@ -325,13 +335,11 @@ async def fleet(
                 at |= {name: node.netloc for name, node in made.items()}
                 proxy = fleet_proxy(balancer, folder / "balancer", front_port, at)
                 await stack.enter_async_context(proxy)
-            async with asyncio.TaskGroup() as group:
-                running = Fleet(made, databases, front, account, agent, database, place, group)
-                try:
-                    yield running
-                finally:
-                    for call in running.calls:
-                        call.task.cancel()
+            running = Fleet(made, databases, front, account, agent, database, place)
+            try:
+                yield running
+            finally:
+                await running.drop_calls()
         finally:
             for node in made.values():
                 with suppress(ProcessLookupError):
