@@ -12,9 +12,10 @@ from tests.calls.test_interrupted import (
     on_the_line,
     servers,
 )
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, caller, texts
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, HOURS, caller, texts
 
 from offhook.call.ending import Slug
+from offhook.calls.call_entry import PendingCall
 from offhook.calls.interrupted import DEATHS_MAX
 from offhook.calls.places import TakenCall
 from offhook.events.types import (
@@ -87,6 +88,25 @@ def test_a_call_is_given_up_for_its_own_stream_alone() -> None:
     of.clock.run(10)
     assert after.refused == []
     assert texts(after.events, AgentSaid) == [GREETING]
+
+
+def test_a_call_is_given_up_whose_stream_comes_before_twilio_has_answered_our_request() -> None:
+    of = servers()
+    before, after = of.now, of.begin_beside()
+    named: list[str] = []
+    agent = before.calls.agents.agent_for(None)
+    assert agent is not None
+    pending = PendingCall("placed", agent, ACCOUNT, "+1", "+2", {}, 30.0, named.append)
+    assert asyncio.run(before.calls.intake.expect(pending)) is None
+    assert not released(of, before, "another")
+    assert released(of, before, "placed")
+    assert adopted(after)
+    after.stream(caller(GREET, HANG_UP), "placed")
+    of.clock.run(10)
+    assert after.refused == []
+    assert texts(after.events, AgentSaid) == [GREETING]
+    assert asyncio.run(before.calls.intake.name(SID, pending)) is None, "it is not begun again"
+    assert (named, before.calls.registry.live) == ([SID], {})
 
 
 def test_a_call_on_its_stream_is_not_given_up_for_a_used_token() -> None:

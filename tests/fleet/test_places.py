@@ -12,8 +12,9 @@ from tests.postgres import Postgres
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
-from offhook.calls.live_facts import LiveFacts
+from offhook.calls.live_facts import LiveFacts, encoded
 from offhook.calls.places import TakenCall
+from offhook.fleet.places import reservation
 from offhook.fleet.tokens import StreamTokens
 from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
@@ -310,15 +311,108 @@ async def test_one_of_two_nodes_begins_a_call(fleet: Fleet) -> None:
     assert await b.places.begin(CALL, b.facts(None)) == ELSEWHERE, "nor is a Bin's stream let in"
 
 
-async def test_a_call_that_we_placed_is_entered_without_a_wait(fleet: Fleet) -> None:
+# --- calls that are placed -----------------------------------------------------------------------
+
+
+async def reserved(place: Place) -> str:
+    """Reserve a session for a call that is to be placed; return its token."""
+    token = place.places.first_token("")
+    assert await place.places.reserve(place.facts(token)) is None
+    return token
+
+
+async def test_a_placed_call_counts_from_before_it_is_dialled(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b", most=2)
+    token = await reserved(a)
+    await b.begun(sid(2))
+    another = b.places.first_token("")
+    assert await b.places.reserve(b.facts(another)) == CallLimit.SESSIONS
+    assert await a.places.begin(sid(3), a.facts(a.places.first_token(sid(3)))) is not None
+    assert await a.places.name(CALL, a.facts(token))
+    assert await a.places.name(CALL, a.facts(token)), "told twice"
+    await a.node.beat()
+    assert await fleet.taken() == 2, "once, although it has another name now"
+    a.places.end(CALL)
+    await a.directory.tell_ended()
+    last = await reserved(b)
+    await a.node.beat()
+    assert await fleet.taken() == 2
+    b.places.unreserve(last)
+    await b.directory.tell_ended()
+    assert await fleet.taken() == 1, "Twilio has refused it"
+
+
+async def test_a_placed_calls_stream_may_come_to_any_node_before_its_sid_is_known(
+    fleet: Fleet,
+) -> None:
+    a, b, c = await places(fleet, "a", "b", "c")
+    token = await reserved(a)
+    found = await asyncio.gather(*(place.stream(token) for place in (b, c, b)))
+    (taken,) = [each for each in found if isinstance(each, TakenCall)]
+    assert (taken.has_begun, taken.token, taken.lines) == (False, token, [encoded(a.facts(token))])
+    assert not await a.places.name(CALL, a.facts(token)), "another node has it"
+    for place in (a, b, c):
+        await place.node.beat()
+        assert await place.stream(token) == "a used token"
+    assert (await fleet.ask("SELECT call_sid FROM fleet_calls")) == [(CALL,)]
+    named = await reserved(a)
+    assert await a.places.name(sid(2), a.facts(named))
+    moved = await b.stream(named, sid(2))
+    assert isinstance(moved, TakenCall)
+    assert moved.has_begun
+    assert await b.stream(b.places.first_token(""), sid(5)) == "an unknown token"
+
+
+async def test_the_stream_of_a_call_finds_it_after_the_node_that_placed_it_died(
+    fleet: Fleet,
+) -> None:
     a, b = await places(fleet, "a", "b")
-    token = a.places.first_token("")
-    a.places.enter(CALL, a.facts(token))
-    assert await a.stream(token) is None, "its stream may come at once"
-    other = a.places.first_token("")
-    a.places.enter(sid(2), a.facts(other))
+    token = await reserved(a)
+    await fleet.ask("UPDATE fleet_processes SET beat_at = beat_at - interval '1 min'")
+    await fleet.ask("UPDATE fleet_processes SET unbroken_since = unbroken_since - interval '1 min'")
+    await b.node.beat()
+    assert await b.directory.reap() == [], "nobody knows which call it will be"
+    assert isinstance(await b.stream(token), TakenCall)
+
+
+async def test_what_became_of_a_placed_call_while_the_database_was_away(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b", most=9)
+    known, lost = await reserved(a), await reserved(a)
+    problem, a.directory.connection.problem = a.directory.connection.problem, "cut"
+    new = await reserved(a)
+    assert await a.places.reserve(a.facts(a.places.first_token(""))) == CallLimit.SESSIONS
+    for number, token in enumerate((known, new, lost), 1):
+        assert await a.places.name(sid(number), a.facts(token))
+        assert await b.stream(new, sid(2)) == "an unknown token"
+    assert isinstance(await b.stream(lost, sid(3)), TakenCall), "b's database is there"
+    assert await a.stream(known) is None
+    a.directory.connection.problem = problem
     await a.directory.settle()
-    assert isinstance(await b.stream(other, sid(2)), TakenCall)
+    assert a.fenced == [sid(3)]
+    await a.node.beat()
+    rows = await fleet.ask("SELECT call_sid, process_id FROM fleet_calls ORDER BY call_sid")
+    mine, theirs = a.directory.process_id, b.directory.process_id
+    assert rows == [(sid(1), mine), (sid(2), mine), (sid(3), theirs)]
+    assert await b.stream(known) == "a used token"
+
+
+async def test_a_reservation_of_which_nothing_is_heard_lapses(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    await reserved(a)
+    await b.node.beat()
+    assert await fleet.taken() == 1
+    await fleet.ask("UPDATE fleet_calls SET began_at = began_at - interval '301 s'")
+    await b.node.beat()
+    assert await fleet.taken() == 0
+    b.node.heartbeat.beats = 0
+    await b.node.beat()
+    assert await fleet.ask("SELECT FROM fleet_calls") == []
+    await a.node.beat()
+    assert await fleet.ask("SELECT FROM fleet_calls") == [], "it is not entered again"
+    held = a.directory.hold(reservation("n"), 1, b"", "n", 1, age_s=301)
+    assert held.legs == 1
+    await a.directory.settle()
+    assert a.directory.held == ()
 
 
 # --- calls of dead processes ---------------------------------------------------------------------

@@ -146,6 +146,7 @@ def compose(
     releasing = CallReleasing(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
+    releasing.placed = intake.placed_with
     if fleet is not None:
         _join(fleet, sessions, interrupted, releasing, registry)
     return CallHandling(

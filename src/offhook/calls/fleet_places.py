@@ -21,13 +21,15 @@ from offhook.calls.places import Refusal, TakenCall
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import (
+    RESERVED_S,
     BegunCall,
     CallPlace,
     ClaimedCall,
     DirectoryAwayError,
     NoRoom,
+    reservation,
 )
-from offhook.fleet.tokens import TokenRefusedError
+from offhook.fleet.tokens import StreamToken, TokenRefusedError
 from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
 from offhook.twilio import twiml
@@ -41,9 +43,6 @@ LOOKS: Final = 3
 CONNECT_S: Final = 1.0
 """Seconds for which a start waits for the database, if calls are there to be claimed."""
 CONNECT_LOOKS: Final = 50
-
-STREAM_VALID_S: Final = 300.0
-"""Seconds for which the token of a call's first stream is good."""
 
 NEXT_STREAM_VALID_S: Final = 4 * 3600.0 + 600.0
 """Seconds for which that of a later stream is good: a transfer may last 4 h (twilio.md §2.6)."""
@@ -129,7 +128,7 @@ class FleetPlaces:
 
     def first_token(self, call_sid: str) -> str:
         """Return the token of the first stream of a call; of any call without a CallSid."""
-        token, _ = self._tokens.issue(call_sid, 1, valid_s=STREAM_VALID_S)
+        token, _ = self._tokens.issue(call_sid, 1, valid_s=RESERVED_S)
         return token
 
     def next_token(self, call_sid: str) -> str:
@@ -161,11 +160,18 @@ class FleetPlaces:
             case _:
                 return ELSEWHERE
 
-    def enter(self, call_sid: str, facts: LiveFacts) -> None:
-        """Enter a call that we have placed, in a task of its own: it is under way already."""
-        nonce = self._nonce(facts.token)
-        _ = self._directory.claim_away(call_sid, "", encoded(facts), nonce=nonce)
-        _ = self._tasks.start("enter a call", self._settle(), call_sid=call_sid)
+    async def reserve(self, facts: LiveFacts) -> Refusal | None:
+        """Enter a call that is to be placed, and take its session; return why it must not be."""
+        return await self.begin(reservation(self._tokens.read(facts.token or "").nonce), facts)
+
+    def unreserve(self, token: str) -> None:
+        """Return the session of a call that was not placed."""
+        self._directory.end(reservation(self._tokens.read(token).nonce))
+
+    async def name(self, call_sid: str, facts: LiveFacts) -> bool:
+        """Tell the CallSid of a call that was placed; return False if another process has it."""
+        nonce = self._tokens.read(facts.token or "").nonce
+        return await self._directory.reservations.name(call_sid, encoded(facts), nonce)
 
     async def store(self, entry: CallEntry) -> None:
         """Store what the next stream's claimer must know, before Twilio gets its token."""
@@ -282,25 +288,32 @@ class FleetPlaces:
             if is_here:
                 spent = await self._directory.spend(call_sid, token.nonce)
                 return None if spent else "a used token"
-            found = await self._claim_stream(call_sid, token.nonce)
+            found = await self._claim_stream(call_sid, token)
             return replace(found, token=text) if isinstance(found, TakenCall) else found
         except DirectoryAwayError:
             spent = is_here and self._directory.spend_away(call_sid, token.nonce)
             return None if spent else AWAY
 
-    async def _claim_stream(self, call_sid: str, nonce: str) -> TakenCall | Refusal:
+    async def _claim_stream(self, call_sid: str, token: StreamToken) -> TakenCall | Refusal:
+        why = "an unknown token"
         for _ in range(LOOKS):
             place = await self._directory.find(call_sid)
             if place is None:
-                return "an unknown token"
+                if token.call_sid:
+                    return why
+                placed = await self._directory.reservations.claim(call_sid, token.nonce)
+                if placed is not None:
+                    return replace(self.taken(placed), has_begun=False)
+                continue  # A call that is being placed may have got its CallSid meanwhile.
+            why = "a used token"
             if place.is_over:
                 return "the call is over"
             if not place.awaits_stream:
                 return "a used token"
-            claimed = await self._directory.claim(call_sid, place.epoch, nonce=nonce)
+            claimed = await self._directory.claim(call_sid, place.epoch, nonce=token.nonce)
             if claimed is not None:
                 return self.taken(claimed)
-        return "a used token"
+        return why
 
     def taken(self, claimed: ClaimedCall) -> TakenCall:
         """Return a claimed call, and tell the process that had it to drop it without a sound."""
@@ -351,10 +364,6 @@ class FleetPlaces:
         return TakenCall(call_sid, file.lines, 1, self._directory.node)
 
     # --- inside --------------------------------------------------------------------------------
-
-    async def _settle(self) -> None:
-        with contextlib.suppress(DirectoryAwayError):
-            await self._directory.settle()
 
     def _nonce(self, token: str | None) -> str | None:
         return None if token is None else self._tokens.read(token).nonce

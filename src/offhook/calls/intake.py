@@ -1,6 +1,7 @@
 """Intake of calls: from our webhook, from our own dialling, and from streams that come first."""
 
 import json
+import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -14,8 +15,8 @@ from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
 from offhook.calls.farewells import Farewells
-from offhook.calls.fleet_places import FleetPlaces
-from offhook.calls.live_facts import LiveFacts, facts_of
+from offhook.calls.fleet_places import ELSEWHERE, FleetPlaces
+from offhook.calls.live_facts import LiveFacts, decoded
 from offhook.calls.lookup import LookUp, LookupResult
 from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
@@ -29,6 +30,8 @@ from offhook.net.websocket import Channel
 from offhook.policy.inbound_policy import InboundPolicy, InboundRefusal
 from offhook.twilio.callers import Refused
 from offhook.twilio.messages import Start
+
+_log: Final = logging.getLogger("offhook.calls")
 
 _CHARACTER_MS: Final = 65
 """Milliseconds that Twilio's voices take for a character, roughly."""
@@ -62,6 +65,8 @@ class CallIntake:
         self._fleet = fleet
         self.go_on: Callable[[TakenCall], bool] = _go_on_with_none
         """Goes on with a call that another process had."""
+        self.placed: Callable[[str, Agent], None] = _follow_none
+        """Called with each call that another process has placed and that begins here."""
         self._admission: Final = StreamAdmission(twilio.account_sid, twilio.bin)
         self._pending: dict[str, PendingCall] = {}
         """Outbound calls whose CallSid is not known, by token."""
@@ -162,13 +167,38 @@ class CallIntake:
 
     # --- calls that we place -------------------------------------------------------------------
 
-    def expect(self, pending: PendingCall) -> None:
-        """Expect a call that Twilio will be asked for; its stream may be the first to name it."""
+    async def expect(self, pending: PendingCall) -> str | None:
+        """Expect a call that Twilio will be asked for; its stream may be the first to name it.
+
+        Returns the CallLimit of the fleet for which it must not be placed, if there is one.
+        """
+        if self._fleet is not None:
+            why = await self._fleet.reserve(self._facts_of(pending))
+            if why is not None:
+                return why
         self._pending[pending.token] = pending
+        return None
 
     def unexpect(self, pending: PendingCall) -> None:
         """Stop expecting a call that Twilio has not made; a stream that claims it is refused."""
-        self._pending.pop(pending.token, None)
+        if self._pending.pop(pending.token, None) is not None and self._fleet is not None:
+            self._fleet.unreserve(pending.token)
+
+    async def name(self, call_sid: str, pending: PendingCall) -> CallEntry | None:
+        """Take in an outbound call whose CallSid is known now; None: another process has it."""
+        if pending.token not in self._pending:  # It was taken in before, and may have moved since.
+            return self._registry.find(call_sid)
+        if self._fleet is not None and not await self._fleet.name(
+            call_sid, self._facts_of(pending)
+        ):
+            self._pending.pop(pending.token, None)
+            return None
+        return self.place(call_sid, pending)
+
+    def placed_with(self, call_sid: str, token: str) -> CallEntry | None:
+        """Take in the outbound call that is expected with a token; None if there is none."""
+        pending = self._pending.get(token)
+        return None if pending is None else self.place(call_sid, pending)
 
     def place(self, call_sid: str, pending: PendingCall) -> CallEntry:
         """Take in an outbound call whose CallSid is known; repetitions change nothing.
@@ -185,8 +215,6 @@ class CallIntake:
         control = self._sessions.control(call)
         entry = self._enter(control, agent, pending.account_sid, pending.token, pending.variables)
         entry.expected_until = self._clock.now() + pending.rings_s + STREAM_DUE_S
-        if self._fleet is not None:
-            self._fleet.enter(call_sid, facts_of(entry, self._sessions.boot))
         pending.named(call_sid)
         return entry
 
@@ -216,7 +244,7 @@ class CallIntake:
         call_sid, token = details.call_sid, details.custom_parameters.get("token")
         pending = self._pending.get(token) if token is not None else None
         if pending is not None and details.account_sid == pending.account_sid:
-            self.place(call_sid, pending)  # Twilio's answer to our request has not come yet.
+            return self._named_by_stream(call_sid, pending, self._fleet)
         is_here = call_sid in self._registry.live
         if token is None and not is_here:
             return self._begin_bin(call_sid, details.account_sid)
@@ -231,11 +259,45 @@ class CallIntake:
         call = NewCall(call_sid, agent.name, "bin")
         return await self._fleet.begin(call_sid, self._facts(call, account_sid, {}, None))
 
+    async def _named_by_stream(
+        self, call_sid: str, pending: PendingCall, fleet: FleetPlaces
+    ) -> str | None:
+        """Take in a call that we have placed, before Twilio has answered our request."""
+        if await self.name(call_sid, pending) is None:
+            return ELSEWHERE
+        work = fleet.stream(call_sid, pending.token, is_here=True)
+        return None if work is None else await self._taken_from(work)
+
     async def _taken_from(self, work: Coroutine[Any, Any, TakenCall | str | None]) -> str | None:
         found = await work
-        if isinstance(found, TakenCall):
-            return None if self.go_on(found) else "the call cannot go on here"
-        return found
+        if not isinstance(found, TakenCall):
+            return found
+        goes_on = self.go_on(found) if found.has_begun else self._begin_placed(found)
+        return None if goes_on else "the call cannot go on here"
+
+    def _begin_placed(self, taken: TakenCall) -> bool:
+        """Begin a call that another process has placed; return whether that can be."""
+        facts = decoded(taken.lines[0])
+        agent = self._agents.find(facts.agent)
+        if agent is None:
+            _log.warning(
+                "a call that another process has placed cannot begin here: its agent is not in the"
+                " configuration",
+                extra={"call_sid": taken.call_sid},
+            )
+            return False
+        pending = PendingCall(
+            token=taken.token or "",
+            agent=agent,
+            account_sid=facts.account_sid,
+            from_=facts.from_,
+            to=facts.to,
+            variables=facts.values,
+            rings_s=agent.outbound.ring_seconds,
+            named=lambda call_sid: self.placed(call_sid, agent),
+        )
+        self.place(taken.call_sid, pending)
+        return True
 
     def admit(self, channel: Channel, start: Start) -> str | None:
         """Admit a stream whose upgrade was signed, or return why not.
@@ -312,6 +374,11 @@ class CallIntake:
             began_s=self._clock.now(),
         )
 
+    def _facts_of(self, pending: PendingCall) -> LiveFacts:
+        """Return what is known of a call before it is placed."""
+        call = NewCall("", pending.agent.name, "api", from_=pending.from_, to=pending.to)
+        return self._facts(call, pending.account_sid, pending.variables, pending.token)
+
     def _announce(
         self,
         control: CallControl,
@@ -351,6 +418,10 @@ class NotBegunError(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+def _follow_none(call_sid: str, agent: Agent) -> None:
+    """Do nothing with a call that was placed: no calls are placed here."""
 
 
 def _go_on_with_none(taken: TakenCall) -> bool:

@@ -14,6 +14,7 @@ class TakenCall:
         epoch: Number of the ownership, in a fleet; else 0.
         node: Name of this node, in a fleet.
         began_ago_s: Seconds since the call began, if the other machine's clock says nothing here.
+        has_begun: False for a call that another process has placed, and has not heard of since.
         token: Token of the stream that has come for it; None: the call was taken without one.
     """
 
@@ -22,6 +23,7 @@ class TakenCall:
     epoch: int = 0
     node: str = ""
     began_ago_s: float | None = None
+    has_begun: bool = True
     token: str | None = field(default=None, repr=False)
 
 

@@ -41,6 +41,10 @@ class CallReleasing:
         """Called with each released call before its stream closes: stores its last lines."""
         self.dropped: Callable[[str], None] = _drop_nothing
         """Called with each call that was fenced."""
+        self.placed: Callable[[str, str], CallEntry | None] = _placed_none
+        """Takes in the call that we are placing with a token, whose CallSid a stream has told."""
+        self.left: Callable[[str], None] = _drop_nothing
+        """Called with each call that was released or fenced, and goes on elsewhere."""
 
     def can_go_on(self, entry: CallEntry) -> bool:
         """Return whether another process can go on with a call: Twilio must ask about it again."""
@@ -54,6 +58,8 @@ class CallReleasing:
         stream that has this token.
         """
         entry = self._registry.live.get(call_sid)
+        if entry is None and token is not None:
+            entry = self.placed(call_sid, token)
         if entry is not None:
             if token is not None and not _is_stream_of(entry, token):
                 return False
@@ -88,6 +94,7 @@ class CallReleasing:
         if entry is not None and entry.session is not None and (epoch is None or epoch > mine):
             entry.session.fence(mine)
             self.dropped(call_sid)
+            self.left(call_sid)
 
     async def _release(self, entry: CallEntry, to: str | None) -> None:
         if not entry.by_webhook and entry.has_stream:
@@ -104,6 +111,7 @@ class CallReleasing:
                 self._hand_over(call_sid, to)
         finally:
             close()
+            self.left(call_sid)
 
 
 def _is_stream_of(entry: CallEntry, token: str) -> bool:
@@ -117,8 +125,12 @@ def _no_epoch(call_sid: str) -> int:
     return 0
 
 
+def _placed_none(call_sid: str, token: str) -> None:
+    """Return None, as no call is being placed."""
+
+
 def _drop_nothing(call_sid: str) -> None:
-    """Do nothing: there is no fleet."""
+    """Do nothing: nobody else knows of the call."""
 
 
 async def _keep_the_file(call_sid: str) -> None:

@@ -16,6 +16,7 @@ from offhook.fleet.budget import SharedBudget
 from offhook.fleet.connection import FleetConnection, Link, count_of, rows_of, together
 from offhook.fleet.held import HeldCall
 from offhook.fleet.places import (
+    RESERVATION,
     BegunCall,
     CallPlace,
     ClaimedCall,
@@ -23,6 +24,7 @@ from offhook.fleet.places import (
     FleetProcess,
     NoRoom,
 )
+from offhook.fleet.reservations import Reservations
 from offhook.journal.entries import InheritedLine
 
 _log: Final = logging.getLogger("offhook.fleet")
@@ -77,6 +79,8 @@ class CallDirectory:
         self.connection: Final = FleetConnection(url, self._arrive, clock.now)
         self._now = clock.now
         self._held: dict[str, HeldCall] = {}
+        self.reservations: Final = Reservations(self)
+        """Calls that this process is placing."""
         self._ended: dict[str, int] = {}
 
     @property
@@ -119,7 +123,7 @@ class CallDirectory:
             place = CallPlace(*found[0]) if found else None
             if made or (place is not None and place.is_mine and not place.is_over):
                 epoch = made[0][0] if made else place.epoch if place is not None else 1
-                self._hold(call_sid, epoch, facts, nonce, legs)
+                self.hold(call_sid, epoch, facts, nonce, legs)
                 return BegunCall(epoch)
             return place or NoRoom(self.budget.taken, self.budget.most or 0)
 
@@ -143,7 +147,7 @@ class CallDirectory:
         if share is not None and taken + legs > share:
             return NoRoom(taken, share)
         self._ended.pop(call_sid, None)
-        self._hold(call_sid, 1, facts, nonce, legs, is_known=False)
+        self.hold(call_sid, 1, facts, nonce, legs, is_known=False)
         return BegunCall(1)
 
     def claim_away(
@@ -154,7 +158,7 @@ class CallDirectory:
         `before` is that process. When the database is back the call is claimed from it, or found
         to be another's, which `fenced` tells.
         """
-        self._hold(call_sid, 1, facts, nonce, 1, is_known=False, before=before)
+        self.hold(call_sid, 1, facts, nonce, 1, is_known=False, before=before)
         return BegunCall(1)
 
     def end(self, call_sid: str) -> None:
@@ -197,7 +201,7 @@ class CallDirectory:
         async def work(link: Link) -> ClaimedCall | None:
             values = self.values(call_sid=call_sid, epoch=epoch, nonce=nonce)
             claimed, lines = await together(link, statements.CLAIM, values)
-            found = self._claimed(claimed, lines)
+            found = self.claimed(claimed, lines)
             return found[0] if found else None
 
         return await self.connection.do(work)
@@ -214,19 +218,20 @@ class CallDirectory:
             if not reaped:
                 return []
             mine = {"call_sids": [row[0] for row in reaped]}
-            return self._claimed(reaped, await rows_of(link, statements.LINES_OF, mine))
+            return self.claimed(reaped, await rows_of(link, statements.LINES_OF, mine))
 
         return await self.connection.do(work)
 
-    def _claimed(
+    def claimed(
         self, claimed: Sequence[tuple[Any, ...]], lines: Sequence[tuple[Any, ...]]
     ) -> list[ClaimedCall]:
+        """Hold calls that a statement has claimed, and return them with their lines."""
         found: list[ClaimedCall] = []
         for call_sid, epoch, facts, age_s, nonce, was_answered, before, node in claimed:
             inherited = [InheritedLine(*each) for of, *each in lines if of == call_sid]
             kept = [facts] if facts is not None else []
             kept += [each.line for each in inherited if not each.line.startswith(BEGUN)]
-            self._hold(call_sid, epoch, facts or b"", nonce, 1, age_s=age_s)
+            self.hold(call_sid, epoch, facts or b"", nonce, 1, age_s=age_s)
             self._ended.pop(call_sid, None)
             found.append(
                 ClaimedCall(
@@ -360,13 +365,20 @@ class CallDirectory:
                 continue  # it has no epoch of its own before it is claimed
             epoch, is_mine = found.get(call_sid, (0, False))
             if epoch > held.epoch:
-                self._on_fenced(call_sid)
+                self.lose(call_sid)
+            elif epoch == 0 and held.is_known and call_sid.startswith(RESERVATION):
+                self.forget(call_sid)  # its stream has brought another process the call
             elif epoch == 0:
                 held.is_known = False  # the database lost it, as after a fail-over: enter it again
             elif is_mine:
                 held.is_known = True
 
-    def _on_fenced(self, call_sid: str) -> None:
+    def forget(self, call_sid: str) -> None:
+        """Forget a call that this process has not begun."""
+        self._held.pop(call_sid, None)
+
+    def lose(self, call_sid: str) -> None:
+        """Forget a call that another process has, and tell `fenced`."""
         del self._held[call_sid]
         self.let_go(call_sid)
         _log.warning("another process has taken a call over", extra={"call_sid": call_sid})
@@ -396,6 +408,7 @@ class CallDirectory:
         await self._tell_ended(link)
         await self._read_epochs(link)
         for call_sid, held in [*self._held.items()]:
+            await self.reservations.settle(link, call_sid, held, self._now())
             if held.before:
                 await self._claim_late(link, call_sid, held)
             elif held.is_known and held.is_stale:
@@ -422,7 +435,7 @@ class CallDirectory:
             return
         found = await rows_of(link, statements.FIND, self.values(call_sid=call_sid))
         if found:  # another process was first, or the call is over
-            self._on_fenced(call_sid)
+            self.lose(call_sid)
         else:
             held.before = ""
 
@@ -445,7 +458,7 @@ class CallDirectory:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _hold(
+    def hold(
         self,
         call_sid: str,
         epoch: int,
@@ -456,9 +469,11 @@ class CallDirectory:
         age_s: float = 0.0,
         is_known: bool = True,
         before: str = "",
-    ) -> None:
-        since = self._now() - age_s
-        self._held[call_sid] = HeldCall(epoch, since, facts, nonce, legs, is_known, before)
+    ) -> HeldCall:
+        """Note that this process has a call, and return what it knows of it."""
+        held = HeldCall(epoch, self._now() - age_s, facts, nonce, legs, is_known, before)
+        self._held[call_sid] = held
+        return held
 
     def values(self, **more: Any) -> dict[str, Any]:
         """Return values of a statement, with those of this process."""

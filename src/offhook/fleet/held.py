@@ -16,6 +16,7 @@ class HeldCall:
         is_known: False while the database does not know the call.
         before: The process that had it, for a file taken while the database was away.
         is_stale: True if the nonce is to be told.
+        reserved: The call's name in the database until it is told the CallSid; empty: it knows it.
     """
 
     epoch: int
@@ -26,3 +27,4 @@ class HeldCall:
     is_known: bool = True
     before: str = ""
     is_stale: bool = False
+    reserved: str = ""

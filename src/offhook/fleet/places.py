@@ -1,5 +1,6 @@
 """What the directory of calls answers. No database is imported here."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -8,8 +9,19 @@ from offhook.journal.entries import InheritedLine
 LEASE_S: Final = 10.0
 """Seconds after its last beat, by the database's clock, for which a process counts as alive."""
 
+RESERVATION: Final = "placing "
+"""Beginning of what stands for the CallSid of a call that Twilio is asked for (reservations.py)."""
+
+RESERVED_S: Final = 300.0
+"""Seconds for which the token of a call's first stream is good. Nothing waits for it after that."""
+
 BEAT_S: Final = 3.0
 """Seconds between two beats of a process."""
+
+
+def reservation(nonce: str) -> str:
+    """Return the name of a call without a CallSid, from which its token cannot be told."""
+    return RESERVATION + hashlib.sha256(nonce.encode()).hexdigest()[:32]
 
 
 class DirectoryAwayError(Exception):

@@ -8,9 +8,16 @@ itself. So a process that is stopped between two messages holds no lock. Times a
 
 from typing import Final
 
-from offhook.fleet.places import LEASE_S
+from offhook.fleet.places import LEASE_S, RESERVATION, RESERVED_S
 
 _LEASE: Final = f"interval '{LEASE_S:g} s'"
+
+_IS_RESERVED: Final = f"starts_with(c.call_sid, '{RESERVATION}')"
+
+_HAS_LAPSED: Final = (
+    f"{_IS_RESERVED} AND c.began_at < clock_timestamp() - interval '{RESERVED_S:g} s'"
+)
+"""True for the reservation of a call that was not placed, or of which nothing was heard."""
 
 FORGET: Final = "interval '1 hour'"
 """How long a call that has ended, and a process whose lease is gone, is still known."""
@@ -40,7 +47,7 @@ FROM fleet_processes WHERE beat_at > clock_timestamp() - {FORGET} ORDER BY node,
 LEAVE: Final = "DELETE FROM fleet_processes WHERE process_id = %(me)s"
 
 PURGE: Final = f"""
-DELETE FROM fleet_calls WHERE ended_at < clock_timestamp() - {FORGET};
+DELETE FROM fleet_calls c WHERE ended_at < clock_timestamp() - {FORGET} OR ({_HAS_LAPSED});
 DELETE FROM fleet_processes p WHERE beat_at < clock_timestamp() - {FORGET} AND NOT EXISTS
     (SELECT FROM fleet_calls c WHERE c.process_id = p.process_id AND c.ended_at IS NULL)
 """
@@ -59,8 +66,8 @@ _LOCK_BUDGET: Final = "SELECT FROM fleet_budgets WHERE name = %(budget)s FOR UPD
 RECOUNT: Final = f"""
 {_LOCK_BUDGET};
 UPDATE fleet_budgets SET counted_at = clock_timestamp(), taken =
-    (SELECT coalesce(sum(legs), 0) FROM fleet_calls
-     WHERE budget = %(budget)s AND ended_at IS NULL)
+    (SELECT coalesce(sum(legs), 0) FROM fleet_calls c
+     WHERE budget = %(budget)s AND ended_at IS NULL AND NOT ({_HAS_LAPSED}))
 WHERE name = %(budget)s;
 SELECT taken FROM fleet_budgets WHERE name = %(budget)s
 """
@@ -137,6 +144,22 @@ WHERE c.call_sid = %(call_sid)s AND c.epoch = %(epoch)s + 1 AND c.process_id = %
 ORDER BY l.epoch, l.number
 """
 
+# The CallSid of a call that this process has placed. Whoever has the call's stream may have told it
+# first.
+NAME: Final = f"""
+UPDATE fleet_calls SET call_sid = %(call_sid)s
+WHERE call_sid = %(reserved)s AND process_id = %(me)s AND ended_at IS NULL
+    AND NOT EXISTS (SELECT FROM fleet_calls WHERE call_sid = %(call_sid)s);
+{FIND}
+"""
+
+CLAIM_RESERVED: Final = f"""
+UPDATE fleet_calls c SET {_TAKEN}, call_sid = %(call_sid)s, nonce = NULL
+WHERE call_sid = %(reserved)s AND nonce = %(nonce)s AND ended_at IS NULL
+    AND NOT EXISTS (SELECT FROM fleet_calls WHERE call_sid = %(call_sid)s)
+RETURNING {_CLAIMED}
+"""
+
 # A file of a process of this machine, taken while the database was away.
 CLAIM_LATE: Final = f"""
 UPDATE fleet_calls c SET {_TAKEN}, nonce = %(nonce)s
@@ -152,7 +175,7 @@ WITH steady AS (SELECT FROM fleet_processes WHERE process_id = %(me)s
     AND beat_at > clock_timestamp() - {_LEASE}
     AND unbroken_since <= clock_timestamp() - {_LEASE}),
 found AS (SELECT c.call_sid FROM fleet_calls c LEFT JOIN fleet_processes p USING (process_id)
-    WHERE c.ended_at IS NULL AND EXISTS (SELECT FROM steady) AND (
+    WHERE c.ended_at IS NULL AND NOT {_IS_RESERVED} AND EXISTS (SELECT FROM steady) AND (
         (c.process_id <> %(me)s
             AND coalesce(p.beat_at, c.changed_at) <= clock_timestamp() - {_LEASE})
         OR (c.process_id = %(me)s AND c.call_sid <> ALL(%(held)s::text[])))

@@ -94,6 +94,16 @@ class CallTracker:
             if oldest is not None:
                 del self._followed[oldest]
 
+    def forget(self, sid: str) -> None:
+        """Track a call no more: another process has it."""
+        self._followed.pop(sid, None)
+
+    async def name(self, sid: str, placing_id: str) -> None:
+        """Take in the call of an attempt, or leave it to another process, which has its stream."""
+        outgoing = self.expected.get(placing_id)
+        if outgoing is not None and await self._intake.name(sid, outgoing) is None:
+            self.expected.pop(placing_id, None)
+
     def knows(self, sid: str, placing_id: str) -> bool:
         """Return whether a call, or the attempt that a callback names, is of this process."""
         return sid in self._followed or placing_id in self.expected
@@ -102,13 +112,12 @@ class CallTracker:
         """Take a status callback. Return whether it is news; None: the call is not one of ours."""
         followed = self._followed.get(sid)
         if followed is None and placing_id:
-            outgoing = self.expected.get(placing_id)
-            if outgoing is None:
+            if placing_id not in self.expected:
                 # The attempt may be of an earlier run of this server: the report names its call.
                 with contextlib.suppress(UserError):
                     await self._ledger.name(placing_id, sid)
                 return None
-            self._intake.place(sid, outgoing)
+            await self.name(sid, placing_id)
             followed = self._followed.get(sid)
         if followed is None:
             return None
@@ -142,8 +151,8 @@ class CallTracker:
         replaces what Twilio does.
         """
         followed = self._followed.get(sid)
-        if followed is None and placing_id in self.expected:
-            self._intake.place(sid, self.expected[placing_id])
+        if followed is None:
+            await self.name(sid, placing_id)
             followed = self._followed.get(sid)
         if followed is None or not followed.reported.hear_answered_by(verdict):
             return

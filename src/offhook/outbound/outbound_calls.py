@@ -27,7 +27,7 @@ from offhook.outbound.call_tracker import CallTracker
 from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
 from offhook.outbound.ledger import CallLedger, fingerprint
 from offhook.outbound.ledger_file import Placement
-from offhook.outbound.placement_checks import PlacementChecks
+from offhook.outbound.placement_checks import PlacementChecks, no_session
 from offhook.policy.dial_policy import DialPolicy
 from offhook.text.phone_numbers import E164
 from offhook.twilio import twiml
@@ -187,11 +187,12 @@ class OutboundCalls:
         try:
             if not await self._ledger.retake(placement, attempt):
                 raise uncertain(1.0)
+            if await self._intake.expect(outgoing) is not None:
+                raise no_session()
             await self._permission.count(request.to)
-            self._intake.expect(outgoing)
             self.following.expected[attempt.id] = outgoing
             sid = await self._create(outgoing, attempt)
-            self._intake.place(sid, outgoing)
+            await self.following.name(sid, attempt.id)
         except UncertainError:
             raise  # its stream, or a report of it, may still come
         except UserError:
@@ -283,9 +284,8 @@ class OutboundCalls:
         from_ = self._caller_id(agent)
         sid = await self._listed(from_, request.to, known)
         if sid is not None:
-            outgoing = self.following.expected.get(known.id)
-            if outgoing is not None:  # else an earlier run placed it, whose token is lost
-                self._intake.place(sid, outgoing)
+            # What is not expected was placed by an earlier run: the call's token is not known here.
+            await self.following.name(sid, known.id)
             self._unsettled.pop(known.id, None)
             await self._name(known.id, sid)
             return sid

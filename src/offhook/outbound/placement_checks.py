@@ -141,6 +141,16 @@ class PlacementChecks:
             await asyncio.sleep(at - now)
 
 
+def no_session() -> TryLaterError:
+    """Return the refusal of a call for which the nodes of the fleet have no agent session left."""
+    return TryLaterError(
+        "E-OUT-12",
+        "All agent sessions that the nodes share are taken by calls that ring or go on.",
+        "Ask again when one is over, or raise deepgram.max_sessions to what Deepgram opens.",
+        1.0,
+    )
+
+
 def _zone(name: str) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(name)

@@ -184,7 +184,8 @@ def compose_server(
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )
-        calls.interrupted.placed = placing.following.follow
+        calls.interrupted.placed = calls.intake.placed = placing.following.follow
+        calls.releasing.left = placing.following.forget
     webhooks = Webhooks(
         config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
     )

@@ -42,14 +42,19 @@ class KnownSubjects:
 
     def knows(self, webhook: ForwardedWebhook) -> bool:
         """Return whether this process has heard of what a request is about."""
-        form, registry = webhook.form, self._calls.registry
+        form = webhook.form
         if PERSON in form:
             return self._calls.transfers.knows(form[PERSON])
-        call_sid = form["CallSid"]
-        if registry.find(call_sid) is not None or registry.pending_lookup(call_sid) is not None:
+        if self.has_call(webhook):
             return True
+        call_sid = form["CallSid"]
         following = None if self._placing is None else self._placing.following
         return following is not None and following.knows(call_sid, form.get(PLACING, ""))
+
+    def has_call(self, webhook: ForwardedWebhook) -> bool:
+        """Return whether this process has, or has just had, the call of a request."""
+        registry, call_sid = self._calls.registry, webhook.form["CallSid"]
+        return registry.find(call_sid) is not None or registry.pending_lookup(call_sid) is not None
 
 
 class OtherNodes:
@@ -88,9 +93,10 @@ class OtherNodes:
         """
         if webhook.name == "voice":
             return await self._by_ready_process(webhook)
-        if self._known.has(webhook):
+        is_placed, is_known = PLACING in webhook.form, self._known.has(webhook)
+        if is_known and (not is_placed or self._known.has_call(webhook)):
             return None
-        if PERSON in webhook.form or PLACING in webhook.form:
+        if PERSON in webhook.form:
             return await self._by_node(webhook, node)
         if webhook.name == "after":
             return None  # CallFlow may have to take the call
@@ -98,8 +104,8 @@ class OtherNodes:
             place = await self._find(webhook.form["CallSid"])
         except DirectoryAwayError:
             place = None
-        if place is None:
-            return await self._by_node(webhook, node)
+        if place is None:  # one that is being placed has no CallSid yet
+            return None if is_known else await self._by_node(webhook, node)
         if place.is_mine or not place.process_id:
             return None
         return await self._forward(place.process_id, webhook)
