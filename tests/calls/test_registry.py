@@ -68,6 +68,18 @@ def test_no_call_is_taken_at_capacity_or_while_the_server_drains() -> None:
     assert reached == [None, CallLimit.CAPACITY, CallLimit.CAPACITY]
 
 
+def test_calls_of_the_process_before_count_for_capacity_and_sessions() -> None:
+    rig = Rig()
+    rig.registry.live_beside = 1
+    reached = [rig.registry.limit_reached]
+    rig.sessions.dialled = 1
+    reached.append(rig.registry.limit_reached)
+    rig.registry.live_beside = 2
+    reached.append(rig.registry.limit_reached)
+    assert reached == [None, CallLimit.SESSIONS, CallLimit.CAPACITY]
+    assert rig.registry.live_count == 0, "they are shown where they are"
+
+
 def test_calls_that_will_dial_count_as_sessions_and_those_that_wait_for_nothing_do_not() -> None:
     rig = Rig()
     entry = rig.add()

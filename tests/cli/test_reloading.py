@@ -272,7 +272,8 @@ async def test_a_crash_of_either_process_during_a_reload_drops_no_call(tmp_path:
 
 
 async def test_two_reloads_in_a_row_leave_the_calls_of_all_processes(tmp_path: Path) -> None:
-    configure(tmp_path, "http://127.0.0.1:1")
+    """And the server's capacity holds for all processes together."""
+    configure(tmp_path, "http://127.0.0.1:1", capacity=3)
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         await server.operator_url()
         calls = []
@@ -282,11 +283,14 @@ async def test_two_reloads_in_a_row_leave_the_calls_of_all_processes(tmp_path: P
             if count < 3:
                 await server.reload(count)
         assert len(server.pids("call")) == 3
+        full = (await post(server, "/twilio/voice", CallSid=fresh_sid())).text
+        assert "<Stream" not in full, "two of the three calls are in the processes before"
         await hang_up(server, 3)  # the operator's side reaches each in its process
         reports = await asyncio.gather(*calls)
         assert [report.faults for report in reports] == [[]] * 3
         assert [len(report.streams) for report in reports] == [1] * 3
         await until(lambda: len(server.pids("call")) == 1)
+        assert (await server.call(public_url=PUBLIC)).faults == [], "there is room again"
         assert await server.stop() == 0
     events = recorded(tmp_path)
     for report in reports:

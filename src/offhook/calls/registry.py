@@ -49,6 +49,8 @@ class CallRegistry:
     Attributes:
         live: Calls that are not over, by CallSid.
         is_draining: True while the server stops and takes no further call.
+        live_beside: Live calls of the other call processes of this server, in whose place this one
+            comes, or that come in its place.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class CallRegistry:
         CallSid, for later runs.
         """
         self.is_draining = False
+        self.live_beside = 0
         self.live: Final[dict[str, CallEntry]] = {}
         self._limits = limits
         self._clock = clock
@@ -86,7 +89,7 @@ class CallRegistry:
         """Limit for which the server takes no further call; None while it takes one."""
         if self.is_draining:
             return CallLimit.CAPACITY
-        live = without_agent = len(self._pending)
+        live = without_agent = len(self._pending) + self.live_beside  # each may have a session
         for entry in self._on_the_line():
             live += 1
             without_agent += not entry.has_agent

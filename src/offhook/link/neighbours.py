@@ -68,6 +68,13 @@ class Neighbours:
         except (UserError, NotHereError):
             return False
 
+    async def live_of(self, process_id: str) -> int | None:
+        """Return the number of live calls of a process; None if it does not answer."""
+        try:
+            return (await self._process(process_id).process_state()).live
+        except (UserError, NotHereError):
+            return None
+
     def fence(self, process_id: str, call_sid: str, epoch: int) -> None:
         """Tell a process, once, that a call of its is claimed by another one."""
         _ = self._tasks.start(

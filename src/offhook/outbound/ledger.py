@@ -37,6 +37,9 @@ GATHER_S: Final = 0.1
 START_S: Final = 2.0
 """Seconds that a starting server waits for the calls of the earlier run."""
 
+LATEST: Final = 2000
+"""Calls of which it is read again what they have used: more than are live at once."""
+
 _T = TypeVar("_T")
 
 
@@ -119,6 +122,12 @@ class CallLedger(ThreadOwner):
         """Return what the calls of the last day had used when this began; `at` on now's clock."""
         offset = now - self._clocks.monotonic()
         return [replace(use, at=use.at + offset) for use in self._calls_of_the_day]
+
+    async def calls_of_now(self, now: float) -> list[CallUse]:
+        """Return what the latest calls of all processes have used; `at` on now's clock."""
+        uses = await self._do(lambda file: file.calls_of_the_day(LATEST))
+        offset = now - self._clocks.monotonic()
+        return [replace(use, at=use.at + offset) for use in uses]
 
     def used(self, uses: Sequence[CallUse], now: float) -> None:
         """Keep what calls have used, soon. Does not wait, and never fails."""

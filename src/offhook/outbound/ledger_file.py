@@ -187,8 +187,8 @@ class LedgerFile:
 
         self._change(work)
 
-    def calls_of_the_day(self) -> list[CallUse]:
-        """Return what the calls of the last day have used, oldest first; forget older calls.
+    def calls_of_the_day(self, many: int = USES_MAX) -> list[CallUse]:
+        """Return what the latest calls of the last day have used, oldest first; forget older calls.
 
         A call of the future counts as admitted now: from now on it ages like any other.
         """
@@ -196,7 +196,7 @@ class LedgerFile:
         def work(connection: sqlite3.Connection) -> list[CallUse]:
             self._sweep(connection)
             latest = "SELECT * FROM used ORDER BY wall_ms DESC LIMIT ?"
-            found = connection.execute(latest, (USES_MAX,))
+            found = connection.execute(latest, (many,))
             now = self._clocks.monotonic()
             uses = [
                 CallUse(call, caller, now - max(0.0, self._clocks.age_s(*stamp)), tier, ms)

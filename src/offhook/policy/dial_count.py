@@ -27,6 +27,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from offhook.clock import MachineClocks
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
+from offhook.concurrency.thread_job import ThreadJob
 from offhook.errors import UserError
 
 _log: Final = logging.getLogger("offhook.dials")
@@ -71,6 +72,15 @@ class Spent(NamedTuple):
     """Tag of the destination."""
 
 
+class _KnownFile(NamedTuple):
+    """A file of another process when it was read: its last change, and its last entry's number."""
+
+    changed_ns: int = 0
+    last: int = 0
+    is_settled: bool = False
+    """True if it had not changed since the read before."""
+
+
 def call_tag(call_sid: str) -> str:
     """Return the tag of a CallSid in an entry: 48 bits of its hash."""
     return hashlib.sha256(call_sid.encode(errors="replace")).hexdigest()[:12]
@@ -92,11 +102,13 @@ class DialCount(ThreadOwner):
         self._path, self._fd = _own_file(path)
         self._clocks = clocks or MachineClocks.of_this_machine()
         self._waiting: deque[tuple[bytes, Callable[[bool], None]]] = deque()
+        self._jobs: deque[ThreadJob] = deque()
+        self._first = path
+        self._known: dict[Path, _KnownFile] = {}
+        """Files of other processes, as they were read last."""
         try:
             self._open(per_hour)
-            for other in _files(path):
-                if other != self._path:
-                    self._earlier += self._entries_of(other)
+            self._earlier += self._news()
         except OSError as error:
             os.close(self._fd)
             raise _unusable(self._path, error.strerror or "") from None
@@ -111,6 +123,19 @@ class DialCount(ThreadOwner):
         offset = now - self._clocks.monotonic()
         entries = [spent._replace(at=spent.at + offset) for spent in self._earlier]
         return [spent for spent in sorted(entries) if spent.at > now - HOUR_S]
+
+    async def news(self, now: float) -> list[Spent]:
+        """Return what other processes have counted since the last look, on the clock of `now`.
+
+        Raises OSError, and TimeoutError for a disk that takes too long.
+        """
+        job = ThreadJob(self._news)
+        self._jobs.append(job)
+        self.thread.wake()
+        async with asyncio.timeout(KEEP_S):
+            entries: list[Spent] = await job.answer
+        offset = now - self._clocks.monotonic()
+        return sorted(spent._replace(at=spent.at + offset) for spent in entries)
 
     async def keep(self, spent: Spent) -> bool:
         """Write an entry. Return whether it is on disk: if not, the dial must not be made."""
@@ -171,11 +196,24 @@ class DialCount(ThreadOwner):
         if restamped:
             os.fsync(self._fd)
 
-    def _entries_of(self, path: Path) -> list[Spent]:
-        """Return the entries of another process's file, live or dead."""
-        data = path.read_bytes()
-        lines = (data[first : first + _WIDTH] for first in range(0, len(data), _WIDTH))
-        return [read[1] for read in map(self._read, lines) if read is not None]
+    def _news(self) -> list[Spent]:
+        """Return the entries of other processes, live or dead, that were not read before."""
+        found: list[Spent] = []
+        for path in _files(self._first):
+            changed_ns = path.stat().st_mtime_ns
+            known = self._known.get(path, _KnownFile())
+            is_settled = changed_ns == known.changed_ns  # within a tick, a time tells no change
+            if path == self._path or (is_settled and known.is_settled):
+                continue
+            data = path.read_bytes()
+            lines = (data[first : first + _WIDTH] for first in range(0, len(data), _WIDTH))
+            read = [
+                each for each in map(self._read, lines) if each is not None and each[0] > known.last
+            ]
+            found += [spent for _, spent, _ in read]
+            last = max((number for number, _, _ in read), default=known.last)
+            self._known[path] = _KnownFile(changed_ns, last, is_settled)
+        return found
 
     def _read(self, line: bytes) -> tuple[int, Spent, bool] | None:
         """Return an entry with its number and whether it is of the future; None: it is torn."""
@@ -206,7 +244,9 @@ class DialCount(ThreadOwner):
     # --- the thread ----------------------------------------------------------------------------
 
     def _write_waiting(self) -> None:
-        """Write the entries that wait, all with one sync."""
+        """Write the entries that wait, all with one sync; read those of others if asked to."""
+        while self._jobs:
+            self._jobs.popleft().run()
         asked = []
         while self._waiting:
             asked.append(self._waiting.popleft())

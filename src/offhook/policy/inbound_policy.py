@@ -243,6 +243,18 @@ class InboundPolicy:
             self._add(use)
             self._keep((use,), use.at)
 
+    def learn(self, uses: Iterable[CallUse]) -> None:
+        """Count what calls of other processes of this server have used meanwhile."""
+        day_ago = self._clock.now() - DAY_S
+        for use in uses:
+            known = self._uses.get(use.call)
+            if known is not None and use.call not in self._running and use.ms > known.ms:
+                before, known_ms = self._cost(known.ms, known.tier), known.ms
+                known.ms = use.ms
+                self._change(known, use.ms - known_ms, self._cost(use.ms, known.tier) - before)
+            elif known is None and use.at > (self._folded[-1].at + 60 if self._folded else day_ago):
+                self._add(use)
+
     def call_limit_s(self, tier: str) -> float | None:
         """Return for how many seconds the agent of one call may be connected; None: no limit."""
         limit = self.rules.call

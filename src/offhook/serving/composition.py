@@ -81,6 +81,7 @@ class ServerParts:
     webhooks: Webhooks
     pending_streams: PendingStreams
     placing: OutboundCalls | None
+    policy: DialPolicy
     watchdog: Watchdog
     processes: ToolProcesses
     reloader: AgentReloader
@@ -228,6 +229,7 @@ def compose_server(
         webhooks,
         pending_streams,
         placing,
+        policy,
         watchdog,
         runner.processes,
         reloader,

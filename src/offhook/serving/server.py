@@ -35,6 +35,7 @@ from offhook.policy.dial_count import DialCount
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
+from offhook.serving.beside import ProcessesBeside, processes_beside
 from offhook.serving.composition import ServerNeeds, ServerParts, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.joined_fleet import JoinedFleet, joined_fleet
@@ -128,6 +129,7 @@ class Server:
         self._take_over: Callable[[], None] = _nothing
         self._neighbours: Neighbours | None = None
         self._siblings: SiblingProcesses | None = None
+        self._beside: ProcessesBeside | None = None
         self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
         self._joined: JoinedFleet | None = None
@@ -169,6 +171,11 @@ class Server:
             self.calls, placing = parts.calls, parts.placing
             self._neighbours = neighbours
             self._meet_siblings(parts)
+            if neighbours is not None and self._supervisor:
+                self._beside = processes_beside(
+                    self._needs, parts, clock, tasks, neighbours, self._supervisor
+                )
+                await self._beside.open()
             # Before the first request: Twilio asks about these calls at once.
             self._take_over = self._taking_over(tasks)
             if self.calls.fleet is None:
@@ -204,6 +211,8 @@ class Server:
                 link.close()
             if watching is not None:
                 watching.cancel()
+            if self._beside is not None:
+                self._beside.close()
             if self._unstartable is not None:
                 raise self._unstartable
 
@@ -329,6 +338,8 @@ class Server:
         self._is_retired = True
         self.expect_next()
         self.calls.registry.is_draining = True
+        if self._beside is not None:
+            self._beside.watch()
         self._sock.close()
         if self._web is not None:
             self._web.listener.close()
