@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tests.waiting import wait_until
 
+from offhook.serving.call_runs import CallRun
 from offhook.serving.options import installed_python
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")
@@ -28,6 +30,7 @@ from offhook.serving.supervisor import ProcessCommands, Supervisor
 
 folder, listening = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
 child_process.PAUSES_S = (0.0, 0.01)
+call_runs.SILENT_MAX = 3 if (folder / "impatient").exists() else 10_000  # of a busy machine
 call_runs.HAND_OVER_S, call_runs.DRAINING_MAX = 0.2, 2
 supervisor.OPERATOR_STOP_S = float((folder / "patience").read_text())
 
@@ -52,7 +55,7 @@ sys.exit(Supervisor(commands, say, manager=manager, listening=listening, look_s=
 """
 
 CALL = """
-import os, select, signal, socket, sys, time
+import contextlib, os, select, signal, socket, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
 folder, control, listening = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[4])
@@ -70,7 +73,7 @@ if os.path.exists(folder + "/late"):
         print(os.getpid(), file=waits, flush=True)
     while os.path.exists(folder + "/late"):
         time.sleep(0.01)
-control.send(b"R")
+control.send(b"RA")
 with open(folder + "/environ", "w") as environ:
     print(*(name for name in os.environ if name.startswith(("NOTIFY", "WATCH"))), file=environ)
 with open(folder + "/calls", "a") as calls:
@@ -81,6 +84,8 @@ while stops < 2:
     ready, _, _ = select.select(open_ones, [], [], 0.02)
     if os.path.exists(f"{folder}/end-{os.getpid()}"):
         break
+    with contextlib.suppress(OSError):  # the supervisor is gone
+        control.send(b"A")
     if control in ready:
         told = control.recv(64)
         stops += told.count(b"S") + told.count(b"N") if told else 2
@@ -481,6 +486,36 @@ def test_the_oldest_of_many_that_drain_hands_over_and_is_killed_if_it_does_not_e
         assert f"{oldest} S" in made.lines("stops")
         assert any("does not end, and is killed" in line for line in made.lines("said"))
         assert any("SIGKILL, while it drained" in line for line in made.lines("said"))
+
+
+def test_a_draining_process_that_hangs_is_killed_and_its_calls_are_taken_over(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "impatient").touch()
+    with supervised(tmp_path) as made:
+        started(made)
+        first, second = reloaded(made)
+        os.kill(first, signal.SIGSTOP)
+        ended(made, first)
+        wait_until(lambda: f"{second} T" in made.lines("stops"))
+        said = made.lines("said")
+        assert any("a draining call process hangs, and is killed" in line for line in said)
+        assert any("SIGKILL, while it drained" in line for line in said)
+        assert is_running(second)
+
+
+def test_a_process_that_tells_that_it_lives_or_never_did_does_not_hang() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        run = CallRun(cast("Any", None), ours)
+        assert not any(run.hangs(float(now), 5.0) for now in range(100)), "an older version"
+        found = []
+        for signs in (1, 0, 0, 1, 0, 0, 0, 1):
+            for _ in range(signs):
+                run.heard()
+            found.append(run.hangs(100.0, 5.0))
+        assert found == [False, False, False, False, False, False, True, False]
+        assert run.look_at == 105.0
 
 
 def test_a_crash_of_either_during_a_reload_leaves_the_other(tmp_path: Path) -> None:

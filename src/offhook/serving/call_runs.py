@@ -26,6 +26,10 @@ LISTENING: Final = b"L"
 READY: Final = b"R"
 """Message of a call process: it answers calls."""
 
+ALIVE: Final = b"A"
+"""Message of a call process: its event loop goes on. It is sent once with READY, which tells that
+it can be waited for, and every BEAT_S (heartbeat.py) once the next one answers."""
+
 STOP: Final = b"S"
 """Message to a call process: stop when the last call has ended; a second one: end them now."""
 
@@ -44,6 +48,9 @@ DRAINING_MAX: Final = 4
 HAND_OVER_S: Final = 30.0
 """Seconds that a draining process has to hand its calls over. It is then killed, and the present
 one takes its calls over by their files."""
+
+SILENT_MAX: Final = 3
+"""Looks in a row without ALIVE after which a draining process counts as hanging: 15 s."""
 
 Level: TypeAlias = Literal["info", "warning", "error"]
 Say: TypeAlias = Callable[[Level, str], None]
@@ -71,6 +78,7 @@ class CallRun:
         control: The control socket; None once the process has closed its end.
         is_ready: True once it answers calls.
         kill_at: Time by time.monotonic at which it is killed; None: it may take its time.
+        look_at: Time at which it must have told that it lives; None: nobody waits for that.
     """
 
     def __init__(self, process: ChildProcess, control: socket.socket) -> None:
@@ -78,6 +86,25 @@ class CallRun:
         self.control: socket.socket | None = control
         self.is_ready = False
         self.kill_at: float | None = None
+        self.look_at: float | None = None
+        self._tells_life = False
+        self._is_heard = False
+        self._silent = 0
+
+    def heard(self) -> None:
+        """Take note of a sign of life."""
+        self._tells_life = self._is_heard = True
+
+    def hangs(self, now: float, look_s: float) -> bool:
+        """Look for a sign of life since the last look; return whether the process hangs.
+
+        Looks are counted, and not only time: a machine or a supervisor that stood still finds what
+        was sent meanwhile. A process of a version that sends none is not waited for.
+        """
+        self.look_at = now + look_s
+        self._silent = 0 if self._is_heard else self._silent + 1
+        self._is_heard = False
+        return self._tells_life and self._silent >= SILENT_MAX
 
     def tell(self, message: bytes) -> None:
         """Send a message; it waits in the socket if the process does not read yet."""
@@ -93,6 +120,7 @@ class CallRuns:
     `answering` is called whenever calls are answered, first or again: with True when a reload has
     brought that about. `over` is called with an exit code when all has ended: after a stop, or
     because the very first process cannot start. `life` is a descriptor that each process inherits.
+    A draining process that hangs is noticed by looks every `look_s` seconds.
     """
 
     def __init__(
@@ -106,6 +134,7 @@ class CallRuns:
         listening: int | None,
         answering: Callable[[bool], None],
         over: Callable[[int], None],
+        look_s: float,
     ) -> None:
         self._command = command
         self._say = say
@@ -115,6 +144,7 @@ class CallRuns:
         self._listening = listening
         self._answering = answering
         self._over = over
+        self._look_s = look_s
         self._present: CallRun | None = None
         self._next: CallRun | None = None
         self._draining: list[CallRun] = []
@@ -127,7 +157,7 @@ class CallRuns:
     @property
     def due_at(self) -> float | None:
         """Time by time.monotonic at which something is to be done; None: at no time."""
-        times = [run.kill_at for run in self._draining]
+        times = [at for run in self._draining for at in (run.kill_at, run.look_at)]
         times.append(None if self._stops else self._restarts.due_at)
         return min((at for at in times if at is not None), default=None)
 
@@ -182,6 +212,8 @@ class CallRuns:
                 run.kill_at = None
                 self._say("error", "a draining call process does not end, and is killed")
                 run.process.signal(signal.SIGKILL)
+            elif run.look_at is not None and time.monotonic() >= run.look_at:
+                self._look_at(run)
         for role in (self._next, self._present):
             if role is not None and (code := role.process.ended()) is not None:
                 self._read(role)  # its last messages
@@ -189,6 +221,14 @@ class CallRuns:
                 self._on_ended(role, described(code), code)
         if not self._stops and self._restarts.is_due():
             self.start()
+
+    def _look_at(self, run: CallRun) -> None:
+        """Kill a draining process that hangs: the one that answers takes its calls over."""
+        is_hanging = run.hangs(time.monotonic(), self._look_s)
+        if is_hanging and self._present is not None and self._present.is_ready and not self._stops:
+            run.look_at = None
+            self._say("error", "a draining call process hangs, and is killed")
+            run.process.signal(signal.SIGKILL)
 
     # --- one process ---
 
@@ -222,6 +262,8 @@ class CallRuns:
             data, descriptors = b"", []
         for descriptor in descriptors:
             self._keep_listening(descriptor)
+        if ALIVE in data:
+            run.heard()
         if READY in data:
             run.is_ready = self._was_ready = True
             self._on_ready(run)
@@ -265,6 +307,7 @@ class CallRuns:
 
     def _retire(self, run: CallRun) -> None:
         run.tell(RETIRE)
+        run.look_at = time.monotonic() + self._look_s
         self._draining.append(run)
         self._say("info", "another call process answers; the one before drains")
         if len(self._draining) > DRAINING_MAX:

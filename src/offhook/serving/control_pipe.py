@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from offhook.serving.call_runs import BESIDE, LISTENING, READY, RETIRE, STOP, TAKE_OVER
+from offhook.serving.call_runs import ALIVE, BESIDE, LISTENING, READY, RETIRE, STOP, TAKE_OVER
+from offhook.serving.heartbeat import BEAT_S
 
 
 class ControlPipe:
@@ -21,6 +22,7 @@ class ControlPipe:
         os.set_inheritable(descriptor, False)
         self._socket: Final = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
+        self._beat: asyncio.TimerHandle | None = None
 
     def tell_listening(self, sock: socket.socket) -> None:
         """Give the supervisor a copy of the listening socket."""
@@ -30,7 +32,13 @@ class ControlPipe:
     def tell_ready(self) -> None:
         """Tell the supervisor that calls are answered."""
         with contextlib.suppress(OSError):
-            self._socket.send(READY)
+            self._socket.send(READY + ALIVE)
+
+    def _tell_alive(self) -> None:
+        """Tell the supervisor now and every BEAT_S that the event loop goes on."""
+        with contextlib.suppress(OSError):
+            self._socket.send(ALIVE)
+        self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._tell_alive)
 
     def watch(
         self, stop: "StopRequests", beside: Callable[[], None], take_over: Callable[[], None]
@@ -53,12 +61,15 @@ class ControlPipe:
                 if message == STOP:
                     stop.by_supervisor()
                 elif message == RETIRE:
+                    self._tell_alive()
                     stop.by_next_process()
                 elif message == BESIDE:
                     beside()
                 elif message == TAKE_OVER:
                     take_over()
             if not received:
+                if self._beat is not None:
+                    self._beat.cancel()
                 loop.remove_reader(self._socket)
                 stop.by_signal()
 

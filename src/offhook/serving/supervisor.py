@@ -6,7 +6,8 @@ keeps the public listening socket: while the call process restarts, connections 
 
 A call process has a control socket: it sends LISTENING with the descriptor of the listening
 socket, then READY; it is sent STOP, RETIRE and TAKE_OVER (call_runs.py); and when the socket ends,
-it drains. The operator process reads from the pipe `life`, whose other end the call processes hold
+it drains. While it drains beside the next one, it tells every 2 s that it lives, and is killed when
+it hangs. The operator process reads from the pipe `life`, whose other end the call processes hold
 too: the pipe ends when supervisor and call processes are gone. It writes its heartbeat, and is
 killed when it hangs. Why it is so: docs/design/processes.md.
 """
@@ -48,9 +49,10 @@ class Supervisor:
     """All processes and the public socket. `run` returns the exit code of `offhook serve`.
 
     `listening` is the descriptor of a socket that listens already. `say` logs without waiting.
-    `manager` is told when calls are answered and when they no longer are. An operator process that
-    hangs is noticed by looks every `look_s` seconds (heartbeat.py). With `reloads_on_hangup` a
-    SIGHUP starts the next call process; else it ends this one, as the end of a terminal does.
+    `manager` is told when calls are answered and when they no longer are. An operator process or a
+    draining call process that hangs is noticed by looks every `look_s` seconds (heartbeat.py). With
+    `reloads_on_hangup` a SIGHUP starts the next call process; else it ends this one, as the end of
+    a terminal does.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Supervisor:
             listening=listening,
             answering=self._on_answering,
             over=self._finish,
+            look_s=look_s,
         )
         self._operator: ChildProcess | None = None
         self._operator_restarts: Final = Restarts()
