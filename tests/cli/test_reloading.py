@@ -203,6 +203,15 @@ def happened(folder: Path, kind: str) -> int:
     return found
 
 
+def greeted(folder: Path) -> int:
+    """Return how many calls have heard the agent; on a busy machine one hears it again soon."""
+    path = folder / "offhook-data" / "offhook.db"
+    query = "select count(distinct call_sid) from events where kind = 'AgentSaid'"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
+        found: int = database.execute(query).fetchone()[0]
+    return found
+
+
 async def hang_up(server: Serving, count: int) -> None:
     """Have the operator hang up on all live calls, of which there are this many."""
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
@@ -228,7 +237,7 @@ async def test_calls_that_outlast_the_grace_go_on_in_the_next_process(tmp_path: 
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         await server.operator_url()
         live = [group.create_task(server.call(GREET, STAYS, public_url=PUBLIC)) for _ in range(3)]
-        await until(lambda: happened(tmp_path, "AgentSaid") == 3)
+        await until(lambda: greeted(tmp_path) == 3)
         old = await server.reload()
         await until(lambda: happened(tmp_path, "CallerBack") == 3)
         await hang_up(server, 3)
@@ -256,7 +265,7 @@ async def test_a_crash_of_either_process_during_a_reload_drops_no_call(tmp_path:
         old = await server.reload()
         (new,) = set(server.pids("call")) - {old}
         second = group.create_task(server.call(GREET, STAYS, public_url=PUBLIC))
-        await until(lambda: happened(tmp_path, "AgentSaid") == 2)
+        await until(lambda: greeted(tmp_path) == 2)
         psutil.Process(new).kill()  # its call goes on in the next one, beside the one that drains
         await until(lambda: happened(tmp_path, "CallerBack") == 1)
         assert (await server.call(public_url=PUBLIC)).faults == []
@@ -281,7 +290,7 @@ async def test_two_reloads_in_a_row_leave_the_calls_of_all_processes(tmp_path: P
         calls = []
         for count in (1, 2, 3):
             calls.append(group.create_task(server.call(GREET, STAYS, public_url=PUBLIC)))
-            await until(lambda: happened(tmp_path, "AgentSaid") == count)  # noqa: B023
+            await until(lambda: greeted(tmp_path) == count)  # noqa: B023
             if count < 3:
                 await server.reload(count)
         assert len(server.pids("call")) == 3
