@@ -252,3 +252,33 @@ async def test_clocks_of_nodes_that_are_apart_make_no_difference(
     assert 0 <= found.began_ago_s < 60
     token = StreamTokens(["k" * 32], "a", "a", a.heartbeat.now_ms).issue(sid(1), 1, valid_s=300)
     assert StreamTokens(["k" * 32], "b", "b", b.heartbeat.now_ms).read(token[0]).nonce == token[1]
+
+
+async def test_a_machine_whose_clocks_stood_still_holds_its_calls_until_it_knows_whose_they_are(
+    fleet: Fleet,
+) -> None:
+    """No tick of its own is late, but the database's clock has gone on."""
+    a, b = await fleet.node("a"), await fleet.node("b")
+    await a.beat()
+    await begin(a, 1)
+    await begin(a, 2)
+    place = await b.directory.find(sid(1))
+    assert place is not None
+    assert await b.directory.claim(sid(1), place.epoch) is not None
+    told: list[tuple[str, bool]] = []
+    a.directory.fenced = lambda call_sid: told.append(
+        (call_sid, a.pulse.is_late(fleet.clock.now()))
+    )
+    a.heartbeat._database_s -= 60  # as it was before a pause of a minute
+    await a.beat()
+    assert told == [(sid(1), True)], "nothing is said meanwhile"
+    assert not a.pulse.is_late(fleet.clock.now()), "the other call goes on"
+    # A database that was away for a minute tells no pause.
+    place = await b.directory.find(sid(2))
+    assert place is not None
+    assert await b.directory.claim(sid(2), place.epoch) is not None
+    assert a.heartbeat._read_at is not None
+    a.heartbeat._database_s -= 60
+    a.heartbeat._read_at -= 60
+    await a.beat()
+    assert told[1:] == [(sid(2), False)]

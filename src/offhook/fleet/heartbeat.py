@@ -33,6 +33,9 @@ AGAIN_S: Final = 0.1
 AWAY_S: Final = 0.5
 """Seconds between two attempts to beat while the database is away."""
 
+APART_S: Final = 1.0
+"""Seconds by which our clock may be behind the database's from one beat to the next."""
+
 PURGED_EVERY: Final = 100
 """Beats between two removals of rows that are an hour old: five minutes."""
 
@@ -104,7 +107,7 @@ class FleetHeartbeat:
         )
         *_, taken, clock, processes = await together(link, _BEAT, values)
         directory.budget.taken = taken[0][0]
-        self._database_s, self._read_at = clock[0][0], self._clock.now()
+        self._read_clock(clock[0][0])
         found, self._next_s = {}, BEAT_S
         for process_id, node, address, left_s, is_draining, live, capacity in processes:
             is_mine, is_alive = process_id == directory.process_id, left_s > 0
@@ -119,6 +122,23 @@ class FleetHeartbeat:
         if self.beats % PURGED_EVERY == 0:
             await together(link, statements.PURGE, {})
         self.beats += 1
+
+    def _read_clock(self, database_s: float) -> None:
+        """Note the database's clock; if our own has stood still for a lease, hold all calls.
+
+        A virtual machine's clocks may stop while it is paused, and then no tick is late. The epochs
+        are read next, on the same connection.
+        """
+        now, before = self._clock.now(), self._read_at
+        gap_s = database_s - self._database_s
+        if before is not None and gap_s >= LEASE_S and gap_s - (now - before) >= APART_S:
+            _log.error(
+                "this machine's clock stood still for %d s: calls hold until it is known whose they"
+                " are",
+                gap_s - (now - before),
+            )
+            self._pulse.stop()
+        self._database_s, self._read_at = database_s, now
 
     async def leave(self) -> None:
         """Tell the others at once that this process is gone, which has no calls any more."""

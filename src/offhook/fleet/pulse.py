@@ -1,6 +1,7 @@
 """Whether this process itself was stopped for longer than its lease (SIGSTOP, a paused machine).
 
-Only what this process does by itself counts: a database that is away makes nobody late.
+Only what this process does by itself counts: a database that is away makes nobody late. A machine
+whose clocks stood still with it learns it by the database's, at its next beat (heartbeat.py).
 """
 
 import asyncio
@@ -39,6 +40,11 @@ class Pulse:
             return True
         self._late_at = now + LEASE_S
         return False
+
+    def stop(self) -> None:
+        """Count the process as late, as another clock than its own has told."""
+        self._late_at = -math.inf
+        self._settled.clear()
 
     def settle(self, now: float) -> None:
         """Go on: the epochs are read, or the database does not answer."""
