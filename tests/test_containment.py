@@ -223,7 +223,7 @@ WHERE: Final = {
     "outbound/list_run.py": {"create_task": (1, ITSELF)},
     "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
-    "serving/control_pipe.py": {"add_reader": (1, LOOP)},
+    "serving/control_pipe.py": {"add_reader": (1, LOOP), "call_later": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
     "serving/in_process.py": {"create_task": (1, GUARDED)},
     "serving/operator_process.py": {"add_reader": (1, LOOP), "add_signal_handler": (1, LOOP)},
