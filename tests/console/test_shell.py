@@ -225,9 +225,11 @@ async def test_a_call_is_opened_and_ended_without_a_mouse(browser: Browser) -> N
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("The call was ended")).to_be_visible()
         assert server.sent("POST", f"/calls/{SID}/hang-up") == [{"farewell": "Goodbye"}]
-        await page.keyboard.press("g")
-        await page.keyboard.press("l")
-        await expect(page.get_by_role("heading", name="Live", exact=True)).to_be_visible()
+        heading = page.get_by_role("heading", name="Live", exact=True)
+        # Two keys are one shortcut if they come within 1.2 s, which a busy machine may miss.
+        while not await heading.is_visible():
+            await page.keyboard.press("g")
+            await page.keyboard.press("l")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
