@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.calls.interruptions import SID, Process, Servers
+from tests.waiting import wait_until
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, caller, configured, texts
 
 from offhook.audio import SILENCE
@@ -30,9 +31,11 @@ from offhook.events.types import (
     CallStarted,
     CallTakenOver,
     RecordingEnded,
+    RecordingFailed,
     RecordingStarted,
 )
 from offhook.journal.live_files import LiveCallFile
+from offhook.recordings.growing import NOT_HERE
 from offhook.recordings.wav import read_stereo
 from offhook.testing.scenarios.caller import SimulatedCaller
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -380,6 +383,29 @@ def test_a_recording_goes_on_in_the_same_file_with_silence_for_the_gap(
     spoken = right.rstrip(SILENCE)[8 * 7000 :].strip(SILENCE)
     assert bool(spoken) is not paused, "a pause lasts"
     assert right[: 8 * 4000].strip(SILENCE), "what was there stays"
+
+
+def test_a_recording_whose_beginning_is_at_another_node_ends_and_says_why(tmp_path: Path) -> None:
+    config = configured("ws://127.0.0.1:1/", announcement="It is recorded.", recording=True)
+    of = Servers(config, QUICK, tmp_path)
+    on_the_line(of)
+    next_ = of.crash()
+    of.clock.run(2)
+    (path,) = tmp_path.iterdir()
+    path.rename(tmp_path / "elsewhere")
+    next_.stream(caller(ASK, GREET, HANG_UP), asked(next_))
+    of.clock.run(1)
+    recordings = next_.recordings
+    assert recordings is not None
+    (file,) = recordings._live.values()
+    wait_until(lambda: file.stopped)  # the disk's thread has looked
+    of.clock.run(20)
+    next_.write_recordings()
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+    (failed,) = (each for each in next_.events if isinstance(each, RecordingFailed))
+    assert failed.why == NOT_HERE
+    (ended,) = (each for each in next_.events if isinstance(each, CallEnded))
+    assert ended.slug == "caller_hung_up", "the call goes on"
 
 
 class Rest:

@@ -1,6 +1,7 @@
 """The growing file of a recording, for the disk writer."""
 
 import contextlib
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from offhook.recordings.silencing import Side, overwrite
 from offhook.recordings.wav import StereoWriter
 
 _log: Final = logging.getLogger("offhook.recordings")
+
+NOT_HERE: Final = "its beginning is on the disk of the node before, or was deleted"
+"""Why a recording does not go on where a call was taken over."""
 
 
 class GrowingRecording:
@@ -98,10 +102,17 @@ class GrowingRecording:
             file = self._file = self._store.create(self._name)
             wav = self._wav = StereoWriter(file)
         else:
-            file = self._file = self._store.open(self._name, change=True)
+            file = self._file = self._begun()
             wav = self._wav = StereoWriter.resume(file, self._resumed_at)
             self._samples = wav.samples
         return wav, file
+
+    def _begun(self) -> BinaryIO:
+        """Return the file that another process began. Raises OSError."""
+        try:
+            return self._store.open(self._name, change=True)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, NOT_HERE) from None
 
     def close(self) -> None:
         """Put the sizes into the header and close the file. Called by the disk writer's thread."""
