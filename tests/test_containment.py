@@ -189,7 +189,9 @@ GUARDED: Final = "all of its body is guarded"
 ITSELF: Final = "it belongs to a command, whose end it is"
 
 WHERE: Final = {
+    "api/live.py": {"call_later": (1, LOOP)},
     "api/reading.py": {"Thread": (1, GUARDED)},
+    "calls/operators.py": {"call_at": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
     "concurrency/event_loop.py": {
         "add_signal_handler": (1, LOOP),
