@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.link.test_link import linked
@@ -93,6 +94,28 @@ async def test_each_end_is_told_of_the_end_with_its_reason(pair: bool) -> None:
         assert (await far.end()).sent == 1000
         near.channel.send_text(b"late")
         channel.send_text(b"late")
+
+
+@PAIR
+@pytest.mark.parametrize("end", ["far", "near"])
+async def test_the_end_is_told_to_a_side_that_writes_meanwhile(end: str, pair: bool) -> None:
+    """Else a page whose caller is handed back would take the call over again."""
+    async with linked(pair=pair) as (r, process):
+        near, far, channel = await joined(r, process)
+        sides = channel, cast("LinkChannel", near.channel)
+        ending, writing = sides if end == "far" else reversed(sides)
+        told, other = (near, far) if end == "far" else (far, near)
+        writing.read(False)  # it is busy with something else
+        ending.send_text(b"the last words")
+        ending.close(1008, "over")
+        for _ in range(3):
+            writing.send_text(b"media")
+            await settled()
+        writing.read(True)
+        assert await told.end() == Closed(1008, "over", None)
+        assert told.got == [b"the last words"]
+        assert (await other.end()).sent == 1008
+        assert other.got == []
 
 
 async def test_an_end_without_a_reason_is_told_as_such() -> None:

@@ -76,19 +76,24 @@ class LinkChannel:
 
     def send_text(self, text: bytes) -> None:
         """Send one message, which has no newline. Does nothing once the channel is closing."""
-        self._lines.send(text)
+        if self._sent is None:
+            self._lines.send(text)
 
     def send_binary(self, data: bytes) -> None:
         """Raise ValueError: a stream has lines of text only."""
         raise ValueError("a stream over the local link has no binary messages")
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """End the stream; the connection is cut if that takes more than CLOSE_WAIT_S seconds."""
-        if not self._lines.is_open:
+        """End the stream; the connection is cut if that takes more than CLOSE_WAIT_S seconds.
+
+        The other end closes the connection once it has read that. Closed here, a write of the other
+        end would fail, and it would lose what it has not read yet.
+        """
+        if not self._lines.is_open or self._sent is not None:
             return
         self._sent = code
         self._lines.send(ending_line(code, reason))
-        self._lines.end()
+        self._lines.read(True)  # whatever is still to come is ignored
         self._give_up = asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._lines.abort)
 
     def abort(self) -> None:
@@ -104,6 +109,8 @@ class LinkChannel:
     def _on_line(self, line: bytes) -> None:
         if line.startswith(_CLOSE):
             self._on_ending(line)
+            return
+        if self._sent is not None:
             return
         try:
             self.receiver.on_text(line)
