@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,6 +16,7 @@ from tests.postgres import Postgres
 from tests.running import Progress, Run
 from tests.time_limit import TimeLimit
 
+CONSOLE = Path(__file__).parent / "console"
 RUN = pytest.StashKey[Run]()
 PROGRESS = pytest.StashKey[Progress]()
 LIMIT = pytest.StashKey[TimeLimit]()
@@ -90,7 +92,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if workers is not None:
         long = [item for item in items if item.get_closest_marker("long")]
         others = [item for item in items if not item.get_closest_marker("long")]
-        items[:] = long_ones_first(long, others, workers)
+        browsing = [item for item in others if item.path.parent == CONSOLE]
+        others = [item for item in others if item.path.parent != CONSOLE]
+        items[:] = long_ones_first(long, browsing, others, workers)
 
 
 def pytest_collection_finish() -> None:

@@ -267,6 +267,7 @@ LOGS: Final = SHORT + [(one, False) for one in LEVELS if (one, False) not in SHO
 
 
 @pytest.mark.parametrize(("level", "terminal"), LOGS)
+@pytest.mark.long
 async def test_no_canary_is_in_the_log(tmp_path: Path, level: str, terminal: bool) -> None:
     logged = await everything(tmp_path, f"{{level: {level}}}", terminal=terminal)
     assert logged.leaks(*PRIVATE) == []
@@ -276,6 +277,7 @@ async def test_no_canary_is_in_the_log(tmp_path: Path, level: str, terminal: boo
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["json", "text"])
+@pytest.mark.long
 async def test_no_secret_is_in_a_log_that_may_hold_what_is_said(
     tmp_path: Path, terminal: bool
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests import running, sweeper
-from tests.order import long_ones_first
+from tests.order import BROWSERS, long_ones_first
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -141,15 +141,23 @@ def test_of_failed_runs_the_last_two_folders_are_kept(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("workers", [1, 2, 5, 60])
 def test_every_worker_begins_with_its_share_of_the_long_tests(workers: int) -> None:
     long, others = [f"long {n}" for n in range(7)], [f"short {n}" for n in range(100)]
-    ordered = long_ones_first(long, others, workers)
-    assert sorted(ordered) == sorted(long + others)
-    assert [test for test in ordered if test in long] == long
-    assert [test for test in ordered if test in others] == others
-    begin, shares = 0, []
+    browsing = [f"page {n}" for n in range(3)]
+    ordered = long_ones_first(long, browsing, others, workers)
+    assert sorted(ordered) == sorted(long + browsing + others)
+    for tests in (long, browsing, others):
+        assert [test for test in ordered if test in tests] == tests
+    begin, shares, browsers = 0, [], []
     for worker in range(workers):
         part = ordered[begin : begin + (len(ordered) - begin) // (workers - worker)]
         begin += len(part)
         shares.append(sum(test in long for test in part))
         assert all(test in long for test in part[: shares[-1]])
+        pages = [at for at, test in enumerate(part) if test in browsing]
+        if pages:
+            browsers.append(worker)
+            assert pages[0] == shares[-1], "right behind the long ones"
+            assert pages == list(range(pages[0], pages[0] + len(pages)))
+    assert browsers == list(range(len(browsers)))
+    assert len(browsers) <= BROWSERS or workers == 60, "there are too few others"
     assert sum(shares) == 7
     assert max(shares) - min(shares) <= 1

@@ -45,6 +45,7 @@ async def test_every_frame_comes_through_a_baseline(bench: Bench, name: str) -> 
     assert level.cpu_us > 0
 
 
+@pytest.mark.long
 async def test_recorded_calls_come_by_the_webhook_and_are_recorded(bench: Bench) -> None:
     async with bench.running(ServeBridge(recorded=True), capacity=20) as run:
         await run.open(2)
@@ -54,6 +55,7 @@ async def test_recorded_calls_come_by_the_webhook_and_are_recorded(bench: Bench)
         await until(lambda: len(list(recordings.rglob("*CA*.wav"))) == 2)
 
 
+@pytest.mark.long
 async def test_short_calls_begin_all_the_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +65,7 @@ async def test_short_calls_begin_all_the_time(
     assert level.call_ms is not None
 
 
+@pytest.mark.long
 async def test_every_frame_comes_through_the_server_and_tls_to_the_agent_is_verified(
     bench: Bench,
 ) -> None:

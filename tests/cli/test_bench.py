@@ -21,6 +21,7 @@ def offhook(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.long
 def test_a_run_without_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "ROUNDS", 1)  # each starts a server, and processes that load it
     monkeypatch.chdir(tmp_path)

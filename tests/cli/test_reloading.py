@@ -123,6 +123,7 @@ async def ring(server: Serving) -> str:
     return sid
 
 
+@pytest.mark.long
 async def test_a_reload_drops_no_call_whatever_it_is_doing(tmp_path: Path) -> None:
     people = {
         DESK: SimulatedPerson("busy", after_s=9.0),

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 from tests.dev.developing import AGENT, DEMO, desk
 from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP
@@ -14,6 +15,7 @@ from offhook.testing.scenarios.scenario import ScenarioStep
 READY = "Call +12025550100 now."
 
 
+@pytest.mark.long
 async def test_a_number_is_answered_here_and_is_put_back(tmp_path: Path) -> None:
     async with desk(tmp_path) as it, it.develop() as dev:
         await dev.until_said(READY)
@@ -50,6 +52,7 @@ async def test_a_number_is_answered_here_and_is_put_back(tmp_path: Path) -> None
     assert dev.survivors == [], dev.said
 
 
+@pytest.mark.long
 async def test_after_a_kill_the_next_start_puts_the_number_back(tmp_path: Path) -> None:
     async with desk(tmp_path) as it:
         async with it.develop() as dev:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy.engine import URL
 from tests.api.test_live_snapshot import until_rows
 from tests.fleet.harness import Fleet, FleetCall, fleet
@@ -60,6 +61,7 @@ def webhooks_and_streams(fleet: Fleet, webhooks: str, streams: str) -> None:
     fleet.front.pick = pick
 
 
+@pytest.mark.long
 async def test_a_call_is_had_by_the_node_of_its_stream_and_outlives_it(
     tmp_path: Path, database: URL
 ) -> None:

@@ -92,6 +92,7 @@ async def two(folder: Path, database: URL) -> AsyncIterator[tuple[Fleet, Operato
 
 
 @pytest.mark.limit(900)
+@pytest.mark.long
 async def test_a_node_acts_on_the_calls_of_another(tmp_path: Path, database: URL) -> None:
     async with two(tmp_path, database) as (running, at_a, at_b):
         call = await running.call()

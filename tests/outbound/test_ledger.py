@@ -82,6 +82,7 @@ def test_of_processes_that_claim_a_key_at_once_one_has_it(path: Path) -> None:
 
 
 @pytest.mark.limit(900)
+@pytest.mark.long
 def test_no_kill_between_claim_and_answer_has_a_key_taken_twice(path: Path) -> None:
     """Whoever is killed asks again for the last keys, as those who ask for calls do."""
     chance = random.Random(3)

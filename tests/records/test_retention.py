@@ -155,6 +155,7 @@ print(*kept.sweep(int(sys.argv[3])))
 """
 
 
+@pytest.mark.long
 def test_two_processes_that_sweep_at_once_do_it_once(
     engine: Engine, url: str, tmp_path: Path
 ) -> None:

@@ -172,6 +172,7 @@ async def test_keys_are_told() -> None:
         assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["4", "#"]
 
 
+@pytest.mark.long
 async def test_many_calls_at_once() -> None:
     """Every call its own ending and transcript; tasks and sockets back to the start."""
 

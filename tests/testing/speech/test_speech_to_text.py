@@ -68,6 +68,7 @@ async def turn(ears: SphinxSpeechToText, speech: bytes) -> Transcript:
     return await told.next()
 
 
+@pytest.mark.long
 async def test_the_front_desk_understands_its_callers() -> None:
     desk = front_desk()
     names = [name for name in clips.names("caller-") if name != "caller-weather"]
