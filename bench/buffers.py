@@ -33,7 +33,7 @@ def _unsent(leg: Any) -> int:
 
 def _note(peaks: Peaks, session: Session) -> None:
     link = session._call.link
-    to_twilio = _unsent(session._caller) + link._held_speech_bytes
+    to_twilio = _unsent(session._stream.leg) + link._held_speech_bytes
     to_deepgram = _unsent(session._agent) + link.held_caller_bytes
     peaks.to_twilio = max(peaks.to_twilio, to_twilio)
     peaks.to_deepgram = max(peaks.to_deepgram, to_deepgram)

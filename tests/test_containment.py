@@ -25,6 +25,8 @@ from offhook.call.inputs import ToolFinished
 from offhook.call.limits import Limits
 from offhook.call.requests import HangUp
 from offhook.call.turns import Turns
+from offhook.calls.audio_delays import AudioDelays
+from offhook.calls.caller_stream import CallerStream
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
 from offhook.concurrency.background_thread import BackgroundThread
@@ -64,10 +66,10 @@ PARTS: Final = {
     "the rules: what they are told": (Turns, "announce"),
     "the rules: time": (Limits, "due"),
     "the rules: when the next is due": (Call, "deadline"),
-    "the session: a command": (Session, "_obey_one"),
-    "the session: a stream": (Session, "_take_stream"),
-    "the session: its delays": (Session, "_note_delays"),
-    "the session: the line": (Session, "_end_line"),
+    "the session: a command": (Session, "_perform"),
+    "the session: a stream": (CallerStream, "begin"),
+    "the session: its delays": (AudioDelays, "sampled"),
+    "the session: the line": (CallerStream, "end"),
     "the agent's leg: a message": (AgentLeg, "send"),
     "the agent's leg: its end": (AgentLeg, "hang_up"),
 }
@@ -103,17 +105,17 @@ def test_a_fault_in_the_rules_that_end_a_call_does_not_keep_it(
 def test_of_several_commands_those_after_a_fault_are_obeyed(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    obey_one = Session._obey_one
+    perform = Session._perform
     faults = 0
 
     def once_broken(self: Session, command: commands.Command) -> None:
         nonlocal faults
-        obey_one(self, command)
+        perform(self, command)
         if isinstance(command, kind):
             faults += 1
             raise InjectedError
 
-    monkeypatch.setattr(Session, "_obey_one", once_broken)
+    monkeypatch.setattr(Session, "_perform", once_broken)
     rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
     assert len(rehearsal.run(600)) == 1
     assert faults
@@ -133,12 +135,12 @@ def _agents_receiver(session: Session) -> Any:
 
 WIRES: Final[dict[str, tuple[Callable[[Session], Any], str]]] = {
     "a frame of the caller": (lambda session: session._call, "hear"),
-    "a message of Twilio": (lambda session: session._caller, "on_text"),
-    "audio to Twilio": (lambda session: session._caller, "play"),
+    "a message of Twilio": (lambda session: session._stream.leg, "on_text"),
+    "audio to Twilio": (lambda session: session._stream.leg, "play"),
     "a frame of the agent": (lambda session: session._call, "speak"),
     "a message of Deepgram": (_agents_receiver, "on_text"),
     "audio to Deepgram": (lambda session: session._agent, "send_audio"),
-    "room at Twilio's socket": (lambda session: session._caller, "on_writable"),
+    "room at Twilio's socket": (lambda session: session._stream.leg, "on_writable"),
     "the timer": (lambda session: session._call, "tick"),
     "what a function is answered": (lambda session: session._call, "receive"),
 }
@@ -162,7 +164,7 @@ async def test_a_fault_in_one_of_two_calls_ends_that_one(where: str) -> None:
         elif where == "what a function is answered":
             victim.receive(ToolFinished("1", "", "answered"))
         elif where == "room at Twilio's socket":
-            victim._caller._channel.pause_writing()  # type: ignore[union-attr]
+            victim._stream.leg._channel.pause_writing()  # type: ignore[union-attr]
         await until(lambda: bool(h.endings(victim_sid)))
         assert h.endings(victim_sid) == ["internal_error"]
         assert h.endings(other_sid) == []

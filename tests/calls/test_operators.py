@@ -192,7 +192,7 @@ def test_what_the_agent_did_not_get_to_say_is_taken_back() -> None:
 def test_while_nobody_listens_the_audio_takes_its_shortest_path() -> None:
     desk = Desk()
     session = desk.session
-    leg = session._caller
+    leg = session._stream.leg
     assert leg is not None
     plain = leg._recorder
     pages = [desk.listener("Ann"), desk.listener("Bob")]

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from typing import Final
 
+from offhook.clock import Clock
 from offhook.events.types import DELAY_EDGES_MS, DelaysSampled
 
 SAMPLE_EVERY: Final = 50
@@ -23,10 +24,15 @@ class DelayCounts:
 class AudioDelays:
     """Delays of one call: of audio to the agent, of audio to the caller, and of `clear`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
         self.to_agent: Final = DelayCounts()
         self.to_caller: Final = DelayCounts()
         self.to_clear: Final = DelayCounts()
+
+    def held(self) -> float:
+        """Return the seconds since the process woke up for the current piece of work."""
+        return max(0.0, self._clock.now() - self._clock.woke_at())
 
     def sampled(self) -> DelaysSampled:
         """Return the counts as an event."""

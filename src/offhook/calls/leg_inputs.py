@@ -1,13 +1,17 @@
 """Conversion of the events of a session's two legs into inputs of its call."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
+from offhook.call.call import Call
+from offhook.call.commands import Command
+from offhook.calls.decisions import CallDecisions
+from offhook.calls.pause_gate import PauseGate
+from offhook.clock import Clock
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import AudioDropped, Event, Leg
+from offhook.events.types import AudioDropped, Leg
 from offhook.twilio import messages as twilio
 
 MESSAGES_MAX: Final = 1000
@@ -15,25 +19,22 @@ MESSAGES_MAX: Final = 1000
 MESSAGES_WINDOW_S: Final = 10.0
 
 
-class LegInputs(ABC):
+class LegInputs(CallDecisions):
     """Base of Session with the methods that its legs call, except for audio and the agent's socket.
 
-    It is a base class and not a part, because the legs call the session directly: no further
-    object is in the audio path.
+    It is a base class for the reason that CallDecisions gives.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(
+        self,
+        call_sid: str,
+        clock: Clock,
+        gate: PauseGate | None,
+        make: Callable[[Callable[[Command], None]], Call],
+    ) -> None:
+        super().__init__(call_sid, clock, gate, make)
         self._messages = 0
-        self._messages_since = now()
-
-    @abstractmethod
-    def receive(self, message: inputs.Input) -> None:
-        """Pass an input to the call."""
-
-    @abstractmethod
-    def note(self, event: Event) -> None:
-        """Publish an event."""
+        self._messages_since = clock.now()
 
     def on_caller_message(self, message: twilio.FromTwilio | twilio.UnknownTwilioMessage) -> None:
         """Pass a message from Twilio to the call."""

@@ -41,25 +41,23 @@ from offhook.call.commands import (
     UseSpare,
 )
 from offhook.call.ending import Ending
-from offhook.call.handoff_actions import HandoffAction
-from offhook.call.inputs import Input
 from offhook.call.requests import CallRequest
 from offhook.call.rollover import SESSION_S
 from offhook.call_context import of_call
+from offhook.calls.agent_legs import AgentLegs
 from offhook.calls.agent_session import AgentSession, ToolNews
 from offhook.calls.audio_delays import SAMPLE_EVERY, AudioDelays
+from offhook.calls.caller_stream import CallerStream
 from offhook.calls.control import CallControl
-from offhook.calls.deadline_timer import DeadlineTimer
-from offhook.calls.leg_inputs import LegInputs
 from offhook.calls.operators import Operators
 from offhook.calls.pause_gate import PauseGate
+from offhook.calls.pending_replies import PendingReplies
 from offhook.calls.session_recording import SessionRecording
-from offhook.calls.spare_leg import SpareLeg
 from offhook.capture.tap import Tap, Tapped
 from offhook.clock import Clock
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.changes import Change
-from offhook.deepgram.leg import AgentLeg, Dial
+from offhook.deepgram.leg import Dial
 from offhook.deepgram.settings import Part
 from offhook.events.types import (
     AgentDisconnected,
@@ -70,15 +68,15 @@ from offhook.events.types import (
     FunctionFinishedLate,
     Subscriber,
 )
-from offhook.net.websocket import Channel, UnreachableError, UpgradeRefusedError
+from offhook.net.websocket import Channel
 from offhook.recordings.recorder import Recordings
 from offhook.twilio import messages as twilio
-from offhook.twilio.stream import CallerLeg, Recorder
+from offhook.twilio.stream import Recorder
 
 _log: Final = logging.getLogger("offhook.session")
 
 
-class Session(LegInputs):
+class Session(AgentLegs):
     """Session of one call and its two legs."""
 
     def __init__(
@@ -121,49 +119,38 @@ class Session(LegInputs):
             dials_ahead: The agent is dialled ahead of the stream, which comes to this process.
             gate: Holds what happens after a pause of the process; None without a fleet.
         """
-        super().__init__(clock.now)
-        self.call_sid = call_sid
-        self._began = clock.now() if began is None else began
-        # Not for secrecy: it spreads the dials of calls that lose their agents together.
-        spread = random.random()
-        self._call = Call(
-            agent.call_settings,
-            self._began,
-            self._do,
-            session_s=session_s,
-            spread=spread,
-            asks_after=control.call.webhook,
-            dials_ahead=dials_ahead,
-        )
+        tapped = self._tapped = Tapped(call_sid, tap, clock) if tap is not None else None
+        spare = dial_spare or dial
+        if tapped is not None:
+            dial, spare = tapped.agent(dial), tapped.agent(spare)
+        began = clock.now() if began is None else began
+
+        def make(do: Callable[[Command], None]) -> Call:
+            return Call(
+                agent.call_settings,
+                began,
+                do,
+                session_s=session_s,
+                # Not for secrecy: it spreads the dials of calls that lose their agents together.
+                spread=random.random(),
+                asks_after=control.call.webhook,
+                dials_ahead=dials_ahead,
+            )
+
+        super().__init__(call_sid, clock, gate, make, dial, spare, spare_settled)
+        self._began = began
         self._agent_session = agent
         self._switch_agent = switch_agent
-        self._clock = clock
-        self._tapped = Tapped(call_sid, tap, clock) if tap is not None else None
-        self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
-        spare = dial_spare or dial
-        self._dial_spare = self._tapped.agent(spare) if self._tapped is not None else spare
-        self._spare_settled = spare_settled
-        self._gate = gate
         self._publish = publish
         self._control = control
         self._ended = ended
-        self._requests = 0
-        self._over = False
-        self._breaking = False
-        self._inbox: list[Input] = []
-        self._deciding = False
-        self._fault: Exception | None = None
-        self._replies: dict[int, Callable[[bool, str], None]] = {}
+        self._replies = PendingReplies()
         self._recording = SessionRecording(call_sid, recordings, clock, self.note)
         self.operators: Final = Operators(self, clock)
-        self._caller: CallerLeg | None = None
-        self._agent: AgentLeg | None = None
-        self._agent_open_at: float | None = None
-        self._spare: SpareLeg | None = None
-        self._timer = DeadlineTimer(clock, self._on_timer)
+        self._stream = CallerStream(control, self._recording, self.operators, tapped)
         self._pieces_to_agent = 0
         self._pieces_to_caller = 0
-        self._delays = AudioDelays()
+        self._delays = AudioDelays(clock)
 
     @property
     def ending(self) -> Ending | None:
@@ -173,12 +160,7 @@ class Session(LegInputs):
     @property
     def has_stream(self) -> bool:
         """True once a verified stream has come."""
-        return self._caller is not None
-
-    @property
-    def has_agent(self) -> bool:
-        """True while the agent's leg is up, or being dialled."""
-        return self._agent is not None
+        return self._stream.leg is not None
 
     def take_over(self, died: inputs.ProcessDied) -> None:
         """Go on with a call whose process has died. Called first, if at all."""
@@ -196,30 +178,21 @@ class Session(LegInputs):
         Called again for a caller who comes back to a stream.
         """
         try:
-            self._take_stream(channel, start)
-        except Exception as error:  # noqa: BLE001 - as in receive
+            self._stream.begin(channel, start, self)
+        except Exception as error:  # noqa: BLE001 - it ends this call alone
             channel.close()
             self._break(error)
         self.receive(start)
-
-    def _take_stream(self, channel: Channel, start: twilio.Start) -> None:
-        if self._tapped is not None:
-            channel = self._tapped.caller(channel, start)
-        self._recording.begin_stream()
-        recorder = self.operators.over(self._recording.recorder)
-        self._caller = CallerLeg(channel, start.stream_sid, self, recorder)
-        channel.receiver = self._caller
 
     def release(self, epoch: int) -> Callable[[], None]:
         """Give the call up in good order: another process goes on with it.
 
         Return what closes its stream: Twilio asks then what comes next, and somebody must know.
         """
-        caller, self._caller = self._caller, None
-        close = caller.leave() if caller is not None else _nothing
-        if not self._over:
+        close = self._stream.detach()
+        if not self._is_over:
             self._recording.hand_over()
-            self._leave(CallReleased("handed_over", epoch))
+            self._give_away(inputs.Released(CallReleased("handed_over", epoch)))
         return close
 
     def fence(self, epoch: int) -> None:
@@ -227,11 +200,11 @@ class Session(LegInputs):
 
         Nothing more is said, done, dialled or recorded, whatever is still under way.
         """
-        if not self._over:
+        if not self._is_over:
             publish, self._publish = self._publish, _publish_nothing
             self._control.disown()
             self._recording.hand_over()
-            self._leave(CallReleased("fenced", epoch))
+            self._give_away(inputs.Released(CallReleased("fenced", epoch)))
             publish(CallEvent(self.call_sid, self.ms(), CallReleased("fenced", epoch)))
 
     async def until_known(self) -> None:
@@ -239,62 +212,16 @@ class Session(LegInputs):
         if self._gate is not None:
             await self._gate.until_open()
 
-    def _leave(self, event: CallReleased) -> None:
-        if self._gate is not None:
-            self._gate.drop()
-        try:
-            self._call.receive(inputs.Released(event), self._now())
-        except Exception:  # noqa: BLE001 - the other process has the call in spite of a fault
-            _log.exception("a fault while a call was given up", extra={"call_sid": self.call_sid})
-        if not self._over:
-            self._guarded(self._close_accounts)
-            self._end()
-        self._inbox.clear()
-
-    def receive(self, message: Input) -> None:
-        """Pass an input to the call. A fault in its handling ends this call, and no other.
-
-        Inputs that arise while the call decides, as when a command fills a socket, are
-        passed next.
-        """
-        if self._gate is not None and self._gate.is_shut(self._now()):
-            self._gate.hold(partial(self.receive, message))
-            return
-        self._inbox.append(message)
-        if not self._deciding:
-            self._decide(self._take_inbox)
-
-    def _take_inbox(self) -> None:
-        while self._inbox:
-            self._call.receive(self._inbox.pop(0), self._now())
-
-    def _decide(self, decide: Callable[[], None]) -> None:
-        """Let the call decide, then set the timer to its next deadline."""
-        self._deciding = True
-        try:
-            decide()
-            self._take_inbox()
-            self._timer.arm(self._call.deadline())
-        except Exception as error:  # noqa: BLE001 - it ends this call alone
-            self._fault = self._fault or error
-        finally:
-            self._deciding = False
-        fault, self._fault = self._fault, None
-        if fault is not None:
-            self._break(fault)
-
     def ask(self, request: CallRequest, replied: Callable[[bool, str], None]) -> int:
         """Make a request of the call; return the number that RequestCancelled names.
 
         `replied` is called once, perhaps before this returns: whether the request was done,
         and what happened.
         """
-        self._requests += 1
-        number = self._requests
-        self._replies[number] = replied
+        number = self._replies.add(replied)
         self.receive(inputs.Requested(number, request))
-        if self._over:
-            self._refuse_requests()
+        if self._is_over:
+            self._replies.refuse(self._call.phrases.call_over)
         return number
 
     def refusal(self, request: CallRequest) -> str | None:
@@ -327,8 +254,7 @@ class Session(LegInputs):
 
     def record(self, recorder: Recorder | None) -> None:
         """Give the caller's leg, if there is one, what is to get its audio from now on."""
-        if self._caller is not None:
-            self._caller.record(recorder)
+        self._stream.record(recorder)
 
     def set_recording(self, is_on: bool) -> bool:
         """Record the call, or silence, from now on; return whether the call is recorded.
@@ -349,7 +275,7 @@ class Session(LegInputs):
         if heard is not None and self._agent is not None:
             self._agent.send_audio(heard)
             if not self._pieces_to_agent % SAMPLE_EVERY:
-                self._delays.to_agent.add(self._held())
+                self._delays.to_agent.add(self._delays.held())
             self._pieces_to_agent += 1
 
     def on_agent_audio(self, audio: bytes) -> None:
@@ -359,10 +285,11 @@ class Session(LegInputs):
             self._gate.hold(partial(self.on_agent_audio, audio), len(audio))
             return
         pieces = self._call.speak(audio, now)
-        if pieces and self._caller is not None:
-            self._caller.play(pieces)
+        caller = self._stream.leg
+        if pieces and caller is not None:
+            caller.play(pieces)
             if not self._pieces_to_caller % SAMPLE_EVERY:
-                self._delays.to_caller.add(self._held())
+                self._delays.to_caller.add(self._delays.held())
             self._pieces_to_caller += 1
 
     def on_operator_audio(self, audio: bytes) -> None:
@@ -371,45 +298,12 @@ class Session(LegInputs):
         if self._gate is not None and self._gate.is_shut(now):
             return  # What an operator said seconds ago is of no use.
         pieces = self._call.relay(audio, now)
-        if pieces and self._caller is not None:
-            self._caller.play(pieces)
-
-    def _held(self) -> float:
-        """Seconds since the process woke up for the current piece of work."""
-        return max(0.0, self._now() - self._clock.woke_at())
-
-    # --- the agent's socket; what else the legs tell: LegInputs ----------------------------------
-
-    def on_agent_open(self) -> None:
-        """Start to count the agent's connection time, as Deepgram's socket is open."""
-        self._agent_open_at = self._now()
-
-    def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
-        """Report that Deepgram's socket is gone."""
-        self._agent = None
-        self._note_agent_gone()
-        if ours:
-            self.receive(inputs.CallBroke(why))
-        self.receive(inputs.LegLost("agent", why, code=code))
-
-    def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
-        """Report that Deepgram's socket could not be opened."""
-        self._agent = None
-        if isinstance(error, UpgradeRefusedError):
-            self.receive(inputs.AgentLegRefused(error.status))
-        else:
-            self.receive(inputs.AgentLegUnreachable(str(error)))
+        if pieces and self._stream.leg is not None:
+            self._stream.leg.play(pieces)
 
     # --- what the call commands ----------------------------------------------------------------
 
-    def _do(self, command: Command) -> None:
-        """Perform a command of the call. A fault is handled once the call has decided the rest."""
-        try:
-            self._obey_one(command)
-        except Exception as error:  # noqa: BLE001 - the other commands are still performed
-            self._fault = self._fault or error
-
-    def _obey_one(self, command: Command) -> None:
+    def _perform(self, command: Command) -> None:
         match command:
             case Note():
                 event = command.event
@@ -420,12 +314,12 @@ class Session(LegInputs):
                     self._close_accounts()
                 self.note(event)
             case Play():
-                if self._caller is not None:
-                    self._caller.play(command.pieces)
+                if self._stream.leg is not None:
+                    self._stream.leg.play(command.pieces)
             case ClearCaller():
-                if self._caller is not None:
-                    self._caller.clear()
-                    self._delays.to_clear.add(self._held())
+                if self._stream.leg is not None:
+                    self._stream.leg.clear()
+                    self._delays.to_clear.add(self._delays.held())
             case TellAgent():
                 if self._agent is not None:
                     self._agent.send(deepgram.write(command.message))
@@ -443,15 +337,11 @@ class Session(LegInputs):
             case CancelTool():
                 self._agent_session.tools.cancel(command.id, over=command.why == "call_over")
             case DialAgent():
-                with of_call(self.call_sid):
-                    self._agent = AgentLeg(self, self._dial, command.place)
+                self._dial_agent(command.place)
             case HangUpAgent():
                 self._hang_up_agent()
             case DialSpare():
-                with of_call(self.call_sid):
-                    self._spare = SpareLeg(
-                        self, self._dial_spare, command.place, self._now, self._on_spare_settled
-                    )
+                self._dial_beside(command.place)
             case SettleSpare():
                 if self._spare is not None:
                     settings = self._agent_session.settings(False, command.history, command.changes)
@@ -461,9 +351,9 @@ class Session(LegInputs):
             case HangUpSpare():
                 self._hang_up_spare()
             case LeaveStream():
-                self._leave_stream(command.action)
+                self._stream.leave(command.action)
             case AwaitCaller():
-                self._await_caller()
+                self._stream.await_caller()
             case ChangeAgent():
                 self._agent_session = self._switch_agent(command.agent)
                 self._recording.permit(self._agent_session.recording)
@@ -472,61 +362,27 @@ class Session(LegInputs):
             case TransferCaller():
                 self._control.transfer_by_key(command.destination)
             case MaskCaller():
-                self._mask(command.on)
+                self._stream.mask(command.on)
             case ReleaseOperator():
                 self.operators.release(command.why)
             case Reply():
-                self._replies.pop(command.id)(command.done, command.what)
+                self._replies.reply(command.id, command.done, command.what)
             case End() | LetGo():
                 self._end()
 
-    def _break(self, error: Exception) -> None:
-        """End the call after a fault in Offhook; a call that is over is left alone."""
-        _log.error("a fault in a call", exc_info=error, extra={"call_sid": self.call_sid})
-        if self._over or self._breaking:
-            return
-        self._breaking = self._deciding = True
-        what, now = type(error).__name__, self._now()
-        try:
-            self._call.receive(inputs.CallBroke(what), now)
-        except Exception:  # noqa: BLE001 - then it ends without its rules
-            _log.exception("the rules of a call cannot end it", extra={"call_sid": self.call_sid})
-        ending = self._call.ending
-        if ending is None:
-            ending = self._call.give_up(what, now)
-        if not self._over:  # even that has failed
-            self.note(ending.event(round((now - self._began) * 1000)))
-            self._end()
-        self._inbox.clear()
-        self._deciding = False
-
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception:  # noqa: BLE001 - the call must end in spite of a fault
-            _log.exception("a fault while a call ended", extra={"call_sid": self.call_sid})
-
     def _close_accounts(self) -> None:
         """Publish the last events before the end."""
-        self._guarded(self._note_delays)
+        self._guarded(lambda: self.note(self._delays.sampled()))
         self._guarded(self._note_agent_gone)
         self._guarded(self._hang_up_spare)
         self._guarded(self.operators.finish)
         self._guarded(self._recording.finish)
 
-    def _note_agent_gone(self) -> None:
-        if self._agent_open_at is not None:
-            self.note(AgentDisconnected(round((self._now() - self._agent_open_at) * 1000)))
-            self._agent_open_at = None
-
-    def _note_delays(self) -> None:
-        self.note(self._delays.sampled())
-
     def _run_tool(self, command: RunTool) -> None:
         called_at = self._now()
 
         def told(news: ToolNews) -> None:
-            self._unguarded(lambda: self._on_tool_news(command.name, called_at, news))
+            self._contained(lambda: self._on_tool_news(command.name, called_at, news))
 
         with of_call(self.call_sid):
             self._agent_session.tools.run(command.id, command.name, command.arguments, told)
@@ -539,100 +395,28 @@ class Session(LegInputs):
         after_ms = round((self._now() - called_at) * 1000)
         self.note(FunctionFinishedLate(news.id, name, news.outcome, news.content, after_ms))
 
-    def _hang_up_agent(self) -> None:
-        self._note_agent_gone()
-        if self._agent is not None:
-            self._agent.hang_up()
-            self._agent = None
-
-    def _use_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            self._hang_up_agent()
-            self._agent, self._agent_open_at = spare.hand_over(self)
-
-    def _on_spare_settled(self) -> None:
-        if self._spare_settled is not None:
-            self._spare_settled(self.call_sid)
-
-    def _hang_up_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.hang_up()
-
-    def _leave_stream(self, action: HandoffAction) -> None:
-        caller, self._caller = self._caller, None
-        self._recording.cut()
-        self.operators.cut()
-        if caller is not None:
-            self._control.leave_stream(action, caller.leave())
-
-    def _await_caller(self) -> None:
-        caller, self._caller = self._caller, None
-        self._recording.cut()
-        self.operators.cut()
-        if caller is not None:
-            caller.leave()()  # It may be half-open.
-        self._control.await_caller()
-
-    def _mask(self, is_on: bool) -> None:
-        self._recording.mask(is_on)
-        self.operators.mask(is_on)
-        if self._tapped is not None:
-            self._tapped.concealed = is_on
-
-    def _refuse_requests(self) -> None:
-        for replied in self._replies.values():
-            replied(False, self._call.phrases.call_over)
-        self._replies.clear()
+    def _end_uncommanded(self, ending: Ending | None) -> None:
+        if ending is None:
+            self._guarded(self._close_accounts)
+        else:
+            self.note(ending.event(self.ms()))
+        self._end()
 
     def _end(self) -> None:
-        self._over = True
-        self._guarded(self._hang_up_agent)
-        self._guarded(self._hang_up_spare)
-        self._guarded(self.operators.finish)  # again, if the call has ended without its last events
-        self._guarded(self._end_line)
-        self._let_go()
-        tapped = self._tapped
-        if tapped is not None:
-            self._guarded(lambda: tapped.end(self.ending))
-        self._guarded(self._refuse_requests)
-        self._guarded(lambda: self._ended(self))
-
-    def _let_go(self) -> None:
-        """Cut the cycles of references between the session and its parts.
-
-        Without them the memory of a call is free as soon as both sockets are closed. A garbage
-        collection would stop every call.
-        """
+        self._is_over = True
+        guarded, tapped, how = self._guarded, self._tapped, self.ending
+        guarded(self._hang_up_agent)
+        guarded(self._hang_up_spare)
+        guarded(self.operators.finish)  # again, if the call has ended without its last events
+        guarded(lambda: self._stream.end(hangs_up=how is not None and how.how.hangs_up))
+        # Cuts the cycles of references between the session and its parts, so that the memory of a
+        # call is free once both sockets are closed: a garbage collection would stop every call.
         self._timer.end()
-        self._recording.let_go()
-        self._caller = None
-
-    def _end_line(self) -> None:
-        ending = self.ending
-        if ending is not None and ending.how.hangs_up:
-            close = self._caller.close if self._caller is not None else _nothing
-            self._control.end_phone_call(close)
-        elif self._caller is not None:
-            self._caller.close()
-
-    def _on_timer(self) -> None:
-        if self._gate is not None and self._gate.is_shut(self._now()):
-            self._gate.hold(self._on_timer)
-            return
-        self._decide(lambda: self._call.tick(self._now()))
-
-    def _unguarded(self, work: Callable[[], None]) -> None:
-        """Perform work that no socket has caused, and handle its faults."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - see above
-            self._break(error)
-
-
-def _nothing() -> None:
-    """Do nothing: there is no stream to close."""
+        self._stream.let_go()
+        if tapped is not None:
+            guarded(lambda: tapped.end(how))
+        guarded(lambda: self._replies.refuse(self._call.phrases.call_over))
+        guarded(lambda: self._ended(self))
 
 
 def _publish_nothing(event: CallEvent) -> None:
