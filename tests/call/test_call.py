@@ -74,6 +74,7 @@ from offhook.events.types import (
     AgentWarned,
     Answered,
     AudioDropped,
+    CallerFrustrated,
     CallerSaid,
     CallStarted,
     FunctionAnswered,
@@ -523,6 +524,9 @@ def test_warnings_and_latencies_are_passed_on(call: Playbook) -> None:
         << AgentWarned("INJECTION_REFUSED", "The user is speaking.", fatal=False)
         >> deepgram.LatencyReport(0.1, 0.2, tts_latency=0.0704, total_latency=None)
         << LatencyReported(100, 200, 70, None)
+        >> deepgram.FrustrationDetected(2, escalated=False)
+        << CallerFrustrated(2, escalated=False)
+        >> deepgram.ThinkLiveUpdated()
         >> deepgram.LatencyReport(stt_latency=float("nan"), total_latency=float("inf"))
         << LatencyReported(None, None, None, None)
     )

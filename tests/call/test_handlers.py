@@ -46,6 +46,8 @@ SAMPLES: Final[list[Input]] = [
     deepgram.FunctionCallCancelled([deepgram.CancelledFunction("1")]),
     deepgram.FunctionCallResponse("1", "weather", "sunny"),
     deepgram.LatencyReport(),
+    deepgram.FrustrationDetected(1, escalated=True),
+    deepgram.ThinkLiveUpdated(),
     deepgram.History("user", "Hello."),
     deepgram.PromptUpdated(),
     deepgram.ThinkUpdated(),

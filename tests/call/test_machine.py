@@ -143,6 +143,7 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
     st.builds(deepgram.Warning, st.just("INJECT_AGENT_MESSAGE_DURING_USER_SPEECH"), TEXTS),
     st.builds(deepgram.InjectionRefused, TEXTS),
     st.builds(deepgram.LatencyReport, st.none() | st.floats()),
+    st.builds(deepgram.FrustrationDetected, st.integers(), st.booleans()),
     st.builds(
         lambda ids: deepgram.FunctionCallRequest(
             [deepgram.FunctionCall(each, "weather") for each in ids]

@@ -531,3 +531,22 @@ def test_a_variable_that_no_scenario_has(scenarios: Path) -> None:
     code, output = rehearse(scenarios, "--var", "turn=1")
     assert code == 2
     assert "turns" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("--to", "https://voice.example.com/twilio/voice"),
+            "runs elsewhere. --config offhook.yaml",
+        ),
+        ((), "a server that the rehearsal runs itself --config offhook.yaml --standin DIALOGUE"),
+    ],
+)
+def test_faults_of_a_server_elsewhere_are_refused_with_what_to_do(
+    script: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    code, said = rehearse("--fault", "agent:close=1011@8", "--say", "Hello.", *arguments)
+    assert code == 2
+    told = " ".join(said.replace("│", " ").split())
+    assert [part for part in words.split(" --") if part not in told] == []

@@ -36,6 +36,8 @@ FROM_DEEPGRAM: list[messages.ServerMessage] = [
     messages.AgentStartedSpeaking(0.4, 0.1, 0.2),
     messages.AgentAudioDone(),
     messages.LatencyReport(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    messages.FrustrationDetected(3, escalated=True),
+    messages.ThinkLiveUpdated(),
     messages.History(role="assistant", content="Hello"),
     messages.History(function_calls=[messages.FinishedFunction("a", "f", True, "{}", "ok", "s")]),
     messages.PromptUpdated(),
@@ -115,9 +117,7 @@ def test_what_the_protocol_requires_is_written_and_what_is_absent_is_not(
 
 
 def test_an_unknown_type_is_no_fault_and_an_unknown_field_is_ignored() -> None:
-    assert read(b'{"type":"FrustrationDetected","level":3}') == UnknownAgentMessage(
-        "FrustrationDetected"
-    )
+    assert read(b'{"type":"Daydream","level":3}') == UnknownAgentMessage("Daydream")
     assert read_ours(b'{"type":"UpdateThink_Live"}') == UnknownAgentMessage("UpdateThink_Live")
     told = b'{"type":"ConversationText","role":"user","content":"Hi","languages":["en"]}'
     assert read(told) == messages.ConversationText("user", "Hi")

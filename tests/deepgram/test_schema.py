@@ -28,6 +28,8 @@ COPIES = ["deepgram-asyncapi.2026-07-22.json", "deepgram-asyncapi.2026-08-22.jso
 # --- What is newer than the copies: section of deepgram.md, since when --------------
 
 NEW_MESSAGES = {
+    "FrustrationDetected",  # §3.1, by invitation
+    "ThinkLiveUpdated",  # §3.1, by invitation
     "ForceEndTurn",  # §2.17, August or September 2026
     "FunctionCallCancelled",  # §4.4, 2026-09-08
     "__customToThinkProvider",  # §2.18, early access
@@ -145,6 +147,8 @@ SERVER: list[ServerMessage] = [
     messages.AgentAudioDone(),
     messages.LatencyReport(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     messages.LatencyReport(),
+    messages.FrustrationDetected(1, escalated=False),
+    messages.ThinkLiveUpdated(),
     messages.History(role="user", content="hi"),
     messages.History(function_calls=[FinishedFunction("1", "f", True, "{}", "ok", "s")]),
     messages.PromptUpdated(),

@@ -30,9 +30,9 @@ class _KilledError(BaseException):
 
 @asynccontextmanager
 async def account(
-    folder: Path, *numbers: AccountNumber
+    folder: Path, *numbers: AccountNumber, type_: str = "Full"
 ) -> AsyncIterator[tuple[AccountNumbers, TwilioRest]]:
-    async with rig(numbers=numbers) as it:
+    async with rig(numbers=numbers, type=type_) as it:
         kept = KeptRoutes(folder)
         with kept.alone():
             yield AccountNumbers(it.rest, ACCOUNT, kept), it.rest
@@ -176,19 +176,24 @@ async def test_dev_gives_a_number_back_to_what_was_set_for_good(tmp_path: Path) 
     assert (routes(number)["voice_url"], files(tmp_path)) == (DEMO, [])
 
 
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [("Full", "not made all of it.\n"), ("Trial", "a trial account, which may not change")],
+)
 async def test_a_change_that_twilio_makes_in_part_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str, words: str
 ) -> None:
     number = AccountNumber(DESK, settings={"TrunkSid": TRUNK})
-    async with account(tmp_path, number) as (numbers, _):
+    async with account(tmp_path, number, type_=type_) as (numbers, _):
         keep_trunk = AccountNumber.update
 
         def update(self: AccountNumber, settings: dict[str, str]) -> None:
             keep_trunk(self, {k: v for k, v in settings.items() if k != "TrunkSid"})
 
         monkeypatch.setattr(AccountNumber, "update", update)
-        with pytest.raises(UserError, match="E-NUM-09"):
+        with pytest.raises(UserError, match="E-NUM-09") as raised:
             await numbers.point(number.sid, OURS, "dev", force=True)
+        assert words in f"{raised.value.what}\n"
         (kept,) = numbers.kept.all()
         await numbers.restore(kept)
     assert (routes(number)["trunk_sid"], routes(number)["voice_url"]) == (TRUNK, "")

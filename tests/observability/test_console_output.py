@@ -152,6 +152,10 @@ SHOWN: list[tuple[Event, str]] = [
         "call    another session took over from the agent's, 7 ms after it was dialled",
     ),
     (
+        events.CallerFrustrated(2, escalated=True),
+        "call    the caller seems frustrated, time 2, as often as it may be",
+    ),
+    (
         events.SpareAgentFailed("refused", "CODE"),
         "trouble no other session could take over: refused, CODE",
     ),

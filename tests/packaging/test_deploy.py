@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ import yaml
 from tests.test_docs import ROOT, committed
 
 from offhook.cli import app
+from offhook.config import ServerSettings
 from offhook.config.agent_file import LimitSettings
+from offhook.serving.listen import WAITING_MAX
 from offhook.serving.server import HAND_OVER_S
 from offhook.serving.service_manager import BEATS_IN_LIMIT
 from offhook.serving.supervisor import OPERATOR_STOP_S
@@ -130,3 +134,25 @@ def test_what_was_never_run_says_so(path: Path) -> None:
     assert path.read_text("utf-8").partition("\n\n")[0].count("# Untried: ") == 1
     live = (ROOT / "docs" / "live-checks.md").read_text("utf-8")
     assert path.name in live, "with the step that settles it"
+
+
+def test_the_socket_unit_has_the_one_address_that_the_server_has_by_default() -> None:
+    unit = (DEPLOY / "offhook.socket").read_text("utf-8")
+    (address,) = re.findall(r"^ListenStream=(.*)$", unit, re.MULTILINE)
+    server = ServerSettings()
+    assert address == f"{server.host}:{server.port}"
+    assert re.findall(r"^Backlog=(.*)$", unit, re.MULTILINE) == [str(WAITING_MAX)]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    """The program of the service is not installed here: another stands in for it."""
+    for name in ("offhook.service", "offhook.socket"):
+        text = (DEPLOY / name).read_text("utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/offhook/current/bin/offhook", "/bin/true"))
+    units = [str(tmp_path / name) for name in ("offhook.socket", "offhook.service")]
+    command = ["systemd-analyze", "verify", "--man=no", *units]
+    verified = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = [line for line in verified.stderr.splitlines() if "offhook" in line]
+    assert said == []
+    assert verified.returncode == 0, verified.stderr

@@ -331,6 +331,13 @@ export interface AgentWarned {
   fatal: boolean;
 }
 
+/** Deepgram found the caller frustrated, for the `count`-th time (Think Live). */
+export interface CallerFrustrated {
+  type: "CallerFrustrated";
+  count: number;
+  escalated: boolean;
+}
+
 /** Deepgram's own account of a turn, in ms; None where it gave none. */
 export interface LatencyReported {
   type: "LatencyReported";
@@ -461,6 +468,7 @@ export type Event =
   | DoNotCall
   | InterpreterHeld
   | AgentWarned
+  | CallerFrustrated
   | LatencyReported
   | ProtocolViolation
   | AudioDropped

@@ -15,7 +15,7 @@ from offhook.call.pending_requests import Acknowledgement
 from offhook.call.phases import Phase
 from offhook.call.rollover import APPROACHING
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import AgentWarned, CallerSpeechBegan
+from offhook.events.types import AgentWarned, CallerFrustrated, CallerSpeechBegan
 from offhook.twilio import messages as twilio
 
 if TYPE_CHECKING:
@@ -188,6 +188,10 @@ def _interrupt(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> Non
 
 def _report_latency(call: "Call", report: deepgram.LatencyReport, _: float) -> None:
     call.turns.report_latency(report)
+
+
+def _note_frustration(call: "Call", found: deepgram.FrustrationDetected, _: float) -> None:
+    call.note(CallerFrustrated(found.count, found.escalated))
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -414,6 +418,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_hear_speech, (deepgram.UserStartedSpeaking,), (_W, _S, _B, _A)),
     (_interrupt, (deepgram.UserStartedSpeaking,), (_T, _C)),
     (_report_latency, (deepgram.LatencyReport,), _LIVE),
+    (_note_frustration, (deepgram.FrustrationDetected,), _LIVE),
     (_note_key, (twilio.Dtmf,), (_W, _A)),
     (_press_key, (twilio.Dtmf,), (_S, _T, _B, _C)),
     (_call_functions, (deepgram.FunctionCallRequest,), (_W, _T, _B, _C, _A)),
@@ -478,6 +483,7 @@ _IGNORED: Final[tuple[tuple[str, tuple[type, ...], tuple[Phase, ...]], ...]] = (
             deepgram.AgentStartedSpeaking,
             deepgram.CustomFromThinkProvider,
             deepgram.History,
+            deepgram.ThinkLiveUpdated,
         ),
         _LIVE,
     ),

@@ -94,7 +94,8 @@ class Rehearsal:
         loaded = self._loaded()
         if faults and not given.run_server and any(one.scenario.config is None for one in loaded):
             raise typer.BadParameter(
-                "--fault needs a server that runs here: --config or --standin."
+                "--fault needs a server that the rehearsal runs itself: add --config offhook.yaml"
+                " (with your key), or --standin DIALOGUE (without one)."
             )
         agent = self._agent()
         with self._console.status("preparing what the callers say"):

@@ -126,8 +126,15 @@ def rehearse(
             "The server that is run here needs no --unsigned, --signing-key, --public-url."
         )
 
-    if fault and (to is not None or replay is not None):
-        raise typer.BadParameter("--fault needs a server that runs here: --config or --standin.")
+    if fault and to is not None:
+        raise typer.BadParameter(
+            f"The server at {to} runs elsewhere. Faults happen between a server that the rehearsal"
+            " runs itself, and its two ends. Run it here: offhook rehearse --config offhook.yaml"
+            f" --fault {fault[0]}",
+            param_hint="--fault",
+        )
+    if fault and replay is not None:
+        raise typer.BadParameter("A replay is of the call as it was, without further faults.")
 
     from offhook.cli.rehearsal import Rehearsal, RehearsalOptions
     from offhook.concurrency.event_loop import run

@@ -131,6 +131,20 @@ class History(_Message, frozen=True, tag="History"):
     function_calls: list[FinishedFunction] | None = None
 
 
+class FrustrationDetected(_Message, frozen=True, tag="FrustrationDetected"):
+    """Notice that the caller seems frustrated, for the `count`-th time (Think Live).
+
+    `escalated` is true once `count` has reached the provider's `frustration_max_count`.
+    """
+
+    count: int = 0
+    escalated: bool = False
+
+
+class ThinkLiveUpdated(_Message, frozen=True, tag="ThinkLiveUpdated"):
+    """Acknowledges an update of Think Live, which Offhook does not send."""
+
+
 class PromptUpdated(_Message, frozen=True, tag="PromptUpdated"):
     """Acknowledges UpdatePrompt."""
 
@@ -206,6 +220,8 @@ ServerMessage: TypeAlias = (
     | AgentAudioDone
     | LatencyReport
     | History
+    | FrustrationDetected
+    | ThinkLiveUpdated
     | PromptUpdated
     | SpeakUpdated
     | ThinkUpdated

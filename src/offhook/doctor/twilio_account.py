@@ -22,8 +22,11 @@ async def check_twilio_account(rest: TwilioRest) -> Check:
     if account.status != "active":
         fix = "Look at the account in the Twilio Console, and write to Twilio's support."
         return bad(NAME, f"the account is {account.status}: it takes no calls", fix)
-    if account.type == "Trial":
-        why = "a trial account: it calls verified numbers alone, and calls end after 10 minutes"
+    if account.is_trial:
+        why = (
+            "a trial account: only verified numbers may call and be called, calls end after 10"
+            " minutes, and some settings of a number cannot be changed"
+        )
         return remark(NAME, why, "Upgrade the account in the Twilio Console.")
     return good(NAME, "the credentials are right, and the account is active")
 

@@ -145,6 +145,9 @@ _SENTENCES: Final[_Sentences] = {
         f"{e.tool} held the interpreter for {e.held_ms} ms, at {e.where}"
     ),
     events.AgentWarned: lambda e: f"Deepgram: {e.code} {e.description}",
+    events.CallerFrustrated: lambda e: (
+        f"the caller seems frustrated, time {e.count}" + (", as often as it may be" * e.escalated)
+    ),
     events.LatencyReported: lambda e: f"Deepgram: answered after {e.total_ms} ms",
     events.ProtocolViolation: lambda e: f"the {e.leg}'s socket sent {e.what}",
     events.AudioDropped: lambda e: f"{e.ms} ms of audio to the {e.leg} were dropped",

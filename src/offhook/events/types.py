@@ -576,6 +576,17 @@ class AgentWarned:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerFrustrated:
+    """Deepgram found the caller frustrated, for the `count`-th time (Think Live).
+
+    `escalated`: as often as `frustration_max_count` of the agent's settings allows.
+    """
+
+    count: int
+    escalated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyReported:
     """Deepgram's own account of a turn, in ms; None where it gave none."""
 
@@ -726,6 +737,7 @@ Event: TypeAlias = (
     | DoNotCall
     | InterpreterHeld
     | AgentWarned
+    | CallerFrustrated
     | LatencyReported
     | ProtocolViolation
     | AudioDropped

@@ -1,5 +1,6 @@
 """The numbers of the account: chosen, pointed at Offhook, and put back."""
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -111,7 +112,7 @@ class AccountNumbers:
         if has != target:
             # What it has now is our doing, and is to be put back like all of it.
             self.kept.keep(msgspec.structs.replace(kept, ours=(*kept.ours, has)))
-            raise _partial()
+            raise await _partial(self._rest)
         return before
 
     async def restore(self, kept: KeptRoute, *, force: bool = False) -> RestoredNumber:
@@ -140,7 +141,7 @@ class AccountNumbers:
         current = NumberRoute.of(number)
         wanted = kept.before if force else kept.restored(current)
         if await self._change(number, wanted) != wanted:
-            raise _partial()
+            raise await _partial(self._rest)
         left = tuple(
             name
             for name, has, had in (
@@ -170,9 +171,12 @@ class AccountNumbers:
             raise error.problem() from error
 
 
-def _partial() -> UserError:
-    return UserError(
-        "E-NUM-09",
-        "Twilio has accepted the change of the number, and not made all of it.",
-        "Look at the number in the Twilio Console; offhook numbers restore puts it back.",
-    )
+async def _partial(rest: TwilioRest) -> UserError:
+    what = "Twilio has accepted the change of the number, and not made all of it."
+    fix = "Look at the number in the Twilio Console; offhook numbers restore puts it back."
+    # A standard API key may not read the account (twilio.md §5.1).
+    with contextlib.suppress(TwilioRefusedError, TwilioUnreachableError):
+        if (await rest.fetch_account()).is_trial:
+            what += " The account is a trial account, which may not change every setting."
+            fix = "Upgrade the account in the Twilio Console, and run the command again."
+    return UserError("E-NUM-09", what, fix)

@@ -109,6 +109,7 @@ _WHO: Final[dict[type[Event], str]] = {
             events.CallerBack,
             events.StreamBroke,
             events.AgentSwitched,
+            events.CallerFrustrated,
             events.AgentMuted,
             events.OperatorActed,
             events.ListeningBegan,

@@ -30,6 +30,9 @@ _REACH: Final = "Run: offhook check"
 _OURS: Final = "This is a fault of Offhook: please report it with the code."
 
 WORDS: Final = {
+    10002: Explanation(
+        "a trial account may not do or set this", "Upgrade the account in the Twilio Console."
+    ),
     10004: Explanation("as many calls as the account may have at once are running", _LATER),
     11100: Explanation("a URL that it was given is none", _REACH),
     11200: Explanation("our server answered its request with an error, or not in time", _REACH),

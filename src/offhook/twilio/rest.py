@@ -137,6 +137,11 @@ class RestAccountState(_Resource, frozen=True, kw_only=True):
     status: str
     type: str = ""
 
+    @property
+    def is_trial(self) -> bool:
+        """True for an account that has not been upgraded."""
+        return self.type == "Trial"
+
 
 class DialingCountry(_Resource, frozen=True, kw_only=True):
     """What an account may call in a country, by the account's geographic permissions."""
