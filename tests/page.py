@@ -26,6 +26,7 @@ class OpenedPhone:
     account_sid: str
     stream_sid: str
     stream: str
+    announcement: Any
 
 
 @dataclass(frozen=True)

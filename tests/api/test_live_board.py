@@ -69,6 +69,22 @@ def entries(draw: st.DrawFn) -> list[JournalEntry]:
     ]
 
 
+def test_a_mute_that_ends_while_the_agent_is_lost_does_not_connect_it() -> None:
+    steps: tuple[tuple[events.Event, str], ...] = (
+        (events.AgentConnected("r", 1), "connected"),
+        (events.AgentMuted(on=True), "muted"),
+        (events.AgentLost("closed", "1006"), "lost"),
+        (events.AgentMuted(on=False), "lost"),
+        (events.AgentMuted(on=True), "lost"),
+        (events.AgentResumed(1, 900, 0), "muted"),
+        (events.AgentMuted(on=False), "connected"),
+    )
+    board = folded([JournalEntry(1, "CA1", 10, 1_000_010, BEGAN)])
+    for number, (event, state) in enumerate(steps, 2):
+        board.take(P, JournalEntry(number, "CA1", 10 * number, 1_000_000, event))
+        assert rows_of(board)["CA1"]["agent_state"] == state, event
+
+
 def rows_of(board: LiveBoard) -> dict[str, Row]:
     return {row["call_sid"]: json.loads(msgspec.json.encode(row)) for row in board.rows()}
 

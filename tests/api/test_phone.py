@@ -25,19 +25,22 @@ from tests.whole_server import (
 from tests.whole_server import TOKEN as TWILIO_TOKEN
 
 from offhook.api import auth, streams
-from offhook.config import Config, TwilioSettings
+from offhook.calls.lookup import LookupResult
+from offhook.config import Agent, Config, Prices, TwilioSettings
 from offhook.config.inbound_settings import InboundSettings, UseSettings
 from offhook.events.types import (
     AgentSaid,
     CallBegan,
     CallEnded,
     CallerSaid,
+    LookedUp,
     ProtocolViolation,
 )
 from offhook.link import orders
-from offhook.link import streams as offered
+from offhook.link.streams import TOKEN_S
 from offhook.net.websocket import UpgradeRefusedError
 from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.tools.declare import Call
 from offhook.twilio import messages
 from offhook.users.principal import Principal, Role
 from offhook.webhooks import pending_streams
@@ -60,6 +63,8 @@ async def ended_as(d: Desk, call_sid: str, slug: str) -> None:
 
 async def refused(d: Desk, body: Any) -> tuple[int, str]:
     answer = await page_of(d).post("/api/v1/phone-calls", body)
+    if answer.status_code == 429:
+        assert int(answer.headers["retry-after"]) > 0
     return answer.status_code, answer.json().get("code", "")
 
 
@@ -177,6 +182,64 @@ async def test_the_limit_of_a_call_ends_it(tmp_path: Path) -> None:
         assert d.whole.endings() == ["spend_limit"]
 
 
+async def test_spend_counts_what_a_browser_costs_and_no_telephone(tmp_path: Path) -> None:
+    def limited(config: Config) -> Config:
+        prices = Prices(
+            currency="USD", twilio_minute=9.0, stream_minute=9.0, deepgram_minute={"standard": 0.06}
+        )
+        records = config.records.model_copy(update={"prices": prices})
+        spend = InboundSettings(spend=UseSettings(per_call=0.001, per_day=8.0))
+        return dataclasses.replace(config, inbound=spend, records=records)
+
+    async with desk(tmp_path, script=QUICK, change=limited) as d:
+        call = await page_of(d).call(*STAYS)
+        assert d.whole.endings() == ["spend_limit"]
+        ended = [event for event in d.whole.events(call.call_sid) if isinstance(event, CallEnded)]
+        assert ended[0].duration_ms > 500, "a second of Deepgram's costs the limit of a call"
+        await page_of(d).open_phone()  # a begun minute of Twilio's would have used the day up
+
+
+async def test_a_lookup_is_asked_as_for_a_withheld_number_and_the_page_has_precedence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Call] = []
+
+    async with desk(tmp_path, script=QUICK, capacity=1) as d:
+        calls = d.whole.server.calls
+
+        async def find(agent: Agent, call: Call) -> LookupResult:
+            asked.append(call)
+            assert calls.registry.limit_reached is not None, "it counts while it is looked up"
+            return LookupResult({"name": "Grace", "debt": "12.5"}, LookedUp("answered", "", 1))
+
+        monkeypatch.setattr(calls.browser, "_look_up", find)
+        opened = await page_of(d).open_phone(name="Ada")
+        (call,) = asked
+        assert (call.sid, call.caller, call.called) == (opened.call_sid, None, None)
+        assert call.variables["name"] == "Ada"
+        events = d.whole.events(opened.call_sid)
+        (began,) = [event for event in events if isinstance(event, CallBegan)]
+        values = json.loads(began.variables)
+        assert (values["name"], values["debt"]) == ("Ada", "12.5")
+        assert [event.outcome for event in events if isinstance(event, LookedUp)] == ["answered"]
+
+
+async def test_the_page_is_told_what_it_is_to_announce(tmp_path: Path) -> None:
+    announced: dict[str, Any] = {
+        "announcement": {"say": "This call is recorded, {{name}}.", "language": "en-GB"}
+    }
+    async with desk(tmp_path, script=QUICK, **announced) as d:
+        opened = await page_of(d).open_phone(name="Ada")
+        words = "This call is recorded, Ada."
+        assert opened.announcement == {"say": words, "language": "en-GB"}
+        entry = d.whole.server.calls.registry.live[opened.call_sid]
+        left = entry.expected_until - entry.began
+        assert left > TOKEN_S, "the time in which it is said is added"
+        page = page_of(d)
+        call = await page.dial(opened, GREET, HANG_UP)
+        await call.ended.wait()
+
+
 # --- tokens -----------------------------------------------------------------------------------
 
 
@@ -211,9 +274,7 @@ async def test_a_stream_is_opened_once_by_its_user_from_its_own_page(
 async def test_a_stream_that_nobody_opens_is_the_end_of_its_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offered, "TOKEN_S", 0.3)
     monkeypatch.setattr(orders, "TOKEN_S", 0.3)
-    monkeypatch.setattr(streams, "TOKEN_S", 0.3)
     async with desk(tmp_path, script=QUICK) as d:
         page = page_of(d)
         opened = await page.open_phone()

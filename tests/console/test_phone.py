@@ -342,6 +342,33 @@ async def test_a_call_goes_on_behind_another_tab(browser: Browser, server: Conso
         await other.close()
 
 
+VOICE = """
+window.SpeechSynthesisUtterance = class { constructor(words) { this.words = words; } };
+Object.defineProperty(window, "speechSynthesis", {value: {
+  getVoices: () => [{}],
+  cancel: () => {},
+  speak: (utterance) => { window.saying = utterance; },
+}});
+"""
+"""A voice of the browser's that speaks until the test ends it; Chromium has none here."""
+
+
+async def test_what_callers_are_told_is_said_before_the_call(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with phone(browser, server, VOICE) as call:
+        page = call.page
+        await call.press("Call without a microphone")
+        told = page.get_by_text("Announced to every caller: “This call is recorded.”")
+        await expect(told).to_be_visible()
+        said = await page.evaluate("[window.saying.words, window.saying.lang]")
+        assert said == ["This call is recorded.", "en-US"]
+        assert call.sent == [], "the agent waits"
+        await page.evaluate("window.saying.onend()")
+        await call.until_live()
+        await expect(page.get_by_text("Announced before: “This call is recorded.”")).to_be_visible()
+
+
 async def test_a_muted_microphone_sends_silence(browser: Browser, server: ConsoleServer) -> None:
     async with phone(browser, server, microphone=True) as call:
         await call.press("Call")

@@ -46,6 +46,9 @@ class _LiveCall:
     said: int = 0
     process_id: str = ""
     """Process that has taken the call over; empty for the first one."""
+    agent_leg: str = "dialling"
+    """State of the agent's socket: dialling, connected or lost."""
+    is_muted: bool = False
 
     @property
     def is_agent_speaking(self) -> bool:
@@ -329,7 +332,7 @@ def _on_taken_over(call: _LiveCall, event: events.CallTakenOver) -> Row:
     return {
         "node": event.node or call.row["node"],
         "speaking": "nobody",
-        "agent_state": "dialling",
+        **_agent_is(call, "dialling"),
         "caller_state": "lost",
         "taken_by": None,
         "listeners": [],
@@ -348,8 +351,15 @@ def _on_listening_ended(call: _LiveCall, event: events.ListeningEnded) -> Row:
     return {"listeners": left}
 
 
-def _on_muted(_: _LiveCall, event: events.AgentMuted) -> Row:
-    return {"agent_state": "muted" if event.on else "connected"}
+def _on_muted(call: _LiveCall, event: events.AgentMuted) -> Row:
+    call.is_muted = event.on
+    return _agent_is(call, call.agent_leg)
+
+
+def _agent_is(call: _LiveCall, leg: str) -> Row:
+    """Return the change by a state of the agent's socket: a mute outlives it."""
+    call.agent_leg = leg
+    return {"agent_state": "muted" if call.is_muted and leg == "connected" else leg}
 
 
 _CHANGES: Final[Mapping[type[Event], Callable[[_LiveCall, Any], Row]]] = {
@@ -358,9 +368,9 @@ _CHANGES: Final[Mapping[type[Event], Callable[[_LiveCall, Any], Row]]] = {
     events.StreamBroke: lambda call, e: {"caller_state": "lost", "speaking": "nobody"},
     events.CallerLeft: _on_left,
     events.CallTakenOver: _on_taken_over,
-    events.AgentConnected: lambda call, e: {"agent_state": "connected"},
-    events.AgentResumed: lambda call, e: {"agent_state": "connected"},
-    events.AgentLost: lambda call, e: {"agent_state": "lost"},
+    events.AgentConnected: lambda call, e: _agent_is(call, "connected"),
+    events.AgentResumed: lambda call, e: _agent_is(call, "connected"),
+    events.AgentLost: lambda call, e: _agent_is(call, "lost"),
     events.AgentMuted: _on_muted,
     events.OperatorTookOver: lambda call, e: {"taken_by": e.by},
     events.OperatorHandedBack: lambda call, e: {"taken_by": None},

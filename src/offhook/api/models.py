@@ -218,6 +218,14 @@ class OpenPhoneRequest(ApiModel):
     """Values of `{{name}}` in the agent file."""
 
 
+class AnnouncementResponse(ApiModel):
+    """Words that a caller hears before the agent."""
+
+    say: str
+    language: str | None
+    """BCP-47; null is en-US."""
+
+
 class OpenPhoneResponse(ApiModel):
     """A call from the browser that has begun, with what its `start` message must have."""
 
@@ -225,7 +233,9 @@ class OpenPhoneResponse(ApiModel):
     account_sid: str
     stream_sid: str
     stream: str
-    """Path of the WebSocket, which can be opened once and within 10 s."""
+    """Path of the WebSocket, which can be opened once, and within 10 s of the announcement."""
+    announcement: AnnouncementResponse | None
+    """What the page says before it opens the WebSocket: a telephone's caller hears it of Twilio."""
 
 
 class CallStatusResponse(ApiModel):

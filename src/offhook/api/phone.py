@@ -5,12 +5,17 @@ from typing import Final
 from fastapi import APIRouter, Request
 
 from offhook.api.audit_log import acted_on
-from offhook.api.models import OpenPhoneRequest, OpenPhoneResponse, ProblemResponse
+from offhook.api.models import (
+    AnnouncementResponse,
+    OpenPhoneRequest,
+    OpenPhoneResponse,
+    ProblemResponse,
+)
 from offhook.api.operator import Operator
 from offhook.api.principal import principal_of
 from offhook.api.problems import STATUS, ApiError
 from offhook.errors import UserError
-from offhook.link.messages import OpenPhoneCall
+from offhook.link.messages import OpenedStream, OpenPhoneCall
 
 _STATUS: Final = STATUS | {"E-PHONE-01": 404, "E-PHONE-03": 429, "E-PHONE-04": 429}
 
@@ -33,8 +38,9 @@ def router(operator: Operator) -> APIRouter:
     async def open_phone_call(request: Request, asked: OpenPhoneRequest) -> OpenPhoneResponse:
         """Begin a call to an agent, whose caller's side is a WebSocket.
 
-        The call counts against every limit at once. Open the WebSocket at `stream` within 10 s, as
-        the same user: docs/protocols/console.md says what is sent there.
+        The call counts against every limit at once. Say the `announcement`, if there is one, then
+        open the WebSocket at `stream` within 10 s, as the same user: docs/protocols/console.md says
+        what is sent there.
         """
         user = principal_of(request).name
         order = OpenPhoneCall(asked.agent, user, asked.variables)
@@ -49,6 +55,13 @@ def router(operator: Operator) -> APIRouter:
             account_sid=opened.account_sid,
             stream_sid=opened.stream_sid,
             stream=operator.streams.path(stream, user, full="wait"),
+            announcement=_announcement(opened),
         )
 
     return made
+
+
+def _announcement(opened: OpenedStream) -> AnnouncementResponse | None:
+    if not opened.announcement:
+        return None
+    return AnnouncementResponse(say=opened.announcement, language=opened.language)

@@ -15,7 +15,6 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError
 from offhook.link.channel import LinkChannel
 from offhook.link.processes import ProcessStream
-from offhook.link.streams import TOKEN_S
 from offhook.net.websocket import Acceptance, Channel, Closed, Refusal, Upgrade
 from offhook.users.principal import Principal
 
@@ -76,12 +75,12 @@ class PageStreams:
         self._open: set[StreamRelay] = set()
 
     def path(self, stream: ProcessStream, user: str, *, full: Full) -> str:
-        """Return the path on which that user's page can open a stream, once and within 10 s."""
+        """Return the path on which that user's page can open a stream, once and in time."""
         self._expire()
         while len(self._waiting) >= WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
         token = stream.opened.token
-        until = self.clock.now() + TOKEN_S
+        until = self.clock.now() + stream.opened.due_s
         self._waiting[token] = _WaitingStream(stream, user, full, until)
         return PREFIX + token
 

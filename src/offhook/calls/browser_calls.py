@@ -2,7 +2,7 @@
 
 A user of the console asks for the call, and its stream comes over the local link. There is no
 telephone call behind it: Twilio is asked nothing about it, and asks nothing
-(docs/protocols/console.md).
+(docs/protocols/console.md). The page announces what Twilio would.
 """
 
 import secrets
@@ -12,8 +12,11 @@ from typing import Final
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.ending import Slug
-from offhook.calls.call_entry import CallEntry
+from offhook.calls.agent_session import values_for
+from offhook.calls.call_entry import CallEntry, announcement_ms
 from offhook.calls.call_limits import CallLimit
+from offhook.calls.control import CallControl
+from offhook.calls.lookup import LookUp, LookupResult
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.capture.tap import NewCall
@@ -22,7 +25,7 @@ from offhook.config import Agent
 from offhook.config.current_agents import CurrentAgents
 from offhook.errors import UserError
 from offhook.net.websocket import Channel
-from offhook.policy.inbound_policy import InboundPolicy, InboundRefusal
+from offhook.policy.inbound_policy import InboundPolicy, InboundRefusal, rate_of
 from offhook.twilio.messages import Start
 from offhook.yamlfile import did_you_mean
 
@@ -30,12 +33,20 @@ NO_ACCOUNT: Final = "AC" + "0" * 32
 """AccountSid of the calls of a server that has no account."""
 
 
-class NotTakenError(UserError):
-    """Error: a limit takes no further call. `reason` is one of few."""
+FULL_AGAIN_S: Final = 5.0
+"""Seconds after which a call that found the server full may be tried again."""
 
-    def __init__(self, reason: str, problem: UserError) -> None:
+USED_UP_AGAIN_S: Final = 60.0
+"""Seconds after which a call may be tried again that a limit of an hour or a day has kept out."""
+
+
+class NotTakenError(UserError):
+    """Error: a limit takes no further call, for `again_s` seconds. `reason` is one of few."""
+
+    def __init__(self, reason: str, problem: UserError, again_s: float) -> None:
         super().__init__(problem.code, problem.what, problem.fix)
         self.reason = reason
+        self.again_s = again_s
 
 
 class BrowserCall:
@@ -43,11 +54,13 @@ class BrowserCall:
 
     Attributes:
         entry: The call in the registry.
+        due_s: Seconds within which its stream must come.
         stream_sid: Identifier that its stream must have.
     """
 
-    def __init__(self, entry: CallEntry, stream_sid: str) -> None:
+    def __init__(self, entry: CallEntry, stream_sid: str, due_s: float) -> None:
         self.entry: Final = entry
+        self.due_s: Final = due_s
         self.stream_sid: Final = stream_sid
 
     def admit(self, channel: Channel, start: Start) -> str | None:
@@ -68,7 +81,10 @@ class BrowserCall:
 
 
 class BrowserCalls:
-    """Admission of calls from browsers, with the limits of every incoming call."""
+    """Admission of calls from browsers, with the limits of every incoming call.
+
+    `look_up` finds the data of a call first, as for a caller who withholds their number.
+    """
 
     def __init__(
         self,
@@ -78,6 +94,7 @@ class BrowserCalls:
         sessions: SessionFactory,
         inbound: InboundPolicy,
         clock: Clock,
+        look_up: LookUp,
     ) -> None:
         self._account_sid: Final = account_sid or NO_ACCOUNT
         self._agents = agents
@@ -85,13 +102,15 @@ class BrowserCalls:
         self._sessions = sessions
         self._inbound = inbound
         self._clock = clock
+        self._look_up = look_up
 
-    def begin(
+    async def begin(
         self, agent_name: str, user: str, given: Mapping[str, str], due_s: float
     ) -> BrowserCall:
-        """Begin a call of a user to an agent; its stream is due within `due_s` seconds.
+        """Begin a call of a user to an agent; its stream is due `due_s` after the announcement.
 
-        The call counts from now on, so that no number of requests is admitted beyond a limit.
+        The call counts from now on, so that no number of requests is admitted beyond a limit. What
+        the user has `given` has precedence over what the lookup finds.
 
         Raises UserError E-PHONE-01 for an agent that is not there, E-PHONE-02 for variables that
         cannot be used, and NotTakenError E-PHONE-03 and E-PHONE-04 for a limit.
@@ -102,20 +121,39 @@ class BrowserCalls:
             raise _bad_variables(left_out)
         limit = self._registry.limit_reached
         if limit is not None:
-            raise NotTakenError(limit, _at_limit(limit, is_draining=self._registry.is_draining))
+            problem = _at_limit(limit, is_draining=self._registry.is_draining)
+            raise NotTakenError(limit, problem, FULL_AGAIN_S)
         # The form in which Twilio names a caller who calls from a browser. Its limits of a day are
         # those of the user, not of everybody who withholds a number.
         caller = f"client:{user}"
         used_up = self._inbound.used_up(caller)
         if used_up is not None:
-            raise NotTakenError(used_up.slug, _used_up(used_up))
+            raise NotTakenError(used_up.slug, _used_up(used_up), USED_UP_AGAIN_S)
         call_sid = "CA" + secrets.token_hex(16)
-        self._inbound.admit(call_sid, caller, agent.tier)
+        self._inbound.admit(call_sid, caller, rate_of(agent.tier, "browser"))
         control = self._sessions.control(NewCall(call_sid, agent.name, "browser", from_=user))
-        entry = self._sessions.make(control, agent, self._account_sid, None, values)
+        found = await self._find(control, agent, values)
+        variables_of_call = {**found.variables, **values}
+        entry = self._sessions.make(control, agent, self._account_sid, None, variables_of_call)
+        if found.event is not None and entry.session is not None:
+            entry.session.note(found.event)
+        spoken_ms = announcement_ms(entry.agent)
+        due_s += spoken_ms / 1000
         entry.expected_until = self._clock.now() + due_s
-        entry.receive(inputs.CallAnnounced(0))  # The agent is dialled ahead of the stream.
-        return BrowserCall(entry, "MZ" + secrets.token_hex(16))
+        entry.receive(inputs.CallAnnounced(spoken_ms))  # The agent is dialled ahead of the stream.
+        return BrowserCall(entry, "MZ" + secrets.token_hex(16), due_s)
+
+    async def _find(
+        self, control: CallControl, agent: Agent, values: Mapping[str, str]
+    ) -> LookupResult:
+        """Look a call up, which counts as live meanwhile."""
+        call_sid = control.call.call_sid
+        known = values_for(agent, call_sid, "", "", values)
+        self._registry.begin_lookup(call_sid)
+        try:
+            return await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
+        finally:
+            self._registry.end_lookup(call_sid)
 
     def _agent(self, name: str) -> Agent:
         every = self._agents.every()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 
+CHARACTER_MS: Final = 65
+"""Milliseconds that a voice takes for a character, roughly."""
+
 STREAM_DUE_S: Final = 15.0
 """Seconds in which the stream of a call may still come; the call counts as live until then."""
 
@@ -159,6 +162,12 @@ class CallEntry:
         """Pass on an input from outside the call's two sockets; ignore it once the call is over."""
         if self.session is not None:
             self.session.receive(message)
+
+
+def announcement_ms(agent: Agent) -> int:
+    """Return about how many milliseconds an agent's announcement takes, before the stream."""
+    spoken = agent.announcement.say if agent.announcement is not None else ""
+    return len(spoken) * CHARACTER_MS
 
 
 def nothing() -> None:

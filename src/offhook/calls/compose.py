@@ -142,7 +142,9 @@ def compose(
     )
     intake.go_on = interrupted.go_on
     sessions.ended = interrupted.ended
-    browser = BrowserCalls(config.twilio.account_sid, agents, registry, sessions, inbound, clock)
+    browser = BrowserCalls(
+        config.twilio.account_sid, agents, registry, sessions, inbound, clock, look_up
+    )
     releasing = CallReleasing(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )

@@ -11,7 +11,7 @@ from offhook.call import inputs
 from offhook.call.ending import Ending, Slug
 from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
 from offhook.calls.agent_session import values_for
-from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
+from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall, announcement_ms
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
 from offhook.calls.farewells import Farewells
@@ -32,9 +32,6 @@ from offhook.twilio.callers import Refused
 from offhook.twilio.messages import Start
 
 _log: Final = logging.getLogger("offhook.calls")
-
-_CHARACTER_MS: Final = 65
-"""Milliseconds that Twilio's voices take for a character, roughly."""
 
 
 class CallIntake:
@@ -405,11 +402,11 @@ class CallIntake:
         return self._sessions.make(control, agent, account_sid, token, given)
 
     def _expect_stream(self, entry: CallEntry) -> None:
-        spoken_s = _announcement_ms(entry.agent) / 1000
+        spoken_s = announcement_ms(entry.agent) / 1000
         entry.expected_until = self._clock.now() + spoken_s + STREAM_DUE_S
 
     def _dial_ahead(self, entry: CallEntry) -> None:
-        entry.receive(inputs.CallAnnounced(_announcement_ms(entry.agent)))
+        entry.receive(inputs.CallAnnounced(announcement_ms(entry.agent)))
 
 
 class NotBegunError(Exception):
@@ -431,9 +428,3 @@ def _go_on_with_none(taken: TakenCall) -> bool:
 
 def _expected(entry: CallEntry) -> ExpectedStream:
     return ExpectedStream(entry.account_sid, entry.token, entry.session is None, entry.has_stream)
-
-
-def _announcement_ms(agent: Agent) -> int:
-    """Return about how many milliseconds Twilio speaks before it opens the stream."""
-    spoken = agent.announcement.say if agent.announcement is not None else ""
-    return len(spoken) * _CHARACTER_MS

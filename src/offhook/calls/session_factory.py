@@ -34,7 +34,7 @@ from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Part
 from offhook.events.types import CallBegan, Direction, FunctionOutcome, RecordingFailed
 from offhook.fleet.pulse import Pulse
-from offhook.policy.inbound_policy import InboundPolicy
+from offhook.policy.inbound_policy import InboundPolicy, rate_of
 from offhook.recordings.recorder import Recordings
 from offhook.tools.declare import Call, Once, ToolArgumentsError
 from offhook.tools.files import Toolbox
@@ -306,7 +306,11 @@ class SessionFactory:
             return agent.settings.change(part, block, functions)
 
         tools = self._tools(toolbox, self.handle(control, agent, values, once))
-        spend_s = None if control.call.outbound else self._inbound.call_limit_s(agent.tier)
+        spend_s = (
+            None
+            if control.call.outbound
+            else self._inbound.call_limit_s(rate_of(agent.tier, control.call.by))
+        )
         limits = call_settings(agent, spend_s)
         return AgentSession(limits, settings, change, tools, agent.recording)
 

@@ -23,7 +23,7 @@ from offhook.capture.masking import Masks
 from offhook.capture.tap import Direction, NewCall, OnWire, Tap
 from offhook.concurrency.background_thread import ThreadOwner
 from offhook.errors import UserError
-from offhook.events.types import Leg
+from offhook.events.types import CameBy, Leg
 from offhook.recordings.disk_writer import DiskWriter, file_of_call
 from offhook.twilio import messages
 
@@ -39,7 +39,11 @@ WAITING_BYTES: Final = 16 * 1024 * 1024
 
 
 class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """First line of a capture. Numbers are empty when the call did not come by the webhook."""
+    """First line of a capture.
+
+    `from` and `to` are empty where Twilio did not tell them. `from` of a call from a browser is the
+    user's name.
+    """
 
     offhook_capture: int
     offhook: str
@@ -49,6 +53,8 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": 
     call_sid: str
     agent: str
     webhook: bool
+    by: CameBy | None = None
+    """Way in which the call came; None in files of versions that kept `webhook` alone."""
     from_: str = ""
     to: str = ""
 
@@ -115,6 +121,7 @@ class Captures(ThreadOwner):
             call_sid=call.call_sid,
             agent=call.agent,
             webhook=call.webhook,
+            by=call.by,
             from_=call.from_,
             to=call.to,
         )

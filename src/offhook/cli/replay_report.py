@@ -1,14 +1,16 @@
 """Output of `offhook rehearse --replay`: both calls side by side, and each difference."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import UserError
+from offhook.events.types import CameBy
 from offhook.testing.replay.call_side import AgentUtterance
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison
@@ -70,10 +72,18 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
     }
 
 
+_CAME: Final[Mapping[CameBy, str]] = {
+    "webhook": "by the webhook",
+    "bin": "by a TwiML Bin",
+    "api": "placed by the API",
+    "browser": "from a browser",
+}
+
+
 def _show(captured: Captured, comparison: Comparison, out: Path, console: Console) -> None:
     """Print the verdict as text."""
     header = captured.header
-    came = "by the webhook" if header.webhook else "by a TwiML Bin"
+    came = _CAME[header.by or ("webhook" if header.webhook else "bin")]
     agent = escape(header.agent)
     date = header.date[:16].replace("T", " ")
     console.print(f"The call of {date} (UTC), answered by {agent}, {came}, made again.")

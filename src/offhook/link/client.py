@@ -234,9 +234,9 @@ class CallProcess:
         """Tell the process that a call of its is claimed by another one."""
         await self._ask(FenceCall(call_sid, epoch), STATE_S, None)
 
-    async def open_stream(self, order: LinkOrder) -> OpenedStream:
+    async def open_stream(self, order: LinkOrder, limit_s: float = STATE_S) -> OpenedStream:
         """Have the process offer a stream, which `join` makes this side's."""
-        opened: OpenedStream = await self._ask(order, STATE_S, OpenedStream)
+        opened: OpenedStream = await self._ask(order, limit_s, OpenedStream)
         return opened
 
     async def join(self, token: str, receiver: Receiver) -> LinkChannel:

@@ -14,6 +14,7 @@ import msgspec
 from offhook.calls.forwarded import ForwardedWebhook
 from offhook.errors import UserError
 from offhook.link.agent_records import TrialRequest
+from offhook.link.streams import TOKEN_S
 from offhook.outbound.errors import TryLaterError, UncertainError
 from offhook.outbound.outbound_calls import OutboundRequest
 from offhook.tools.declare import ToolError
@@ -193,13 +194,17 @@ class PerformedOperation(msgspec.Struct, frozen=True):
 class OpenedStream(msgspec.Struct, frozen=True):
     """Result of a request that opens a stream: whoever has the token may join it once, soon.
 
-    `account_sid` and `stream_sid` are for the `start` of a phone; empty for every other stream.
+    `due_s` are the seconds within which it must. The rest is for a phone: `account_sid` and
+    `stream_sid` are for its `start`, and `announcement`, in `language`, is said before.
     """
 
     call_sid: str
     token: str
+    due_s: float = TOKEN_S
     account_sid: str = ""
     stream_sid: str = ""
+    announcement: str = ""
+    language: str | None = None
 
     def __repr__(self) -> str:
         return f"OpenedStream({self.call_sid!r})"

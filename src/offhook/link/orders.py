@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import pydantic
@@ -40,6 +41,7 @@ from offhook.link.messages import (
 )
 from offhook.link.streams import TOKEN_S, OfferedStreams
 from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.errors import TryLaterError
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.webhooks.pending_streams import PendingStreams
 from offhook.yamlfile import Finding
@@ -129,7 +131,7 @@ class LinkOrders:
             case TryFunction(request):
                 return await self._agents.try_function(request)
             case OpenPhoneCall():
-                return self._open_phone_call(order)
+                return await self._open_phone_call(order)
             case OpenOperatorStream():
                 return self._open_operator_stream(order)
             case AnswerWebhook(webhook):
@@ -159,16 +161,25 @@ class LinkOrders:
         what = await entry.control.operate(order.by, operation.name, request)
         return PerformedOperation("done", what)
 
-    def _open_phone_call(self, order: OpenPhoneCall) -> OpenedStream:
+    async def _open_phone_call(self, order: OpenPhoneCall) -> OpenedStream:
         try:
-            call = self._browser.begin(order.agent, order.by, order.variables, TOKEN_S)
+            call = await self._browser.begin(order.agent, order.by, order.variables, TOKEN_S)
         except NotTakenError as refused:
             self._metrics.refused("browser", refused.reason)
-            raise
+            raise TryLaterError.of(refused, refused.again_s) from None
         receiver = self._pending_streams.receiver(call.admit, call.abandon)
-        token = self._streams.offer(receiver, lambda: call.abandon("no page opened it"))
-        entry = call.entry
-        return OpenedStream(entry.call_sid, token, entry.account_sid, call.stream_sid)
+        unwanted = partial(call.abandon, "no page opened it")
+        token = self._streams.offer(receiver, unwanted, call.due_s)
+        entry, said = call.entry, call.entry.agent.announcement
+        return OpenedStream(
+            entry.call_sid,
+            token,
+            call.due_s,
+            entry.account_sid,
+            call.stream_sid,
+            "" if said is None else said.say,
+            None if said is None else said.language,
+        )
 
     def _open_operator_stream(self, order: OpenOperatorStream) -> OpenedStream:
         operation = _STREAM_OPERATIONS.get(order.operation)

@@ -28,6 +28,9 @@ from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
 LOOK_UPS: Final = 2
 """Look-ups of a call's process that is of another node: the call may move after the first."""
 
+PHONE_S: Final = 10.0
+"""Seconds that the begin of a call from a browser may take, with a lookup of 5 s at most."""
+
 _T = TypeVar("_T")
 
 
@@ -116,7 +119,7 @@ class CallProcesses:
     async def phone(self, order: OpenPhoneCall) -> ProcessStream:
         """Begin a call from a browser, with the process that would place a call."""
         process = await self._ready()
-        return ProcessStream(process, await process.open_stream(order))
+        return ProcessStream(process, await process.open_stream(order, PHONE_S))
 
     async def stream_of(self, call_sid: str, order: LinkOrder) -> ProcessStream:
         """Have the process that has a call, of whichever node, offer a stream of it."""

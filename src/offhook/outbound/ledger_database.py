@@ -51,8 +51,8 @@ CREATE TABLE IF NOT EXISTS used (
     boot TEXT NOT NULL, monotonic_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL
 ) WITHOUT ROWID
 """
-"""What the calls of a day have used. Beside the schema's version: an older Offhook, which may go on
-beside this one, leaves the table alone."""
+"""What the calls of a day have used, `tier` being the rate. Beside the schema's version: an older
+Offhook, which may go on beside this one, leaves the table alone."""
 
 Row: TypeAlias = tuple[object, ...]
 

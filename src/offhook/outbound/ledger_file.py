@@ -178,7 +178,7 @@ class LedgerFile:
                 " ON CONFLICT (call) DO UPDATE SET ms = max(ms, excluded.ms)",
                 (
                     (
-                        *(use.call, use.caller, use.tier, use.ms, clocks.boot),
+                        *(use.call, use.caller, use.rate, use.ms, clocks.boot),
                         *(round(use.at * 1000), round((wall - (now - use.at)) * 1000)),
                     )
                     for use in uses
@@ -199,8 +199,8 @@ class LedgerFile:
             found = connection.execute(latest, (many,))
             now = self._clocks.monotonic()
             uses = [
-                CallUse(call, caller, now - max(0.0, self._clocks.age_s(*stamp)), tier, ms)
-                for call, caller, tier, ms, *stamp in found
+                CallUse(call, caller, now - max(0.0, self._clocks.age_s(*stamp)), rate, ms)
+                for call, caller, rate, ms, *stamp in found
             ]
             return sorted(uses, key=lambda use: use.at)
 

@@ -14,7 +14,14 @@ from types import MappingProxyType
 from typing import Final
 
 from offhook.clock import Clock
-from offhook.events.types import AgentConnected, CallEnded, CallerLeft, CallEvent, CallReleased
+from offhook.events.types import (
+    AgentConnected,
+    CallEnded,
+    CallerLeft,
+    CallEvent,
+    CallReleased,
+    CameBy,
+)
 from offhook.twilio.callers import Answer, Refused, Verdict, is_withheld, verdict_of
 
 HOUR_S: Final = 3600.0
@@ -109,14 +116,14 @@ class CallUse:
         call: Tag of its CallSid.
         caller: Tag of the caller's number; all callers who withhold it have the same.
         at: When it was admitted, in seconds of the server's clock.
-        tier: Tier of Deepgram's prices.
+        rate: What its time costs by (rate_of).
         ms: Milliseconds for which its agent was connected.
     """
 
     call: str
     caller: str
     at: float
-    tier: str
+    rate: str
     ms: int = 0
 
 
@@ -146,6 +153,15 @@ class _CallerUse:
         self.used: Final = Used()
 
 
+BROWSER_RATE: Final = "browser "
+"""Beginning of the rates of calls from browsers, which Twilio has no part in."""
+
+
+def rate_of(tier: str, by: CameBy) -> str:
+    """Return the rate of a call: the tier of Deepgram's prices, and whether Twilio is paid, too."""
+    return BROWSER_RATE + tier if by == "browser" else tier
+
+
 def tag_of(text: str) -> str:
     """Return the tag of a CallSid or a number: 64 bits of its hash."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
@@ -158,7 +174,7 @@ def _forget(uses: Sequence[CallUse], now: float) -> None:
 class InboundPolicy:
     """The inbound policy of one server, with what the calls of the last day have used.
 
-    A subscriber of events. `cost` returns what so many milliseconds cost in a tier, in millionths.
+    A subscriber of events. `cost` returns what so many milliseconds cost at a rate, in millionths.
     `earlier` are the calls of earlier runs, and `keep` is called with those that have changed, and
     the time: neither may wait.
     """
@@ -234,12 +250,12 @@ class InboundPolicy:
                 return InboundRefusal.CALLS_PER_HOUR
         return None
 
-    def admit(self, call_sid: str, from_: str | None, tier: str) -> None:
+    def admit(self, call_sid: str, from_: str | None, rate: str) -> None:
         """Count a call that is answered, once. `from_` None as in `used_up`."""
         call = tag_of(call_sid)
         if self.rules.counts and call not in self._uses:
             caller = tag_of(call_sid) if from_ is None else _caller_tag(from_)
-            use = CallUse(call, caller, self._clock.now(), tier)
+            use = CallUse(call, caller, self._clock.now(), rate)
             self._add(use)
             self._keep((use,), use.at)
 
@@ -249,22 +265,22 @@ class InboundPolicy:
         for use in uses:
             known = self._uses.get(use.call)
             if known is not None and use.call not in self._running and use.ms > known.ms:
-                before, known_ms = self._cost(known.ms, known.tier), known.ms
+                before, known_ms = self._cost(known.ms, known.rate), known.ms
                 known.ms = use.ms
-                self._change(known, use.ms - known_ms, self._cost(use.ms, known.tier) - before)
+                self._change(known, use.ms - known_ms, self._cost(use.ms, known.rate) - before)
             elif known is None and use.at > (self._folded[-1].at + 60 if self._folded else day_ago):
                 self._add(use)
 
-    def call_limit_s(self, tier: str) -> float | None:
+    def call_limit_s(self, rate: str) -> float | None:
         """Return for how many seconds the agent of one call may be connected; None: no limit."""
         limit = self.rules.call
         limits = [] if limit.minutes is None else [limit.minutes * 60]
         if limit.micros is not None:
             fits, over = 0, round(LONGEST_S)
-            if self._cost(over * 1000, tier) > limit.micros:
+            if self._cost(over * 1000, rate) > limit.micros:
                 while over - fits > 1:
                     middle = (fits + over) // 2
-                    if self._cost(middle * 1000, tier) <= limit.micros:
+                    if self._cost(middle * 1000, rate) <= limit.micros:
                         fits = middle
                     else:
                         over = middle
@@ -306,9 +322,9 @@ class InboundPolicy:
         use, since = self._uses[call], self._running[call]
         ms = max(0, round((now - since) * 1000))
         self._running[call] = now
-        before = self._cost(use.ms, use.tier)
+        before = self._cost(use.ms, use.rate)
         use.ms += ms
-        self._change(use, ms, self._cost(use.ms, use.tier) - before)
+        self._change(use, ms, self._cost(use.ms, use.rate) - before)
 
     def _change(self, use: CallUse, ms: int, micros: int) -> None:
         for used in (self._day, self._callers[use.caller].used):
@@ -318,7 +334,7 @@ class InboundPolicy:
     def _add(self, use: CallUse) -> None:
         self._uses[use.call] = use
         self._callers.setdefault(use.caller, _CallerUse()).calls.append(use)
-        self._change(use, use.ms, self._cost(use.ms, use.tier))
+        self._change(use, use.ms, self._cost(use.ms, use.rate))
 
     def _expire(self, now: float) -> None:
         """Forget the calls of more than a day ago, and fold the oldest when there are too many."""
@@ -338,7 +354,7 @@ class InboundPolicy:
     def _remove(self, use: CallUse) -> None:
         del self._uses[use.call]
         caller = self._callers[use.caller]
-        self._change(use, -use.ms, -self._cost(use.ms, use.tier))
+        self._change(use, -use.ms, -self._cost(use.ms, use.rate))
         del caller.calls[0]  # oldest first, as in `_uses`
         if not caller.calls:
             del self._callers[use.caller]
@@ -346,7 +362,7 @@ class InboundPolicy:
     def _fold(self, use: CallUse) -> None:
         if not self._folded or use.at >= self._folded[-1].at + 60:
             self._folded.append(_Minute(use.at, Used()))
-        micros = self._cost(use.ms, use.tier)
+        micros = self._cost(use.ms, use.rate)
         for used in (self._folded[-1].used, self._day):
             used.ms += use.ms
             used.micros += micros

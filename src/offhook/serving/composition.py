@@ -32,7 +32,7 @@ from offhook.outbound.ledger import CallLedger
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
-from offhook.policy.inbound_policy import InboundPolicy
+from offhook.policy.inbound_policy import BROWSER_RATE, InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.redaction.redactor import redacting
 from offhook.serving.reloading import AgentReloader
@@ -293,8 +293,11 @@ def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> I
     """Return the policy of incoming calls, with what the ledger knows of the last day."""
     prices = config.records.prices
 
-    def cost(ms: int, tier: str) -> int:
-        return sum(cost_of(prices, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier) or ())
+    def cost(ms: int, rate: str) -> int:
+        tier = rate.removeprefix(BROWSER_RATE)
+        twilio_ms = ms if tier == rate else 0
+        cost = cost_of(prices, twilio_ms=twilio_ms, stream_ms=twilio_ms, agent_ms=ms, tier=tier)
+        return sum(cost or ())
 
     rules = config.inbound.rules
     if ledger is None:

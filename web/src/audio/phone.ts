@@ -1,6 +1,7 @@
 // The browser's Twilio: one call, in Twilio's own messages (twilio.md §1.3, §1.4).
 
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { type Announcement, announce } from "./announcement";
 import { fromBase64, toBase64 } from "./base64";
 import { askForMicrophone, release } from "./microphone";
 import { AS_TWILIO } from "./playout";
@@ -14,6 +15,8 @@ export interface OpenedCall {
   readonly call_sid: string;
   readonly stream_sid: string;
   readonly stream: string;
+  /** What is said before the stream is opened. */
+  readonly announcement: Announcement | null;
 }
 
 export type PhoneState = "connecting" | "live" | "over";
@@ -209,7 +212,8 @@ export class Phone {
 }
 
 /**
- * Call an agent: ask for the microphone, then have the server make the call, then connect.
+ * Call an agent: ask for the microphone, have the server make the call, say its announcement, and
+ * connect.
  *
  * Call it in the handler of a click. `make` is asked last, since the stream waits a few seconds
  * only. Throws SoundError, and what `make` throws.
@@ -222,7 +226,9 @@ export async function connectPhone(
   let sound: Sound | null = null;
   try {
     sound = await Sound.open(microphone);
-    return new Phone(await make(), sound, microphone);
+    const call = await make();
+    if (call.announcement !== null) await announce(call.announcement);
+    return new Phone(call, sound, microphone);
   } catch (error) {
     release(microphone);
     await sound?.close();

@@ -7,6 +7,9 @@ import { calling } from "./calling";
 /** True from the click until the call is there, or there is a problem. */
 export const isDialling = signal(false);
 
+/** What is being announced before the call. */
+export const announced = signal<string | null>(null);
+
 /** Why the last attempt gave no call. */
 export const problem = signal<Problem | null>(null);
 
@@ -20,13 +23,17 @@ export async function dial(
   isDialling.value = true;
   problem.value = null;
   try {
-    const phone = await connectPhone(() => post<OpenedCall>("/phone-calls", { agent, variables }), {
-      withMicrophone,
-    });
+    const make = async (): Promise<OpenedCall> => {
+      const call = await post<OpenedCall>("/phone-calls", { agent, variables });
+      announced.value = call.announcement?.say ?? null;
+      return call;
+    };
+    const phone = await connectPhone(make, { withMicrophone });
     calling.value = { agent, phone, beganMs: Date.now() };
   } catch (error) {
     problem.value = problemOf(error);
   } finally {
     isDialling.value = false;
+    announced.value = null;
   }
 }

@@ -20,7 +20,7 @@ import {
   useShortcut,
 } from "../../ui";
 import { type Calling, calling } from "./calling";
-import { dial, isDialling, problem } from "./dial";
+import { announced, dial, isDialling, problem } from "./dial";
 import { Keypad } from "./keypad";
 import { Lost, Notices } from "./notices";
 import { Said } from "./said";
@@ -51,7 +51,12 @@ export default function PhoneView(): JSX.Element {
               <p>Call an agent: what you say and what it answers stands here.</p>
             </Empty>
           ) : (
-            <Said callSid={now.phone.call.call_sid} />
+            <>
+              {now.phone.call.announcement !== null && (
+                <p class="muted small">Announced before: “{now.phone.call.announcement.say}”</p>
+              )}
+              <Said callSid={now.phone.call.call_sid} />
+            </>
           )}
         </Panel>
       </div>
@@ -141,7 +146,11 @@ function DialForm({ agents, cannot }: { agents: readonly Agent[]; cannot: string
           </Button>
         </div>
         {isDialling.value && (
-          <p role="status">If the browser asks for the microphone, allow it: the agent then hears you.</p>
+          <p role="status">
+            {announced.value === null
+              ? "If the browser asks for the microphone, allow it: the agent then hears you."
+              : `Announced to every caller: “${announced.value}”`}
+          </p>
         )}
         <p class="muted small">
           {agent.records && "Calls of this agent are recorded. "}
