@@ -82,3 +82,34 @@ async def test_two_people_act_on_one_call(browser: Browser, server: ConsoleServe
             assert report.faults == []
             for page in (ada, grace):
                 await expect(page.get_by_role("heading", name="This call is over")).to_be_visible()
+
+
+async def test_whoever_is_cut_off_while_they_speak_may_go_on_and_the_agent_has_the_caller_meanwhile(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    require_built()
+    async with kept_call(server.public_url) as call:
+        await call.person.until_heard(GREETING)
+        async with person_at_console(browser, server, "lin", f"/live/{call.sid}") as page:
+            await page.get_by_role("button", name="Take over").click()
+            await expect(page.get_by_text("You speak with the caller.")).to_be_visible()
+            await until(lambda: call.person.last(1500).strip(audio.SILENCE) != b"")
+
+            await page.reload()
+            cut_off = page.get_by_role("alert").filter(has_text="You were cut off while you spoke")
+            await expect(cut_off).to_contain_text("They are with the agent again.")
+            log = page.get_by_role("log")
+            await expect(log).to_contain_text("handed the caller back")
+
+            await page.get_by_role("button", name="Go on speaking").click()
+            await expect(page.get_by_text("You speak with the caller.")).to_be_visible()
+            await expect(cut_off).to_have_count(0)
+            since = len(call.person.heard)
+            await until(lambda: bytes(call.person.heard[since:]).strip(audio.SILENCE) != b"")
+            await page.get_by_role("button", name="Hand back").click()
+            await expect(page.get_by_role("button", name="Take over")).to_be_visible()
+            await page.reload()
+            await expect(page.get_by_role("button", name="Take over")).to_be_visible()
+            await expect(cut_off).to_have_count(0)
+        call.person.hang_up()
+        await call.ended()

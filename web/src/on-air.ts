@@ -14,6 +14,19 @@ export type OnAir =
 
 export const onAir = signal<OnAir | null>(null);
 
+/** Where a tab keeps, over a reload, which call it speaks in. */
+const SPEAKS_IN = "offhook.speaks-in";
+
+/** The call that this tab spoke in when its connection, or the page itself, went; null: none. */
+export const cutOff = signal<string | null>(sessionStorage.getItem(SPEAKS_IN));
+
+/** Keep that this tab speaks in a call, or that it has stopped on purpose. */
+export function keepSpeaking(callSid: string | null): void {
+  if (callSid === null) sessionStorage.removeItem(SPEAKS_IN);
+  else sessionStorage.setItem(SPEAKS_IN, callSid);
+  cutOff.value = null;
+}
+
 /** Functions of audio/, which the view of a call has loaded; the shell shall not load them. */
 type ListenTo = (make: () => Promise<{ stream: string }>) => Promise<Listening>;
 type TakeCall = (make: () => Promise<{ stream: string }>) => Promise<TakeOver>;
@@ -51,6 +64,7 @@ async function taken(callSid: string, takeCall: TakeCall, attempt: number): Prom
     if (state === "connecting") return;
     if (state === "taken") {
       attempt = 0;
+      keepSpeaking(callSid);
       return;
     }
     queueMicrotask(() => end());
@@ -59,6 +73,8 @@ async function taken(callSid: string, takeCall: TakeCall, attempt: number): Prom
     if (state === "lost" && isOurs) void again(callSid, takeCall, attempt);
     else {
       if (isOurs) onAir.value = null;
+      if (isOurs) keepSpeaking(null);
+      if (takeOver.why.value === "lost" || takeOver.why.value === "silent") cutOff.value = callSid;
       tell(state, takeOver);
     }
   });
@@ -77,6 +93,7 @@ async function again(callSid: string, takeCall: TakeCall, attempt: number): Prom
       return;
     }
     onAir.value = null;
+    cutOff.value = callSid;
     toastProblem(
       new Problem(
         `The caller is with the agent again: ${error instanceof Problem ? error.what : "the connection broke off."}`,
@@ -110,5 +127,8 @@ export function leave(): void {
   const current = onAir.value;
   onAir.value = null;
   if (current?.kind === "listening") current.listening.stop();
-  if (current?.kind === "taken") current.takeOver.leave();
+  if (current?.kind === "taken") {
+    keepSpeaking(null);
+    current.takeOver.leave();
+  }
 }

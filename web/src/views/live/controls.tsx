@@ -5,7 +5,7 @@ import { post } from "../../api";
 import { listenTo } from "../../audio/listening";
 import { takeOver } from "../../audio/operator";
 import type { LiveCall } from "../../live";
-import { leave, listen, onAir, take } from "../../on-air";
+import { cutOff, keepSpeaking, leave, listen, onAir, take } from "../../on-air";
 import { may, user } from "../../session";
 import { ActionButton, Button, Icon, Panel, useShortcut } from "../../ui";
 import { toastProblem } from "../../ui/toast";
@@ -30,6 +30,7 @@ export function Controls({ call }: { call: LiveCall }): JSX.Element {
       <div class="stack">
         {current?.kind === "taken" && <InTheCall call={call} takeOver={current.takeOver} />}
         {current?.kind === "listening" && <ListeningNow listening={current.listening} />}
+        {current?.kind !== "taken" && cutOff.value === call.call_sid && <CutOff call={call} reason={reason} />}
         <div class="row call-buttons">
           <ListenButton call={call} reason={reason} />
           {current?.kind !== "taken" && <TakeOverButton call={call} reason={reason} />}
@@ -83,6 +84,36 @@ function TakeOverButton({ call, reason }: ControlProps): JSX.Element {
     <ActionButton disabled={blocked} act={start}>
       <Icon name="mic" /> Take over
     </ActionButton>
+  );
+}
+
+/** This page spoke with the caller until it was reloaded, or its connection was lost. */
+function CutOff({ call, reason }: ControlProps): JSX.Element {
+  const isWaiting = call.taken_by !== null && call.taken_by === user.value?.name;
+  return (
+    <div class="call-air stack tight" role="alert">
+      <p>
+        <strong>You were cut off while you spoke with the caller.</strong>{" "}
+        {isWaiting
+          ? "They hear nothing; in 3 s the agent has them again."
+          : call.taken_by === null
+            ? "They are with the agent again."
+            : `${call.taken_by} speaks with them now.`}
+      </p>
+      <div class="row">
+        <ActionButton
+          small
+          kind="primary"
+          disabled={reason || (call.taken_by !== null && !isWaiting && "Somebody else has the call.")}
+          act={() => take(call.call_sid, takeOver)}
+        >
+          Go on speaking
+        </ActionButton>
+        <Button small onClick={() => keepSpeaking(null)}>
+          Leave it to the agent
+        </Button>
+      </div>
+    </div>
   );
 }
 
