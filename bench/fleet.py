@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ NOTICED_S: Final = 6.0
 
 SETTLED_S: Final = 120.0
 """Seconds after which nodes that a row has left dead must run again."""
+
+TOTAL_S: Final = 1500.0
+"""Seconds that all rows may take together. What is not begun then is not measured."""
+
+ROW_FILES: Final = ("fleet_rows", "fleet_checks", "fleet_tokens")
 
 REASON_MAX: Final = 200
 """Characters of a reason for which a row could not be measured."""
@@ -167,7 +173,7 @@ async def killed(trial: Trial) -> Figure:
     """SIGKILL of all processes of a node."""
     outcomes = []
     async with trial.fleet() as running:
-        for _ in range(trial.sized(1, 5)):
+        for _ in range(trial.sized(1, 3)):
             calls = trial.sized(12, 100)
             outcomes.append(await fleet_rows.death(running, calls, fleet_rows.kill))
             await fleet_rows.revive(running)
@@ -258,7 +264,7 @@ def by(
 ROWS: tuple[FleetRow, ...] = (
     FleetRow(
         "killed",
-        "node killed (SIGKILL) under 100 calls, 3 nodes, five times",
+        "node killed (SIGKILL) under 100 calls, 3 nodes, three times",
         "callers back ≤ 5 s after Twilio asks; none twice; lines older than 1 s kept",
         killed,
         limit_s=300,
@@ -304,7 +310,7 @@ ROWS: tuple[FleetRow, ...] = (
         "database away for 10 minutes, and during claims",
         "live calls go on; new ones are taken within static shares; nothing stored twice",
         away,
-        limit_s=900,
+        limit_s=840,
     ),
     FleetRow("clocks", "clocks of nodes apart by minutes", "no difference", clocks, limit_s=240),
     FleetRow(
@@ -329,19 +335,29 @@ ROWS: tuple[FleetRow, ...] = (
 )
 
 
-async def measured(row: FleetRow, trial: Trial) -> Figure:
+async def measured(row: FleetRow, trial: Trial, left_s: float) -> Figure:
     """Return what a row came to; it is missed when it raises or takes too long."""
-    limit = asyncio.timeout(row.limit_s)
+    if left_s <= 0:
+        return Figure(f"not begun within {TOTAL_S / 60:g} minutes", None)
+    limit_s = min(row.limit_s, left_s)
+    limit = asyncio.timeout(limit_s)
     try:
         async with limit:
             return await row.measure(trial)
     except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
         if limit.expired():
-            return Figure(f"it was not over after {row.limit_s:g} s", False)
+            return Figure(f"it was not over after {limit_s:.3g} s{place(error)}", False)
         reasons = [f"{type(one).__name__}: {one}" for one in leaves(error)]
         for reason in reasons:
             print(f"  WRONG {reason[-2000:]}", flush=True)
         return Figure(f"it could not be measured: {reasons[0][:REASON_MAX]}", False)
+
+
+def place(error: BaseException) -> str:
+    """Return the function of a row in which it was cut, to be appended to a reason."""
+    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
+    names = [one.name for one in frames if Path(one.filename).stem in ROW_FILES]
+    return f", in {names[-1]}" if names else ""
 
 
 def cells(row: FleetRow, found: Figure, of: str) -> list[str]:
@@ -353,11 +369,12 @@ def cells(row: FleetRow, found: Figure, of: str) -> list[str]:
 async def tried(rows: Sequence[FleetRow], trial: Trial, of: str) -> list[list[str]]:
     """Measure these rows, one after the other."""
     table = []
+    end = time.monotonic() + TOTAL_S
     try:
         for row in rows:
             print(f"{row.name}: {row.case}", flush=True)
             began = time.monotonic()
-            line = cells(row, await measured(row, trial), of)
+            line = cells(row, await measured(row, trial, end - began), of)
             print(f"  {line[2]}: {line[3]} ({time.monotonic() - began:.0f} s)", flush=True)
             table.append(line)
     finally:

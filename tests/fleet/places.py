@@ -11,8 +11,11 @@ from typing import Final, Protocol
 
 _RANDOM = random.SystemRandom()
 
-HOLD: Final = "import sys; print(flush=True); sys.stdin.read()"
-"""Python that keeps namespaces until its standard input is closed."""
+HOLD: Final = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    " print(flush=True); sys.stdin.read()"
+)
+"""Python that keeps namespaces until its standard input is closed, also after Ctrl-C."""
 
 CLOCK_APART_S: Final = 100_000
 """Seconds by which the monotonic clocks of neighbours differ."""
