@@ -156,7 +156,7 @@ class FleetRow:
     case: str
     bar: str
     measure: Callable[[Trial], Awaitable[Figure]]
-    limit_s: float = 120.0
+    limit_s: float = 180.0
 
 
 def figure(*outcomes: RowOutcome) -> Figure:
@@ -274,7 +274,7 @@ ROWS: tuple[FleetRow, ...] = (
         "node without power (its packets dropped) under 100 calls, behind HAProxy and behind nginx",
         "callers back ≤ 5 s after Twilio asks, ≤ 15 s by re-homing (≤ 11 s by HAProxy); none twice",
         without_power,
-        limit_s=180,
+        limit_s=300,
     ),
     FleetRow(
         "parted",
@@ -312,13 +312,13 @@ ROWS: tuple[FleetRow, ...] = (
         away,
         limit_s=840,
     ),
-    FleetRow("clocks", "clocks of nodes apart by minutes", "no difference", clocks, limit_s=240),
+    FleetRow("clocks", "clocks of nodes apart by minutes", "no difference", clocks, limit_s=300),
     FleetRow(
         "rolling",
         "rolling restart of 3 nodes behind HAProxy under load",
         "no call cut, no webhook 5xx",
         rolling,
-        limit_s=240,
+        limit_s=300,
     ),
     FleetRow(
         "commands",
