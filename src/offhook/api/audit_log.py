@@ -12,7 +12,7 @@ from offhook.api.problems import ApiError
 from offhook.api.reading import Readers
 from offhook.records.database import clock_ms
 from offhook.users import audit
-from offhook.users.audit import AuditEntry
+from offhook.users.audit import AuditEntry, outcome_of
 
 _log: Final = logging.getLogger("offhook.audit")
 
@@ -63,4 +63,4 @@ def write(connection: Connection, who: str, what: str, about: str, status: int) 
     """Log an entry, and add it in the transaction of `connection`."""
     entry = AuditEntry(clock_ms(connection), who, what, about, status)
     audit.note(connection, entry)
-    _log.info("%s by %s: %s", what, who or "nobody", entry.outcome)
+    _log.info("%s by %s: %s", what, who or "nobody", outcome_of(status))

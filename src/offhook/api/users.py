@@ -14,6 +14,7 @@ from offhook.api.principal import needs
 from offhook.records.database import clock_ms
 from offhook.users import accounts, audit, passwords
 from offhook.users.accounts import User
+from offhook.users.audit import ListedAuditEntry
 from offhook.users.principal import Role
 
 
@@ -47,28 +48,10 @@ class ChangeUserRequest(ApiModel):
     password: SecretStr | None = Field(default=None, max_length=1000)
 
 
-class AuditEntryResponse(ApiModel):
-    """An entry of the audit log."""
-
-    id: int
-    at_ms: int
-    """Time in ms since 1970."""
-    who: str
-    """Name of who asked; empty when nobody was signed in."""
-    what: str = Field(examples=["hangUp"])
-    """Operation, by its `operationId` in this document, or command."""
-    about: str
-    """CallSid, or name of the user or agent; empty when it was about neither."""
-    status: int
-    """HTTP status of the answer; 200 for a command that did it."""
-    outcome: str = Field(examples=["done"])
-    """What became of it: done, refused or failed."""
-
-
 class AuditResponse(ApiModel):
     """A page of the audit log, newest first."""
 
-    entries: list[AuditEntryResponse]
+    entries: list[ListedAuditEntry]
     before: int | None
     """Value of `before` for the next page; null when this is the last."""
 
@@ -159,19 +142,8 @@ def router(operator: Operator) -> APIRouter:
         """Return the audit log: each request that was to change something, and each sign-in."""
         found = await operator.ask(lambda connection: audit.entries(connection, limit, before))
         return AuditResponse(
-            entries=[
-                AuditEntryResponse(
-                    id=number,
-                    at_ms=entry.at_ms,
-                    who=entry.who,
-                    what=entry.what,
-                    about=entry.about,
-                    status=entry.status,
-                    outcome=entry.outcome,
-                )
-                for number, entry in found
-            ],
-            before=found[-1][0] if len(found) == limit else None,
+            entries=found,
+            before=found[-1].id if len(found) == limit else None,
         )
 
     return made

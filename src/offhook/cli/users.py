@@ -140,10 +140,9 @@ def audit(
     with opened(records_of(config)) as connection:
         found = audit.entries(connection, limit)
     if as_json:
-        rows = [{**dataclasses.asdict(entry), "outcome": entry.outcome} for _, entry in found]
-        options.print_json(rows)
+        options.print_json([dataclasses.asdict(entry) for entry in found])
         return
-    for _, entry in found:
+    for entry in found:
         who = inert(entry.who) or "somebody who is not signed in"
         about = f" {inert(entry.about)}" if entry.about else ""
         print(f"{formatting.local(entry.at_ms)}  {who}: {entry.what}{about}, {entry.outcome}")

@@ -21,14 +21,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An entry.
+    """An entry of the audit log, as it is written.
 
-    Attributes:
-        at_ms: Time in ms since 1970.
-        who: Name of the principal; empty when nobody was signed in.
-        what: Id of the operation in the API's document, such as hangUpCall.
-        about: CallSid, or name of the user or agent; empty when it was about neither.
-        status: HTTP status of the answer; 200 for a command that did it.
+    `at_ms` is in ms since 1970. `who` is empty when nobody was signed in. `what` is the operation,
+    by its `operationId` in the API's document, or the command. `about` is a CallSid, or the name
+    of a user or agent; empty when it was about neither. `status` is the HTTP status of the answer;
+    200 for a command that did it.
     """
 
     at_ms: int
@@ -37,12 +35,26 @@ class AuditEntry:
     about: str
     status: int
 
-    @property
-    def outcome(self) -> str:
-        """What became of it: done, refused or failed."""
-        if self.status < 400:
-            return "done"
-        return "failed" if self.status >= 500 else "refused"
+
+@dataclass(frozen=True, slots=True)
+class ListedAuditEntry(AuditEntry):
+    """An entry of the audit log.
+
+    `at_ms` is in ms since 1970. `who` is empty when nobody was signed in. `what` is the operation,
+    by its `operationId` in this document, or the command. `about` is a CallSid, or the name of a
+    user or agent; empty when it was about neither. `status` is the HTTP status of the answer; 200
+    for a command that did it. `outcome` is done, refused or failed.
+    """
+
+    id: int
+    outcome: str
+
+
+def outcome_of(status: int) -> str:
+    """Return what became of a request with that HTTP status: done, refused or failed."""
+    if status < 400:
+        return "done"
+    return "failed" if status >= 500 else "refused"
 
 
 def note(connection: Connection, entry: AuditEntry) -> None:
@@ -66,12 +78,12 @@ def prune(connection: Connection, now_ms: int) -> None:
 
 def entries(
     connection: Connection, limit: int, before: int | None = None
-) -> list[tuple[int, AuditEntry]]:
-    """Return entries with their numbers, newest first, of those before a number."""
+) -> list[ListedAuditEntry]:
+    """Return entries, newest first, of those before a number."""
     asked = select(tables.audit).order_by(_entries.id.desc()).limit(limit)
     if before is not None:
         asked = asked.where(_entries.id < before)
     return [
-        (row.id, AuditEntry(row.at_ms, row.who, row.what, row.about, row.status))
+        ListedAuditEntry(**row._mapping, outcome=outcome_of(row.status))
         for row in connection.execute(asked)
     ]
