@@ -165,8 +165,8 @@ def figure(*outcomes: RowOutcome) -> Figure:
             print(f"  WRONG {what}", flush=True)
         for what in outcome.late:
             print(f"  LATE {what}", flush=True)
-    met = not any(outcome.wrong or outcome.late for outcome in outcomes)
-    return Figure("; ".join(outcome.text for outcome in outcomes), met)
+    faults = [one for outcome in outcomes for one in (*outcome.wrong, *outcome.late)]
+    return Figure("; ".join([*(outcome.text for outcome in outcomes), *faults]), not faults)
 
 
 async def killed(trial: Trial) -> Figure:
