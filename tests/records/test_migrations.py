@@ -7,8 +7,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from offhook.errors import UserError
+from offhook.net.lost_ends import POSTGRES_NOTICES
 from offhook.records import database, tables
 
 CALL_0001 = (
@@ -82,6 +84,32 @@ def test_a_postgresql_that_vanishes_is_noticed_soon(engine: Engine) -> None:
     idle_s, between_s = int(told["keepalives_idle"]), int(told["keepalives_interval"])
     assert 10 <= idle_s + between_s * int(told["keepalives_count"]) <= 20
     assert 10_000 <= int(told["tcp_user_timeout"]) <= 20_000
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_node_that_vanishes_is_noticed_soon(engine: Engine) -> None:
+    """PostgreSQL has been told so: else the node's transactions keep their locks for hours."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert POSTGRES_NOTICES in driver.info.get_parameters()["options"]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_transaction_that_stands_still_gives_its_locks_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "STANDS_STILL_S", 0.1)
+    engine = database.open_engine(database.url_of(url))
+    lock = text("SELECT pg_advisory_xact_lock(1)")
+    stopped = engine.connect()
+    stopped.execute(lock)
+    with engine.begin() as other:
+        other.execute(lock)
+    with pytest.raises(DBAPIError, match="idle-in-transaction"):
+        stopped.execute(lock)
+    stopped.close()
+    engine.dispose()
 
 
 def test_the_last_of_the_migrations_is_what_this_version_works_with() -> None:

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import errors
 
 from offhook.fleet.places import DirectoryAwayError
+from offhook.net.lost_ends import NODE_NOTICES, POSTGRES_NOTICES
 
 _log: Final = logging.getLogger("offhook.fleet")
 
@@ -33,6 +34,7 @@ AGAIN_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _OPTIONS: Final = (
     "-c statement_timeout=900 -c lock_timeout=800 -c application_name=offhook-fleet"
     " -c default_transaction_isolation=read\\ committed"
+    f" {POSTGRES_NOTICES}"
 )
 """A statement ends in the server before its deadline here, and holds no lock beyond it."""
 
@@ -118,9 +120,7 @@ class FleetConnection:
             prepare_threshold=None,  # a pooler may give each message another session
             connect_timeout=CONNECT_S,
             options=_OPTIONS,
-            keepalives_idle=5,
-            keepalives_interval=3,
-            keepalives_count=3,
+            **NODE_NOTICES,
         )
 
     async def _work_off(self, link: Link) -> None:

@@ -29,6 +29,7 @@ from sqlalchemy.exc import (
 )
 
 from offhook.errors import UserError
+from offhook.net.lost_ends import NODE_NOTICES, POSTGRES_NOTICES
 from offhook.records.upgrade_progress import OnStep, UpgradeStep, unobserved
 from offhook.text.extras import install_command
 
@@ -48,16 +49,9 @@ threads that migrate at the same time each write on the other's connection, whic
 CONNECT_S: Final = 5
 STATEMENT_S: Final = 15
 
-_VANISHED: Final = {
-    "keepalives": 1,
-    "keepalives_idle": 5,  # s
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 12_000,  # ms
-}
-"""Connection options by which a vanished PostgreSQL is noticed within 15 s, in a read or a write:
-by default the kernel takes two hours, or a quarter of one."""
-
+STANDS_STILL_S: Final = 60.0
+"""Seconds for which a transaction may stand still with its process. Then PostgreSQL ends it, as the
+other nodes wait for its locks."""
 
 _REFUSING: Final = frozenset({"08", "25", "28", "3D", "53", "55", "57", "58", "F0", "XX"})
 """Classes of SQLSTATE about the server: its connections, its room, its being read-only after
@@ -95,8 +89,11 @@ def open_engine(url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": 5.0})
         event.listen(engine, "connect", _set_pragmas)
         return engine
-    options = f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **_VANISHED}
+    options = (
+        f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
+        f" -c idle_in_transaction_session_timeout={round(STANDS_STILL_S * 1000)} {POSTGRES_NOTICES}"
+    )
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **NODE_NOTICES}
     try:
         return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
     except ImportError as error:  # also of a psycopg that finds no libpq
@@ -261,6 +258,7 @@ def migrate(engine: Engine, to: str, on_step: OnStep = unobserved) -> None:
             if connection.dialect.name == "postgresql":
                 # Two servers that start at once upgrade one after the other.
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(706_401_337)")
             else:
                 # Python's driver begins no transaction by itself before statements of a schema.
