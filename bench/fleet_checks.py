@@ -20,6 +20,10 @@ LEASE_S: Final = 10.0
 STORED_WITHIN_S: Final = 1.0
 """Seconds after which what was said must be in the database while all is well."""
 
+MOVE_S: Final = 2.0
+"""Seconds before a session's end in which a move may lose what is said: the call's lines are being
+given to the directory, which may take as long as its deadlines allow."""
+
 GRACE_S: Final = 0.5
 BACK_S: Final = 5.0
 """Seconds within which a caller is back after Twilio has asked."""
@@ -165,15 +169,19 @@ async def recorded(
         outcome.check(not more, f"{len(more)} calls have more than {most} {kind}")
 
 
-def said(calls: Sequence[FleetCall], before: float) -> set[str]:
-    """Return what the callers of these calls had said before a moment."""
-    return {
-        line.text
-        for call in calls
-        for session in call.sessions
-        for line in session.lines
-        if line.sent_at < before
-    }
+def said(calls: Sequence[FleetCall], before: float, moving_s: float = 0.0) -> set[str]:
+    """Return what the callers of these calls had said before a moment.
+
+    What they said in the last `moving_s` of a session that the next one follows is left out.
+    """
+    found: set[str] = set()
+    for call in calls:
+        for session in call.sessions:
+            until = before
+            if session is not call.sessions[-1] and session.closed_at is not None:
+                until = min(until, session.closed_at - moving_s)
+            found |= {line.text for line in session.lines if line.sent_at < until}
+    return found
 
 
 def greeted_once(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:

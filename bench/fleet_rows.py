@@ -16,6 +16,7 @@ from bench.fleet_checks import (
     GRACE_S,
     HOME_S,
     LEASE_S,
+    MOVE_S,
     SILENT_S,
     STORED_WITHIN_S,
     RowOutcome,
@@ -350,7 +351,7 @@ async def rolling(
     outcome.check(not wrong, f"{len(wrong)} of {len(fleet.front.asked)} webhooks got 5xx or none")
     outcome.soon(gaps, BACK_S, "callers back")
     greeted_once(outcome, [*staying, *short])
-    wanted = said([*staying, *short], time.monotonic() - STORED_WITHIN_S)
+    wanted = said([*staying, *short], time.monotonic() - STORED_WITHIN_S, MOVE_S)
     await ended(fleet, outcome, staying, wanted, over=short)
     outcome.text = (
         f"{len(staying)} calls stayed and moved {sum(moves)} times, {len(short)} came and went,"
