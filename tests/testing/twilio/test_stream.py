@@ -359,6 +359,22 @@ def test_the_connection_breaks(call: Rehearsal, who: str) -> None:
     assert call.reports[1:] == [("stream-error", stream.BROKEN), ("stream-stopped", None)]
 
 
+def test_the_connection_breaks_before_it_is_open() -> None:
+    reports: list[tuple[str, int | None]] = []
+    stillborn = SimulatedStream(
+        Talker(),
+        VirtualClock(100.0),
+        account_sid="AC1",
+        call_sid="CA1",
+        stream_sid=SID,
+        report=lambda event, code, text: reports.append((event, code)),
+    )
+    stillborn.on_close(Closed(None, "", None))
+    assert stillborn.ended_by == "loss"
+    assert (stillborn.spoken, stillborn.heard) == (b"", b"")
+    assert reports == [("stream-error", stream.BROKEN), ("stream-stopped", None)]
+
+
 def test_messages_may_come_before_start() -> None:
     clock = VirtualClock()
     server = Server(clock)

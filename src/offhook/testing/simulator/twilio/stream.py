@@ -5,7 +5,6 @@ server's audio to the caller at 8 bytes a millisecond, and checks the server's m
 does. It also records what was said and heard, and when, on one timeline.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ class SimulatedStream:
         self._report = report
         self._on_end = on_end
 
-        self.started_at = math.nan
+        self.started_at = clock.now()  # until it opens, if it does
         self.ended_by: EndedBy | None = None
         self.closed: Closed | None = None
         self.spoken = bytearray()
