@@ -255,6 +255,26 @@ def test_lines_of_live_calls_ask_the_database_nothing_without_a_fleet(
     assert len(queries) == 2 * asked, queries
 
 
+@pytest.mark.parametrize(
+    "last", [(ended(), events.CallBilled("completed", 1000)), (events.CallReleased("handed_over"),)]
+)
+def test_a_call_that_is_over_or_elsewhere_is_not_remembered(
+    engine: Engine, last: Sequence[events.Event]
+) -> None:
+    """Else the store would grow with each call. That it asks again shows as the call is erased."""
+    store = RecordStore("j", PRICES)
+    told = lines((0, began()), *((100, each) for each in last))
+    for line in told:
+        with engine.begin() as connection:
+            store.apply(connection, [line], line.number)
+    with engine.begin() as connection:
+        connection.execute(tables.calls.delete())
+    late = lines((300, events.Answered(1, 2)), first=9)
+    with engine.begin() as connection:
+        assert store.apply(connection, late, 9) == []
+    assert rows(engine, tables.events) == []
+
+
 def test_a_call_that_another_process_took_over_is_not_remembered(engine: Engine) -> None:
     store = RecordStore("j", PRICES)
     with engine.begin() as connection:

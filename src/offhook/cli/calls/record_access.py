@@ -43,7 +43,7 @@ def engine_of(records: RecordsSettings) -> Iterator[Engine]:
 
 @contextmanager
 def opened(records: RecordsSettings) -> Iterator[Connection]:
-    """Open a connection for queries, and close it afterwards.
+    """Open a connection for queries, each a transaction of its own, and close it afterwards.
 
     Raises UserError E-ASK-06 when there is no record yet, E-ASK-07 and E-REC-04 when its schema
     belongs to another version, and E-REC-05 when the database cannot be used.
@@ -56,9 +56,12 @@ def opened(records: RecordsSettings) -> Iterator[Connection]:
             f"There is no record of calls yet: {path} is not there.",
             "Take a call with offhook serve, or name its offhook.yaml with --config.",
         )
-    with engine_of(records) as engine, engine.connect() as connection:
-        database.require_head(connection)
-        yield connection
+    with engine_of(records) as engine:
+        # PostgreSQL ends a transaction that waits for a slow reader (database.STANDS_STILL_S).
+        single = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with single as connection:
+            database.require_head(connection)
+            yield connection
 
 
 @contextmanager
