@@ -371,7 +371,7 @@ def test_the_connection_breaks_before_it_is_open() -> None:
     )
     stillborn.on_close(Closed(None, "", None))
     assert stillborn.ended_by == "loss"
-    assert (stillborn.spoken, stillborn.heard) == (b"", b"")
+    assert (bytes(stillborn.spoken), bytes(stillborn.heard)) == (b"", b"")
     assert reports == [("stream-error", stream.BROKEN), ("stream-stopped", None)]
 
 
