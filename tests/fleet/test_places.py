@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -394,6 +395,66 @@ async def test_what_became_of_a_placed_call_while_the_database_was_away(fleet: F
     mine, theirs = a.directory.process_id, b.directory.process_id
     assert rows == [(sid(1), mine), (sid(2), mine), (sid(3), theirs)]
     assert await b.stream(known) == "a used token"
+
+
+async def test_a_call_is_named_or_given_up_long_after_its_token_was_good(fleet: Fleet) -> None:
+    (a,) = await places(fleet, "a")
+    named, stale = await reserved(a), await reserved(a)
+    a.skew_ms = 301_000
+    assert await a.places.name(CALL, a.facts(named))
+    a.places.unreserve(stale)
+    assert a.directory.held == (CALL,)
+    assert await a.stream(named) == "a token that is expired"
+
+
+async def test_whoever_takes_a_named_call_gets_the_facts_that_came_with_its_name(
+    fleet: Fleet,
+) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = await reserved(a)
+    full = replace(a.facts(token), values={"called": "+4912"})
+    assert await a.places.name(CALL, full)
+    taken = await b.stream(token)
+    assert isinstance(taken, TakenCall)
+    assert taken.lines == [encoded(full)]
+
+
+async def test_a_placed_call_that_ends_before_it_is_named_leaves_no_session(fleet: Fleet) -> None:
+    (a,) = await places(fleet, "a")
+    token = await reserved(a)
+    problem, a.directory.connection.problem = a.directory.connection.problem, "cut"
+    assert await a.places.name(CALL, a.facts(token))
+    a.places.end(CALL)
+    a.directory.connection.problem = problem
+    await a.directory.settle()
+    assert await fleet.ask("SELECT FROM fleet_calls WHERE ended_at IS NULL") == []
+    await a.node.beat()
+    assert await fleet.taken() == 0
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_a_placed_call_may_end_while_it_is_being_named(fleet: Fleet, is_taken: bool) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = await reserved(a)
+    problem, a.directory.connection.problem = a.directory.connection.problem, "cut"
+    assert await a.places.name(CALL, a.facts(token))
+    reservations: Any = a.directory.reservations
+    named = reservations._named
+
+    async def named_as_it_ends(*given: Any) -> Any:
+        if is_taken:
+            assert isinstance(await b.stream(token), TakenCall)
+        found = await named(*given)
+        a.places.end(CALL)
+        return found
+
+    reservations._named = named_as_it_ends
+    a.directory.connection.problem = problem
+    await a.directory.settle()
+    await a.directory.tell_ended()
+    assert (a.directory.held, a.fenced) == ((), [])
+    rows = await fleet.ask("SELECT process_id FROM fleet_calls WHERE ended_at IS NULL")
+    assert rows == ([(b.directory.process_id,)] if is_taken else [])
 
 
 async def test_a_reservation_of_which_nothing_is_heard_lapses(fleet: Fleet) -> None:

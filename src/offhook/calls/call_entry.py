@@ -44,6 +44,8 @@ class PendingCall:
     """Seconds that the call may ring."""
 
     named: Callable[[str], None]
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+    """Held while the fleet is told the CallSid, which a report and an answer may bring at once."""
 
 
 class CallEntry:

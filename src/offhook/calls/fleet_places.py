@@ -29,7 +29,7 @@ from offhook.fleet.places import (
     NoRoom,
     reservation,
 )
-from offhook.fleet.tokens import StreamToken, TokenRefusedError
+from offhook.fleet.tokens import StreamToken, TokenRefusedError, nonce_of
 from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile
 from offhook.twilio import twiml
@@ -145,7 +145,7 @@ class FleetPlaces:
         While the database is away a call is taken within this node's share of the sessions, unless
         it has no token: then its stream may be one that was admitted elsewhere.
         """
-        nonce, line = self._nonce(facts.token), encoded(facts)
+        nonce, line = _nonce(facts.token), encoded(facts)
         try:
             begun = await self._directory.begin(call_sid, line, nonce=nonce)
         except DirectoryAwayError:
@@ -162,15 +162,15 @@ class FleetPlaces:
 
     async def reserve(self, facts: LiveFacts) -> Refusal | None:
         """Enter a call that is to be placed, and take its session; return why it must not be."""
-        return await self.begin(reservation(self._tokens.read(facts.token or "").nonce), facts)
+        return await self.begin(reservation(nonce_of(facts.token or "")), facts)
 
     def unreserve(self, token: str) -> None:
         """Return the session of a call that was not placed."""
-        self._directory.end(reservation(self._tokens.read(token).nonce))
+        self._directory.end(reservation(nonce_of(token)))
 
     async def name(self, call_sid: str, facts: LiveFacts) -> bool:
         """Tell the CallSid of a call that was placed; return False if another process has it."""
-        nonce = self._tokens.read(facts.token or "").nonce
+        nonce = nonce_of(facts.token or "")  # A repeated request may come long afterwards.
         return await self._directory.reservations.name(call_sid, encoded(facts), nonce)
 
     async def store(self, entry: CallEntry) -> None:
@@ -363,7 +363,6 @@ class FleetPlaces:
         self._directory.claim_away(call_sid, file.process_id, facts, nonce=None)
         return TakenCall(call_sid, file.lines, 1, self._directory.node)
 
-    # --- inside --------------------------------------------------------------------------------
 
-    def _nonce(self, token: str | None) -> str | None:
-        return None if token is None else self._tokens.read(token).nonce
+def _nonce(token: str | None) -> str | None:
+    return None if token is None else nonce_of(token)

@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from offhook import variables
@@ -183,14 +184,18 @@ class CallIntake:
 
     async def name(self, call_sid: str, pending: PendingCall) -> CallEntry | None:
         """Take in an outbound call whose CallSid is known now; None: another process has it."""
-        if pending.token not in self._pending:  # It was taken in before, and may have moved since.
-            return self._registry.find(call_sid)
-        if self._fleet is not None and not await self._fleet.name(
-            call_sid, self._facts_of(pending)
-        ):
-            self._pending.pop(pending.token, None)
-            return None
-        return self.place(call_sid, pending)
+        async with pending.naming:
+            if pending.token not in self._pending:
+                return self._registry.find(call_sid)  # It was taken in, and may have moved since.
+            if self._fleet is None:
+                return self.place(call_sid, pending)
+            if not await self._fleet.name(call_sid, self._named_facts_of(call_sid, pending)):
+                self._pending.pop(pending.token, None)
+                return None
+            entry = self.place(call_sid, pending)
+            if entry.session is None:  # It was taken in and ended before the fleet had its name.
+                self._fleet.end(call_sid)
+            return entry
 
     def placed_with(self, call_sid: str, token: str) -> CallEntry | None:
         """Take in the outbound call that is expected with a token; None if there is none."""
@@ -269,7 +274,13 @@ class CallIntake:
         found = await work
         if not isinstance(found, TakenCall):
             return found
-        goes_on = self.go_on(found) if found.has_begun else self._begin_placed(found)
+        goes_on = False
+        try:
+            goes_on = self.go_on(found) if found.has_begun else self._begin_placed(found)
+        finally:
+            is_here = goes_on or found.call_sid in self._registry.live
+            if self._fleet is not None and not is_here:
+                self._fleet.end(found.call_sid)  # It was claimed, and counts as a session.
         return None if goes_on else "the call cannot go on here"
 
     def _begin_placed(self, taken: TakenCall) -> bool:
@@ -375,6 +386,15 @@ class CallIntake:
         """Return what is known of a call before it is placed."""
         call = NewCall("", pending.agent.name, "api", from_=pending.from_, to=pending.to)
         return self._facts(call, pending.account_sid, pending.variables, pending.token)
+
+    def _named_facts_of(self, call_sid: str, pending: PendingCall) -> LiveFacts:
+        """Return what is known of a placed call that has its CallSid, as its entry will have it.
+
+        Whoever takes the call over before the entry's own facts are stored goes on with these.
+        """
+        facts, agent = self._facts_of(pending), pending.agent
+        values = values_for(agent, call_sid, facts.from_, facts.to, facts.values)
+        return replace(facts, values=values)
 
     def _announce(
         self,

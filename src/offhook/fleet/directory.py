@@ -103,6 +103,10 @@ class CallDirectory:
         held = self._held.get(call_sid)
         return None if held is None else held.epoch
 
+    def holds(self, call_sid: str, held: HeldCall) -> bool:
+        """Return whether this process has a call still, as it is noted in `held`."""
+        return self._held.get(call_sid) is held
+
     # --- begin and end -------------------------------------------------------------------------
 
     async def begin(
@@ -168,11 +172,12 @@ class CallDirectory:
             self._on_ended(call_sid, held, held.epoch)
 
     def _on_ended(self, call_sid: str, held: HeldCall | None, epoch: int) -> None:
-        if held is not None and not held.is_known and not held.before:
-            return  # The database has never heard of it.
-        if len(self._ended) >= ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
-        self._ended[call_sid] = epoch
+        # Also of a call that is not known yet: it may be entered or named at this moment.
+        names = (call_sid, held.reserved) if held is not None and held.reserved else (call_sid,)
+        for name in names:
+            if len(self._ended) >= ENDED_MAX:
+                del self._ended[next(iter(self._ended))]
+            self._ended[name] = epoch
         self.wake()
 
     # --- who has it ----------------------------------------------------------------------------
@@ -379,7 +384,8 @@ class CallDirectory:
 
     def lose(self, call_sid: str) -> None:
         """Forget a call that another process has, and tell `fenced`."""
-        del self._held[call_sid]
+        if self._held.pop(call_sid, None) is None:
+            return  # It has ended meanwhile.
         self.let_go(call_sid)
         _log.warning("another process has taken a call over", extra={"call_sid": call_sid})
         try:

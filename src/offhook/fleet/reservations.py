@@ -37,7 +37,7 @@ class Reservations:
         directory, reserved = self._directory, reservation(nonce)
 
         async def work(link: Link) -> bool:
-            place = await self._named(link, reserved, call_sid)
+            place = await self._named(link, reserved, call_sid, facts)
             if directory.epoch_of(call_sid) is not None:
                 return True
             directory.forget(reserved)
@@ -76,15 +76,19 @@ class Reservations:
             if now - held.since > RESERVED_S:  # its token is not good any more
                 self._directory.end(call_sid)
         elif held.reserved:
-            place = await self._named(link, held.reserved, call_sid)
+            place = await self._named(link, held.reserved, call_sid, held.facts)
+            if not self._directory.holds(call_sid, held):
+                return  # It has ended meanwhile, which is told under both names.
             held.reserved = ""
             if place is not None and (place.is_over or not place.is_mine):
                 self._directory.lose(call_sid)
             elif place is not None:
                 held.epoch, held.is_known = place.epoch, True
 
-    async def _named(self, link: Link, reserved: str, call_sid: str) -> CallPlace | None:
-        values = self._directory.values(call_sid=call_sid, reserved=reserved)
+    async def _named(
+        self, link: Link, reserved: str, call_sid: str, facts: bytes
+    ) -> CallPlace | None:
+        values = self._directory.values(call_sid=call_sid, reserved=reserved, facts=facts)
         _, found = await together(link, statements.NAME, values)
         return CallPlace(*found[0]) if found else None
 

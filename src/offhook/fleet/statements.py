@@ -147,7 +147,7 @@ ORDER BY l.epoch, l.number
 # The CallSid of a call that this process has placed. Whoever has the call's stream may have told it
 # first.
 NAME: Final = f"""
-UPDATE fleet_calls SET call_sid = %(call_sid)s
+UPDATE fleet_calls SET call_sid = %(call_sid)s, facts = %(facts)s::bytea
 WHERE call_sid = %(reserved)s AND process_id = %(me)s AND ended_at IS NULL
     AND NOT EXISTS (SELECT FROM fleet_calls WHERE call_sid = %(call_sid)s);
 {FIND}
