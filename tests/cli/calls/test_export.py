@@ -3,14 +3,19 @@
 import csv
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, text, update
 from tests.cli.calls.conftest import offhook
-from tests.records.filling import sid_of
+from tests.postgres import Postgres
+from tests.records.filling import Filler, sid_of
 
+from offhook.cli.calls import export, record_access
+from offhook.config import RecordsSettings
 from offhook.records import database, tables
+from offhook.records.filters import CallFilter
 
 
 def test_json_lines(folder: Path) -> None:
@@ -59,6 +64,39 @@ def test_recordings(folder: Path) -> None:
     ended = offhook(folder, *arguments)
     assert ended.returncode == 1
     assert json.loads(ended.stdout)["missing"] == [sid_of(2)]
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_no_transaction_waits_for_a_slow_reader(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    """PostgreSQL would end it, and the export with it."""
+    monkeypatch.setattr(record_access, "PAGE_MAX", 1)
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        " AND datname = current_database()"
+    )
+
+    def lines_of(connection: Connection) -> Iterator[str]:
+        calls = record_access.every(connection, CallFilter())
+        return (
+            export._csv(calls, "USD") if format_ == "csv" else export._jsonl(connection, calls, "")
+        )
+
+    with postgres.database(migrated=True) as url:
+        records = RecordsSettings(database=url.render_as_string(hide_password=False))
+        engine = database.open_engine(database.url_of(records.database))
+        filler = Filler(engine)
+        for number in range(3):
+            filler.short(number)
+        with record_access.opened(records) as connection:
+            found = []
+            for line in lines_of(connection):
+                with engine.connect() as other:
+                    found.append((bool(line), other.scalar(waiting)))
+        engine.dispose()
+    header = 1 if format_ == "csv" else 0
+    assert found == [(True, 0)] * (3 + header)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def opened(records: RecordsSettings) -> Iterator[Connection]:
             "Take a call with offhook serve, or name its offhook.yaml with --config.",
         )
     with engine_of(records) as engine:
-        # PostgreSQL ends a transaction that waits for a slow reader (database.STANDS_STILL_S).
+        # PostgreSQL ends a transaction that stands still, such as for the reader of an export.
         single = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         with single as connection:
             database.require_head(connection)
