@@ -189,15 +189,19 @@ class Statements:
         """Note the last line of a process that the database has."""
         self.replace("applied", ("process", "line"), [(process_id, line)])
 
-    def locked(self, sids: Iterable[str]) -> dict[str, str]:
-        """Return which of these calls the database has, with their processes, and lock them.
+    def locked(self, sids: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+        """Return which of these calls the database has, with their processes, and the live ones.
 
-        So two machines that write of a call do it one after the other.
+        It locks them: so two machines that write of a call do it one after the other.
         """
-        query = f"SELECT sid, process FROM calls WHERE sid {self._among} ORDER BY sid"
+        query = (
+            "SELECT sid, process, duration_ms IS NULL FROM calls"
+            f" WHERE sid {self._among} ORDER BY sid"
+        )
         if not self._sqlite:
             query += " FOR NO KEY UPDATE"
-        return dict(self._rows(query, self._list(sids)))
+        rows = self._rows(query, self._list(sids))
+        return {sid: process for sid, process, _ in rows}, {sid for sid, _, live in rows if live}
 
     def of_calls(
         self, columns: str, sids: Iterable[str], *, table: str = "calls", key: str = "sid"

@@ -60,7 +60,7 @@ class AdmittedLines:
         own: Calls that this process has had last.
         moved: Calls of which this batch says that they have moved.
         irregular: Calls with lines that did not come in the order of the call.
-        steady: Calls of these lines that the database has, and that have never moved.
+        steady: Live calls of these lines that the database has, and that have never moved.
         refused: Number of lines that came too late, now and from the database.
     """
 
@@ -90,11 +90,11 @@ def admit(
         return AdmittedLines(list(lines))
     admitted = AdmittedLines()
     sql = Statements(connection)
-    owners = sql.locked(asked)
+    owners, live = sql.locked(asked)
     known = [line for line in lines if line.call_sid not in asked or line.call_sid in owners]
     owned = _ownerships(connection, owners)
     _add_new(connection, process_id, known, owners, owned, admitted)
-    admitted.steady = owners.keys() - owned
+    admitted.steady = live - owned.keys()
     if not owned and all(line.origin is None for line in known):  # as nearly always
         admitted.entries = known
         admitted.own = {line.call_sid for line in known if isinstance(line.event, CallTakenOver)}

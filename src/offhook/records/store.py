@@ -9,7 +9,7 @@ from offhook.call.ending import Slug
 from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.config import Prices
 from offhook.config.prices import Cost, cost_of
-from offhook.events.types import CallEnded, CallEvent, RecordingStarted
+from offhook.events.types import CallEnded, CallEvent, CallReleased, RecordingStarted
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements, barred, begin
@@ -83,8 +83,10 @@ class RecordStore:
         self._add_jobs(connection, batch.ended, batch.billed)
         Statements(connection).mark(self.process_id, last)
         if self._is_alone:
-            left = {*batch.ended, *admitted.irregular}
-            self._steady = (steady | admitted.steady) - left
+            steady |= admitted.steady
+            released = {line.call_sid for line in lines if isinstance(line.event, CallReleased)}
+            steady.difference_update(batch.ended, admitted.irregular, released)
+            self._steady = steady
         return batch.ended
 
     def forget(self, connection: Connection) -> None:
