@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from tests.processes import started
+from tests.waiting import until
 
 from offhook.clock import MachineClocks
 from offhook.errors import UserError
@@ -216,6 +218,50 @@ async def test_a_disk_that_hangs_holds_nobody_up(
     policy = DialPolicy(DialRules(), keep=hung)
     assert await policy.check("call", ALLOWED, 0.0) == DialRefusal.NOT_COUNTED
     os.close(hung._fd)
+
+
+async def test_what_was_read_too_late_is_told_at_the_next_look(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the dials of another process would never count here."""
+    begun, goes_on = threading.Event(), threading.Event()
+    read = Path.read_bytes
+
+    def slow(path: Path) -> bytes:
+        begun.set()
+        goes_on.wait()
+        return read(path)
+
+    with machine.open() as here, machine.open() as other:
+        assert await other.keep(Spent(0.0, "call", 1.0))
+        monkeypatch.setattr(Path, "read_bytes", slow)
+        async with asyncio.TaskGroup() as group:
+            look = group.create_task(here.news(0.0))
+            await until(begun.is_set)
+            look.cancel()  # as by its time limit
+        goes_on.set()
+        assert [spent.kind for spent in await here.news(0.0)] == ["call"]
+        assert await here.news(0.0) == [], "once"
+
+
+async def test_a_file_that_cannot_be_read_does_not_hide_another(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.name == "dialled.3":
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    with machine.open() as here, machine.open() as second, machine.open() as third:
+        for other in (second, third):
+            assert await other.keep(Spent(0.0, "call", 1.0))
+        monkeypatch.setattr(Path, "read_bytes", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            await here.news(0.0)
+        monkeypatch.undo()
+        assert len(await here.news(0.0)) == 2
 
 
 async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -> None:

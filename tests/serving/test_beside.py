@@ -161,7 +161,7 @@ async def test_a_file_that_cannot_be_read_keeps_nobody_from_looking(
         def broken() -> None:
             raise OSError("no disk")
 
-        monkeypatch.setattr(new.count, "_news", broken)
+        monkeypatch.setattr(new.count, "_read_others", broken)
         new.others["old"] = 1
         assert await new.beside.look()
         assert new.calls.live_beside == 1

@@ -106,9 +106,12 @@ class DialCount(ThreadOwner):
         self._first = path
         self._known: dict[Path, _KnownFile] = {}
         """Files of other processes, as they were read last."""
+        self._untold: deque[Spent] = deque()
+        """Entries of other processes that were read, perhaps too late for the look that asked."""
         try:
             self._open(per_hour)
-            self._earlier += self._news()
+            self._read_others()
+            self._earlier += self._told()
         except OSError as error:
             os.close(self._fd)
             raise _unusable(self._path, error.strerror or "") from None
@@ -127,15 +130,20 @@ class DialCount(ThreadOwner):
     async def news(self, now: float) -> list[Spent]:
         """Return what other processes have counted since the last look, on the clock of `now`.
 
-        Raises OSError, and TimeoutError for a disk that takes too long.
+        Raises OSError, and TimeoutError for a disk that takes too long: what was read all the same
+        is returned by the next look.
         """
-        job = ThreadJob(self._news)
+        job = ThreadJob(self._read_others)
         self._jobs.append(job)
         self.thread.wake()
         async with asyncio.timeout(KEEP_S):
-            entries: list[Spent] = await job.answer
+            await job.answer
         offset = now - self._clocks.monotonic()
-        return sorted(spent._replace(at=spent.at + offset) for spent in entries)
+        return sorted(spent._replace(at=spent.at + offset) for spent in self._told())
+
+    def _told(self) -> list[Spent]:
+        """Take the entries of other processes; the thread may be adding some."""
+        return [self._untold.popleft() for _ in range(len(self._untold))]
 
     async def keep(self, spent: Spent) -> bool:
         """Write an entry. Return whether it is on disk: if not, the dial must not be made."""
@@ -196,9 +204,8 @@ class DialCount(ThreadOwner):
         if restamped:
             os.fsync(self._fd)
 
-    def _news(self) -> list[Spent]:
-        """Return the entries of other processes, live or dead, that were not read before."""
-        found: list[Spent] = []
+    def _read_others(self) -> None:
+        """Read the entries of other processes, live or dead, that were not read before."""
         for path in _files(self._first):
             changed_ns = path.stat().st_mtime_ns
             known = self._known.get(path, _KnownFile())
@@ -210,10 +217,9 @@ class DialCount(ThreadOwner):
             read = [
                 each for each in map(self._read, lines) if each is not None and each[0] > known.last
             ]
-            found += [spent for _, spent, _ in read]
+            self._untold.extend([spent for _, spent, _ in read])
             last = max((number for number, _, _ in read), default=known.last)
             self._known[path] = _KnownFile(changed_ns, last, is_settled)
-        return found
 
     def _read(self, line: bytes) -> tuple[int, Spent, bool] | None:
         """Return an entry with its number and whether it is of the future; None: it is torn."""
