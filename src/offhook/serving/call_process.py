@@ -47,7 +47,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
             pipe.tell_ready()
             side.print_banner(printer)
 
-        await server.run(on_started)
+        await server.run(on_started, pipe.tell_ending)
 
     side = CallServing(config, options, sock, supervisor=os.getppid())
     with log_to(sys.stderr.fileno(), config.logs, config.secrets, "call") as printer, side:

@@ -30,6 +30,10 @@ ALIVE: Final = b"A"
 """Message of a call process: its event loop goes on. It is sent once with READY, which tells that
 it can be waited for, and every BEAT_S (heartbeat.py) once the next one answers."""
 
+ENDING: Final = b"E"
+"""Message of a call process: its calls are over and its event loop ends. What waits for the disk is
+written then, by which no sign of its loop comes any more."""
+
 STOP: Final = b"S"
 """Message to a call process: stop when the last call has ended; a second one: end them now."""
 
@@ -48,6 +52,10 @@ DRAINING_MAX: Final = 4
 HAND_OVER_S: Final = 30.0
 """Seconds that a draining process has to hand its calls over. It is then killed, and the present
 one takes its calls over by their files."""
+
+ENDING_S: Final = 60.0
+"""Seconds that a draining process has from ENDING to its end, twice what its threads may take. Then
+it is killed."""
 
 SILENT_MAX: Final = 3
 """Looks in a row without ALIVE after which a draining process counts as hanging: 15 s."""
@@ -94,6 +102,16 @@ class CallRun:
     def heard(self) -> None:
         """Take note of a sign of life."""
         self._tells_life = self._is_heard = True
+
+    def watch(self, now: float, look_s: float) -> None:
+        """Begin to look for signs of life. What was sent before counts as none."""
+        self.look_at = now + look_s
+        self._is_heard = False
+
+    def on_ending(self, now: float) -> None:
+        """Wait for the end of a process that tells no sign of life any more."""
+        self.look_at = None
+        self.kill_at = now + ENDING_S
 
     def hangs(self, now: float, look_s: float) -> bool:
         """Look for a sign of life since the last look; return whether the process hangs.
@@ -264,6 +282,8 @@ class CallRuns:
             self._keep_listening(descriptor)
         if ALIVE in data:
             run.heard()
+        if ENDING in data:
+            run.on_ending(time.monotonic())
         if READY in data:
             run.is_ready = self._was_ready = True
             self._on_ready(run)
@@ -307,11 +327,13 @@ class CallRuns:
 
     def _retire(self, run: CallRun) -> None:
         run.tell(RETIRE)
-        run.look_at = time.monotonic() + self._look_s
+        if run.kill_at is None:  # else it is ending already
+            run.watch(time.monotonic(), self._look_s)
         self._draining.append(run)
         self._say("info", "another call process answers; the one before drains")
-        if len(self._draining) > DRAINING_MAX:
-            oldest = next(one for one in self._draining if one.kill_at is None)
+        staying = [one for one in self._draining if one.kill_at is None]
+        if len(staying) > DRAINING_MAX:
+            oldest = staying[0]
             oldest.tell(STOP)
             oldest.kill_at = time.monotonic() + HAND_OVER_S
 

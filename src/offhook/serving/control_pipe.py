@@ -7,7 +7,16 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from offhook.serving.call_runs import ALIVE, BESIDE, LISTENING, READY, RETIRE, STOP, TAKE_OVER
+from offhook.serving.call_runs import (
+    ALIVE,
+    BESIDE,
+    ENDING,
+    LISTENING,
+    READY,
+    RETIRE,
+    STOP,
+    TAKE_OVER,
+)
 from offhook.serving.heartbeat import BEAT_S
 
 
@@ -33,6 +42,11 @@ class ControlPipe:
         """Tell the supervisor that calls are answered."""
         with contextlib.suppress(OSError):
             self._socket.send(READY + ALIVE)
+
+    def tell_ending(self) -> None:
+        """Tell the supervisor that the event loop ends, and the process some time later."""
+        with contextlib.suppress(OSError):
+            self._socket.send(ENDING)
 
     def _tell_alive(self) -> None:
         """Tell the supervisor now and every BEAT_S that the event loop goes on."""

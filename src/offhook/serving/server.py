@@ -134,14 +134,22 @@ class Server:
         self._unstartable: Exception | None = None
         self._joined: JoinedFleet | None = None
 
-    async def run(self, on_started: Callable[[], None] = lambda: None) -> None:
+    async def run(
+        self,
+        on_started: Callable[[], None] = lambda: None,
+        on_ending: Callable[[], None] = lambda: None,
+    ) -> None:
         """Serve. After `stop`, accept no new call, let live calls finish, and return.
 
-        `on_started` is called once calls are answered.
+        `on_started` is called once calls are answered, `on_ending` when all is done but for what
+        waits for the disk: that may hold up the event loop.
         """
         sys.setswitchinterval(SWITCH_S)
         with self.recordings or contextlib.nullcontext():
-            await self._serve(on_started)
+            try:
+                await self._serve(on_started)
+            finally:
+                on_ending()
 
     async def _serve(self, on_started: Callable[[], None]) -> None:
         clock = LoopClock(asyncio.get_running_loop())
