@@ -140,6 +140,10 @@ class BrowserCalls:
         spoken_ms = announcement_ms(entry.agent)
         due_s += spoken_ms / 1000
         entry.expected_until = self._clock.now() + due_s
+        if self._registry.is_draining:  # Since the lookup began: no call was told of the stop.
+            entry.receive(inputs.ServerStopped())
+            problem = _at_limit(CallLimit.CAPACITY, is_draining=True)
+            raise NotTakenError(CallLimit.CAPACITY, problem, FULL_AGAIN_S)
         entry.receive(inputs.CallAnnounced(spoken_ms))  # The agent is dialled ahead of the stream.
         return BrowserCall(entry, "MZ" + secrets.token_hex(16), due_s)
 
