@@ -419,7 +419,9 @@ async def test_a_call_that_does_not_come_back_is_settled_by_rest() -> None:
     billed: list[tuple[str, str, int]] = []
     dropped: list[str] = []
     unused: Any = None
-    registry: Any = SimpleNamespace(bill=lambda *told: billed.append(told), find=lambda sid: None)
+    registry: Any = SimpleNamespace(
+        live={}, bill=lambda *told: billed.append(told), find=lambda sid: None
+    )
     agents: Any = SimpleNamespace(find=lambda name: None)
     async with asyncio.TaskGroup() as group:
         rest: Any = Rest()

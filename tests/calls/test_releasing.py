@@ -185,3 +185,22 @@ def test_a_fenced_call_is_dropped_without_a_sound() -> None:
     assert len(of.now.agents) == 1, "nothing is dialled"
     of.now.calls.releasing.fence(SID)
     assert Slug.SERVER_DIED.slug not in [getattr(e, "slug", "") for e in of.now.events]
+
+
+async def opened_by_a_page(process: Process) -> str:
+    return (await process.calls.browser.begin("", "Ada", {}, 10.0)).entry.call_sid
+
+
+def test_a_call_from_a_browser_is_lost_with_its_process_and_never_fenced() -> None:
+    of = servers()
+    before = of.now
+    call_sid = asyncio.run(opened_by_a_page(before))
+    taken = TakenCall(call_sid, list(of.files[call_sid]), epoch=2)
+    after, lost = of.begin_beside(), list[str]()
+    before.calls.interrupted.lost = after.calls.interrupted.lost = lost.append
+    assert not after.calls.interrupted.go_on(taken)
+    assert lost == [call_sid], "its session is anybody's"
+    before.calls.releasing.fence(call_sid, 2)
+    assert call_sid in before.calls.registry.live, "no other process can have its stream"
+    assert not before.calls.interrupted.go_on(taken)
+    assert lost == [call_sid]

@@ -9,14 +9,18 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 from tests.api.desk import desk
+from tests.api.test_phone import page_of
 from tests.fleet.directories import url_text
 from tests.outbound.test_outbound_calls import Office
 from tests.outbound.twilio_api import ADA, TwilioApi, outbound, twilio_api
+from tests.page import ConsolePage
 from tests.waiting import until, until_it
+from tests.whole_server import GREET, HANG_UP, QUICK
 
 from offhook.config import Config
 from offhook.config.fleet_settings import FleetSettings
 from offhook.events.types import CallBegan, CallBilled, CallStarted, CallTakenOver
+from offhook.serving.joined_fleet import JoinedFleet
 
 
 @asynccontextmanager
@@ -95,3 +99,40 @@ async def test_a_placed_calls_stream_and_reports_reach_another_node_before_twili
 
         await until_it(is_placed)
         assert [form["To"] for form in api.forms.values()] == [[ADA]] * 3
+
+
+async def test_a_call_from_a_browser_takes_a_session_of_all_nodes(
+    tmp_path: Path, database: URL
+) -> None:
+    options: dict[str, Any] = {"max_sessions": 2, "script": QUICK}
+    async with (
+        twilio_api() as api,
+        node("a", tmp_path, api, database, **options) as a,
+        node("b", tmp_path, api, database, **options) as b,
+    ):
+        await until_they_know_each_other(a, b)
+        pages = [page_of(office.desk) for office in (a, b)]
+        opened = await pages[0].open_phone()
+        directory = joined_of(a).parts.directory
+        assert await directory.add_leg(opened.call_sid), "there is room for a roll-over"
+        refused = await pages[1].post("/api/v1/phone-calls", {})
+        assert (refused.status_code, refused.json()["code"]) == (429, "E-PHONE-03")
+        assert "no agent session left" in refused.text
+        assert (await b.ask()).json()["code"] == "E-OUT-12", "nor is a number dialled"
+        assert b.desk.whole.server.calls.registry.live == {}
+        assert joined_of(b).parts.directory.held == ()
+        await directory.return_leg(opened.call_sid)
+        second = await pages[1].open_phone()
+        call = await pages[1].dial(second, GREET, HANG_UP)
+        await until(lambda: call.ended.is_set())
+        await until_it(lambda: room_at(pages[0]))
+
+
+async def room_at(page: ConsolePage) -> bool:
+    return (await page.post("/api/v1/phone-calls", {})).status_code == 201
+
+
+def joined_of(office: Office) -> JoinedFleet:
+    joined = office.desk.whole.server._joined
+    assert joined is not None
+    return joined

@@ -16,7 +16,8 @@ from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import CallEntry, announcement_ms
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
-from offhook.calls.lookup import LookUp, LookupResult
+from offhook.calls.fleet_places import FleetPlaces
+from offhook.calls.lookup import LookUp
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.capture.tap import NewCall
@@ -83,7 +84,8 @@ class BrowserCall:
 class BrowserCalls:
     """Admission of calls from browsers, with the limits of every incoming call.
 
-    `look_up` finds the data of a call first, as for a caller who withholds their number.
+    `look_up` finds the data of a call first, as for a caller who withholds their number. In a
+    `fleet` a call takes its session from the budget of all nodes, and never leaves its process.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class BrowserCalls:
         inbound: InboundPolicy,
         clock: Clock,
         look_up: LookUp,
+        fleet: FleetPlaces | None,
     ) -> None:
         self._account_sid: Final = account_sid or NO_ACCOUNT
         self._agents = agents
@@ -103,6 +106,7 @@ class BrowserCalls:
         self._inbound = inbound
         self._clock = clock
         self._look_up = look_up
+        self._fleet = fleet
 
     async def begin(
         self, agent_name: str, user: str, given: Mapping[str, str], due_s: float
@@ -121,8 +125,7 @@ class BrowserCalls:
             raise _bad_variables(left_out)
         limit = self._registry.limit_reached
         if limit is not None:
-            problem = _at_limit(limit, is_draining=self._registry.is_draining)
-            raise NotTakenError(limit, problem, FULL_AGAIN_S)
+            raise self._not_taken(limit)
         # The form in which Twilio names a caller who calls from a browser. Its limits of a day are
         # those of the user, not of everybody who withholds a number.
         caller = f"client:{user}"
@@ -132,11 +135,7 @@ class BrowserCalls:
         call_sid = "CA" + secrets.token_hex(16)
         self._inbound.admit(call_sid, caller, rate_of(agent.tier, "browser"))
         control = self._sessions.control(NewCall(call_sid, agent.name, "browser", from_=user))
-        found = await self._find(control, agent, values)
-        variables_of_call = {**found.variables, **values}
-        entry = self._sessions.make(control, agent, self._account_sid, None, variables_of_call)
-        if found.event is not None and entry.session is not None:
-            entry.session.note(found.event)
+        entry = await self._enter(control, agent, values)
         spoken_ms = announcement_ms(entry.agent)
         due_s += spoken_ms / 1000
         entry.expected_until = self._clock.now() + due_s
@@ -147,17 +146,37 @@ class BrowserCalls:
         entry.receive(inputs.CallAnnounced(spoken_ms))  # The agent is dialled ahead of the stream.
         return BrowserCall(entry, "MZ" + secrets.token_hex(16), due_s)
 
-    async def _find(
+    async def _enter(
         self, control: CallControl, agent: Agent, values: Mapping[str, str]
-    ) -> LookupResult:
-        """Look a call up, which counts as live meanwhile."""
+    ) -> CallEntry:
+        """Look a call up, which counts as live meanwhile, and add it to the registry.
+
+        Raises NotTakenError where the fleet has no session left.
+        """
         call_sid = control.call.call_sid
         known = values_for(agent, call_sid, "", "", values)
         self._registry.begin_lookup(call_sid)
         try:
-            return await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
+            if self._fleet is not None:
+                facts = self._sessions.facts(control.call, self._account_sid, known, None)
+                if await self._fleet.begin(call_sid, facts) is not None:
+                    raise self._not_taken(CallLimit.SESSIONS)  # A new CallSid is nobody else's.
+            found = await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
+            given = {**found.variables, **values}
+            entry = self._sessions.make(control, agent, self._account_sid, None, given)
+        except BaseException:
+            if self._fleet is not None:
+                self._fleet.end(call_sid)
+            raise
         finally:
             self._registry.end_lookup(call_sid)
+        if found.event is not None and entry.session is not None:
+            entry.session.note(found.event)
+        return entry
+
+    def _not_taken(self, limit: CallLimit) -> NotTakenError:
+        problem = _at_limit(limit, is_draining=self._registry.is_draining)
+        return NotTakenError(limit, problem, FULL_AGAIN_S)
 
     def _agent(self, name: str) -> Agent:
         every = self._agents.every()

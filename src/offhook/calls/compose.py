@@ -143,7 +143,7 @@ def compose(
     intake.go_on = interrupted.go_on
     sessions.ended = interrupted.ended
     browser = BrowserCalls(
-        config.twilio.account_sid, agents, registry, sessions, inbound, clock, look_up
+        config.twilio.account_sid, agents, registry, sessions, inbound, clock, look_up, fleet
     )
     releasing = CallReleasing(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
@@ -185,6 +185,7 @@ def _join(
             registry.live[taken.call_sid].handoff.rehome()
 
     sessions.ended = ended
+    interrupted.lost = fleet.end
     releasing.epoch_of = fleet.epoch_of
     releasing.give_up = fleet.give_up
     releasing.dropped = fleet.end

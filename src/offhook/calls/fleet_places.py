@@ -143,13 +143,13 @@ class FleetPlaces:
         """Enter a new call with its token; return why not: a CallLimit, or somebody has it.
 
         While the database is away a call is taken within this node's share of the sessions, unless
-        it has no token: then its stream may be one that was admitted elsewhere.
+        it has no token and is not from a browser: its stream may have been admitted elsewhere.
         """
         nonce, line = _nonce(facts.token), encoded(facts)
         try:
             begun = await self._directory.begin(call_sid, line, nonce=nonce)
         except DirectoryAwayError:
-            if nonce is None:
+            if nonce is None and facts.by != "browser":
                 return BIN_AWAY
             begun = self._directory.begin_away(call_sid, line, nonce=nonce)
         match begun:

@@ -93,7 +93,7 @@ class CallIntake:
         try:
             if self._fleet is not None:
                 why = await self._fleet.begin(
-                    call_sid, self._facts(control.call, account_sid, known, token)
+                    call_sid, self._sessions.facts(control.call, account_sid, known, token)
                 )
                 if why is not None:
                     raise NotBegunError(why)
@@ -259,7 +259,7 @@ class CallIntake:
         if self._fleet is None or agent is None:
             return None  # `admit` refuses it
         call = NewCall(call_sid, agent.name, "bin")
-        return await self._fleet.begin(call_sid, self._facts(call, account_sid, {}, None))
+        return await self._fleet.begin(call_sid, self._sessions.facts(call, account_sid, {}, None))
 
     async def _named_by_stream(
         self, call_sid: str, pending: PendingCall, fleet: FleetPlaces
@@ -365,27 +365,10 @@ class CallIntake:
     def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
         return self._sessions.control(NewCall(call_sid, agent.name, "webhook", from_=from_, to=to))
 
-    def _facts(
-        self, call: NewCall, account_sid: str, values: Mapping[str, str], token: str | None
-    ) -> LiveFacts:
-        """Return what is known of a call before it has an entry."""
-        return LiveFacts(
-            account_sid=account_sid,
-            agent=call.agent,
-            by=call.by,
-            from_=call.from_,
-            to=call.to,
-            values=values,
-            token=token,
-            origin="",
-            boot=self._sessions.boot,
-            began_s=self._clock.now(),
-        )
-
     def _facts_of(self, pending: PendingCall) -> LiveFacts:
         """Return what is known of a call before it is placed."""
         call = NewCall("", pending.agent.name, "api", from_=pending.from_, to=pending.to)
-        return self._facts(call, pending.account_sid, pending.variables, pending.token)
+        return self._sessions.facts(call, pending.account_sid, pending.variables, pending.token)
 
     def _named_facts_of(self, call_sid: str, pending: PendingCall) -> LiveFacts:
         """Return what is known of a placed call that has its CallSid, as its entry will have it.

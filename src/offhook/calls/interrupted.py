@@ -75,6 +75,8 @@ class InterruptedCalls:
         self._clock = clock
         self.placed: Callable[[str, Agent], None] = _nothing
         """Called with each call that we had placed, and its agent."""
+        self.lost: Callable[[str], None] = _forget_nothing
+        """Called with each call that can go on nowhere, and is not here."""
 
     def take_over(self) -> None:
         """Go on with the calls of processes that have died. Blocks for some ms."""
@@ -108,6 +110,8 @@ class InterruptedCalls:
             "a call that another process had cannot go on: %s", why, extra={"call_sid": call_sid}
         )
         self._drop(call_sid)
+        if call_sid not in self._registry.live:
+            self.lost(call_sid)
         if why is not HUNG_UP:
             self.settle(call_sid)
         return False
@@ -207,3 +211,7 @@ def _hindrance(
 
 def _nothing(call_sid: str, agent: Agent) -> None:
     """Do nothing with a call that we had placed: no calls are placed here."""
+
+
+def _forget_nothing(call_sid: str) -> None:
+    """Do nothing: no other process knows of the call."""

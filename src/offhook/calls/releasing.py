@@ -88,9 +88,12 @@ class CallReleasing:
     def fence(self, call_sid: str, epoch: int | None = None) -> None:
         """Drop a call without a sound, as another process has taken it over; others are ignored.
 
+        A call from a browser goes on: its stream can come to no other process.
         News of an `epoch` before this process's own is late, and changes nothing.
         """
         entry, mine = self._registry.live.get(call_sid), self.epoch_of(call_sid)
+        if entry is not None and not entry.is_telephone:
+            return
         if entry is not None and entry.session is not None and (epoch is None or epoch > mine):
             entry.session.fence(mine)
             self.dropped(call_sid)

@@ -118,6 +118,23 @@ class SessionFactory:
             call, self._transfers, self._messaging, self._updates, self._registry.note
         )
 
+    def facts(
+        self, call: NewCall, account_sid: str, values: Mapping[str, str], token: str | None
+    ) -> LiveFacts:
+        """Return what is known of a call before it has an entry."""
+        return LiveFacts(
+            account_sid=account_sid,
+            agent=call.agent,
+            by=call.by,
+            from_=call.from_,
+            to=call.to,
+            values=values,
+            token=token,
+            origin="",
+            boot=self.boot,
+            began_s=self._clock.now(),
+        )
+
     def make(
         self,
         control: CallControl,
