@@ -12,7 +12,13 @@ from typing import Final
 from offhook import __version__
 from offhook.config import AppConfig
 from offhook.doctor.check import Check, bad, good, remark
-from offhook.net.listener import CONNECTIONS_MAX, FILES_ELSEWHERE, streams_of
+from offhook.net.listener import (
+    CONNECTIONS_MAX,
+    FILES_ELSEWHERE,
+    FILES_OF_CALL,
+    FILES_OF_RECORDED_CALL,
+    streams_of,
+)
 
 VERSIONS: Final = "versions"
 FILES: Final = "open files"
@@ -71,8 +77,7 @@ def installed_versions() -> tuple[str | None, str | None]:
 
 def check_files(capacity: int, files: int, *, is_recording: bool) -> Check:
     """Return whether a process that may open `files` files can carry `capacity` calls."""
-    # The sockets to Twilio and to Deepgram, and a recording.
-    of_call = 3 if is_recording else 2
+    of_call = FILES_OF_RECORDED_CALL if is_recording else FILES_OF_CALL
     carried = streams_of(files, of_call)
     if carried >= capacity:
         return good(FILES, f"{files} may be open, enough for {carried} calls")

@@ -25,6 +25,12 @@ CONNECTIONS_MAX: Final = 256
 FILES_ELSEWHERE: Final = 64
 """Open files that no connection may take: journal, database, log, requests of our own."""
 
+FILES_OF_CALL: Final = 3
+"""Open files of a call: its sockets to Twilio and to the agent, and its live file."""
+
+FILES_OF_RECORDED_CALL: Final = FILES_OF_CALL + 1
+"""Open files of a call that is recorded."""
+
 TURN_S: Final = 0.001
 """Seconds from the beginning of one request to that of the next one."""
 
@@ -83,8 +89,7 @@ class Connection(asyncio.Protocol):
 class Listener:
     """A listening socket. `make` makes the connections' protocols.
 
-    `files_of_stream` is how many files a stream needs in all: a call has a socket to the agent and
-    maybe a recording beside its own.
+    `files_of_stream` is how many files a stream needs in all, with its own socket.
     """
 
     def __init__(

@@ -29,6 +29,7 @@ from offhook.link.process_files import siblings
 from offhook.link.server import LinkServer
 from offhook.link.streams import OfferedStreams
 from offhook.net import egress, websocket
+from offhook.net.listener import FILES_OF_CALL, FILES_OF_RECORDED_CALL
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_count import DialCount
@@ -312,8 +313,7 @@ class Server:
             self._config.server,
             decide=decide,
             started=self.started,
-            # The two sockets of a call, and its recording.
-            files_of_stream=2 if self.recordings is None else 3,
+            files_of_stream=FILES_OF_CALL if self.recordings is None else FILES_OF_RECORDED_CALL,
         )
         try:
             await web.serve()
