@@ -337,6 +337,7 @@ def test_no_file_names_a_registry_or_a_folder_of_ours() -> None:
 
 SECURITY = ROOT / "docs" / "security.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
+RECORDS = ROOT / "docs" / "records.md"
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 EXPLAINED = re.compile(
     r"^(Twilio signs|The webhook's TwiML|A Bin is|One line for|`serve --capture)"
@@ -379,7 +380,7 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", [SECURITY, RELIABILITY], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [SECURITY, RELIABILITY, RECORDS], ids=lambda page: page.name)
 def test_every_promise_names_a_test(page: Path) -> None:
     assert unshown(sections(page, 2)["Promises"]) == []
 

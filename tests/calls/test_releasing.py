@@ -26,6 +26,7 @@ from offhook.events.types import (
     CallReleased,
     CallTakenOver,
 )
+from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 
 def released(of: Servers, process: Process, token: str | None = None) -> bool:
@@ -165,6 +166,32 @@ def test_the_clock_of_another_machine_says_nothing() -> None:
     (taken,) = (each for each in process.events if isinstance(each, CallTakenOver))
     assert (taken.epoch, taken.node) == (2, "b")
     assert process.entry().began == pytest.approx(of.clock.now() - 7.0)
+
+
+async def held_open(of: Servers, stream: SimulatedStream) -> None:
+    """Release the call while its lines are stored, which takes a second."""
+    stored, releasing = asyncio.Event(), of.now.calls.releasing
+
+    async def store(call_sid: str) -> None:
+        await stored.wait()
+
+    releasing.give_up = store
+    async with asyncio.TaskGroup() as group:
+        group.create_task(releasing.release(SID))
+        for _ in range(10):
+            await asyncio.sleep(0)
+            of.clock.run(0.1)
+            assert stream.closed is None, "nobody could find the call yet"
+        stored.set()
+    of.clock.run(0.1)
+    assert stream.closed is not None
+
+
+def test_the_stream_of_a_released_call_closes_when_its_lines_are_stored() -> None:
+    of = servers()
+    stream = of.now.stream(caller(GREET, STAYS), of.announce().token)
+    of.clock.run(6)
+    asyncio.run(held_open(of, stream))
 
 
 # --- fenced --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from offhook.net import first_request, listener, websocket
 from offhook.net.first_request import HttpServer
 from offhook.net.request_head import CHUNKED_MAX, CHUNKS_MAX, HEAD_MAX, HEADERS_MAX
+from offhook.testing.virtual_clock import VirtualClock
 
 OK = b"HTTP/1.1 200 OK"
 
@@ -407,6 +408,22 @@ async def test_refusals_without_end_are_all_answered_in_the_end(few_places: int)
             assert (await answer(s.port, b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         good = HELLO.replace(b"h\r", b"h\r\nConnection: close\r")
         assert (await answer(s.port, good)).startswith(OK)
+
+
+async def test_as_many_bad_connections_as_there_are_places_are_taken_in_a_second(
+    few_places: int,
+) -> None:
+    async with serving() as s:
+        waits = s.listener
+        clock = waits._clock = VirtualClock(waits._clock.now())
+        began = clock.now()
+        for _ in range(3 * few_places):
+            while (wait_s := waits._wait_s()) > 0:  # for which no connection is accepted
+                clock.run(wait_s + 1e-6)
+            waits.charge()
+        while (wait_s := waits._wait_s()) > 0:
+            clock.run(wait_s + 1e-6)
+        assert 2 <= clock.now() - began < 2.5, "the places themselves at once"
 
 
 async def test_a_lack_of_files_is_told_and_survived(

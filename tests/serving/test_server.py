@@ -31,6 +31,7 @@ from tests.whole_server import (
     QUICK,
     TOKEN,
     RawStream,
+    WholeServer,
     configured,
     fresh_sid,
     texts,
@@ -428,6 +429,15 @@ async def test_the_public_url_decides_what_is_signed() -> None:
         assert (await h.post("/twilio/voice", host="voice.example.com")).status_code == 200
         wrong = await h.post("/twilio/voice", CallSid=fresh_sid(), signature="x", host="v.example")
         assert wrong.status_code == 403
+    config = configured("ws://127.0.0.1:1/")
+    named = config.server.model_copy(update={"public_url": "https://voice.example.com"})
+    async with whole_server(config=dataclasses.replace(config, server=named)) as h:
+        form = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "To": "+12025550100"}
+        signature = sign(TOKEN, "https://voice.example.com/twilio/voice", form.items())
+        right = await h.post("/twilio/voice", signature, "another.example", **form)
+        assert right.status_code == 200
+        wrong = await h.post("/twilio/voice", host="another.example", **form)
+        assert wrong.status_code == 403, "signed for the Host that came"
 
 
 async def test_unsigned_answers_this_machine_alone() -> None:
@@ -727,8 +737,17 @@ async def test_the_house_is_full() -> None:
         assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"
         full = await h.post("/twilio/voice", CallSid=fresh_sid())
         assert verbs(full.text) == ["Reject"]
+        assert await closed_with(h) == 1008
         ready = await h.http.get(h.origin + "/readyz")
         assert (ready.status_code, ready.json()["state"]) == (503, "full")
+
+
+async def closed_with(h: WholeServer) -> int | None:
+    """Return the code with which the stream of another call, of a TwiML Bin, is closed."""
+    stream = await h.stream()
+    stream.start(fresh_sid())
+    closed: websocket.Closed = await stream.end()
+    return closed.received
 
 
 async def test_a_call_beyond_the_sessions_leaves_a_message_and_is_not_dialled_for() -> None:
@@ -737,6 +756,7 @@ async def test_a_call_beyond_the_sessions_leaves_a_message_and_is_not_dialled_fo
         assert verbs((await h.post("/twilio/voice", CallSid=first)).text)[0] == "Connect"
         answers = [await h.post("/twilio/voice", CallSid=second) for _ in range(2)]
         assert [verbs(answer.text) for answer in answers] == [["Say", "Record", "Hangup"]] * 2
+        assert await closed_with(h) == 1008
         assert len(h.sessions) == 1
         assert [(e.slug, e.detail) for e in h.events(second) if isinstance(e, CallEnded)] == [
             ("server_full", "no agent session left")
