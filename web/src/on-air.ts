@@ -31,15 +31,47 @@ export function keepSpeaking(callSid: string | null): void {
 type ListenTo = (make: () => Promise<{ stream: string }>) => Promise<Listening>;
 type TakeCall = (make: () => Promise<{ stream: string }>) => Promise<TakeOver>;
 
+/** Made anew whenever the person asks for something else; what was asked for before is then dropped. */
+let wish = Symbol();
+
+/** Raised in the place of a request that is not wanted any more; nobody is told. */
+class UnwantedError extends Error {}
+
+/** Open something for the wish that holds now. Throws UnwantedError when another one came meanwhile. */
+async function wanted<T>(
+  open: (make: () => Promise<{ stream: string }>) => Promise<T>,
+  path: string,
+  end: (opened: T) => void,
+): Promise<T> {
+  const mine = wish;
+  const opened = await open(() => {
+    // The browser may have asked for the microphone all the while.
+    if (wish !== mine) throw new UnwantedError();
+    return post(path);
+  });
+  if (wish === mine) return opened;
+  end(opened);
+  throw new UnwantedError();
+}
+
 /** Listen to a call; what was listened to before ends. Call it in the handler of a click. */
 export async function listen(callSid: string, listenTo: ListenTo): Promise<void> {
   leave();
-  const listening = await listenTo(() => post(`/calls/${callSid}/listening`));
-  onAir.value = { kind: "listening", callSid, listening };
+  try {
+    const listening = await wanted(listenTo, `/calls/${callSid}/listening`, (late) => late.stop());
+    onAir.value = { kind: "listening", callSid, listening };
+    follow(listening);
+  } catch (error) {
+    if (!(error instanceof UnwantedError)) throw error;
+  }
+}
+
+function follow(listening: Listening): void {
   const end = effect(() => {
     const state = listening.state.value;
     if (state === "connecting" || state === "live") return;
-    if (onAir.peek()?.kind === "listening") onAir.value = null;
+    const current = onAir.peek();
+    if (current?.kind === "listening" && current.listening === listening) onAir.value = null;
     if (state === "lost") {
       toastProblem(new Problem("You do not hear the call any more: the connection broke off.", "Press Listen again.", "", 0));
     }
@@ -53,11 +85,15 @@ const ATTEMPTS = [0, 700, 1500];
 /** Take a call over. Call it in the handler of a click. */
 export async function take(callSid: string, takeCall: TakeCall): Promise<void> {
   leave();
-  await taken(callSid, takeCall, 0);
+  try {
+    await taken(callSid, takeCall, 0);
+  } catch (error) {
+    if (!(error instanceof UnwantedError)) throw error;
+  }
 }
 
 async function taken(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
-  const takeOver = await takeCall(() => post(`/calls/${callSid}/take-over`));
+  const takeOver = await wanted(takeCall, `/calls/${callSid}/take-over`, (late) => late.leave());
   onAir.value = { kind: "taken", callSid, takeOver };
   const end = effect(() => {
     const state = takeOver.state.value;
@@ -82,12 +118,15 @@ async function taken(callSid: string, takeCall: TakeCall, attempt: number): Prom
 
 async function again(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
   const wait = ATTEMPTS[attempt];
+  const mine = wish;
   try {
     if (wait === undefined) throw new Problem("The connection to the call broke off.", "", "", 0);
     await new Promise((resolve) => setTimeout(resolve, wait));
+    if (wish !== mine) return;
     await taken(callSid, takeCall, attempt + 1);
     if (attempt === 0) toast("The connection broke off, and is back");
   } catch (error) {
+    if (wish !== mine) return;
     if (wait !== undefined && attempt + 1 < ATTEMPTS.length) {
       await again(callSid, takeCall, attempt + 1);
       return;
@@ -103,6 +142,20 @@ async function again(callSid: string, takeCall: TakeCall, attempt: number): Prom
       ),
     );
   }
+}
+
+/** Hand a caller back, and tell the agent a note; return what happened. */
+export async function handBack(callSid: string, note: string): Promise<string> {
+  // Without a connection there is nothing to speak by, and it shall not come back meanwhile.
+  if (speaksIn(callSid)?.takeOver.state.peek() === "lost") drop();
+  const { what } = await post<{ what: string }>(`/calls/${callSid}/hand-back`, note ? { note } : {});
+  if (speaksIn(callSid)) drop();
+  return what;
+}
+
+function speaksIn(callSid: string): Extract<OnAir, { kind: "taken" }> | null {
+  const current = onAir.peek();
+  return current?.kind === "taken" && current.callSid === callSid ? current : null;
 }
 
 /** Why the server hands a caller back, in words (HandBackCause of events/types.py). */
@@ -124,11 +177,22 @@ function tell(state: TakeOver["state"]["value"], takeOver: TakeOver): void {
 
 /** Stop listening, or speaking: the agent has the caller again. */
 export function leave(): void {
-  const current = onAir.value;
+  const left = drop();
+  if (left?.kind === "taken" && left.takeOver.state.peek() === "lost") {
+    // The server waits for a lost operator. Where it is not reached, it hands back by itself.
+    post(`/calls/${left.callSid}/hand-back`).catch(() => undefined);
+  }
+}
+
+/** End what is on the air, and whatever would bring it back. */
+function drop(): OnAir | null {
+  wish = Symbol();
+  const current = onAir.peek();
   onAir.value = null;
   if (current?.kind === "listening") current.listening.stop();
   if (current?.kind === "taken") {
     keepSpeaking(null);
     current.takeOver.leave();
   }
+  return current;
 }

@@ -1,12 +1,11 @@
 /** What is shown while this page hears a call, or speaks into it. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { post } from "../../api";
 import type { Listening } from "../../audio/listening";
 import type { TakeOver } from "../../audio/operator";
 import type { LiveCall } from "../../live";
+import { handBack } from "../../on-air";
 import { ActionButton, Button, Icon, Level, TextField, useShortcut } from "../../ui";
-import type { Done } from "./controls";
 
 export function ListeningNow({ listening }: { listening: Listening }): JSX.Element {
   const held = listening.sound.value === "held";
@@ -31,13 +30,15 @@ export function InTheCall({ call, takeOver }: { call: LiveCall; takeOver: TakeOv
   const microphone = takeOver.microphone.value;
   const muted = microphone === "muted";
   const mute = (): void => takeOver.mute(!muted);
-  const back = async (): Promise<string> =>
-    (await post<Done>(`/calls/${call.call_sid}/hand-back`, note.trim() ? { note } : {})).what;
+  const back = (): Promise<string> => handBack(call.call_sid, note.trim());
   useShortcut("m", "Mute your microphone, or not", mute);
+  const state = takeOver.state.value;
   const words =
-    takeOver.state.value === "connecting"
+    state === "connecting"
       ? "Connecting… The agent still speaks."
-      : "You speak with the caller. The agent is muted.";
+      : state === "lost"
+        ? "The connection broke off. Connecting again…"
+        : "You speak with the caller. The agent is muted.";
   return (
     <div class="call-air stack">
       <p role="status"><strong>{words}</strong></p>
