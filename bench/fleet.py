@@ -61,6 +61,8 @@ SETTLED_S: Final = 120.0
 TOTAL_S: Final = 1500.0
 """Seconds that all rows may take together. What is not begun then is not measured."""
 
+NOT_BEGUN: Final = Figure(f"not begun within {TOTAL_S / 60:g} minutes", None)
+
 ROW_FILES: Final = ("fleet_rows", "fleet_checks", "fleet_tokens")
 
 REASON_MAX: Final = 200
@@ -338,7 +340,7 @@ ROWS: tuple[FleetRow, ...] = (
 async def measured(row: FleetRow, trial: Trial, left_s: float) -> Figure:
     """Return what a row came to; it is missed when it raises or takes too long."""
     if left_s <= 0:
-        return Figure(f"not begun within {TOTAL_S / 60:g} minutes", None)
+        return NOT_BEGUN
     limit_s = min(row.limit_s, left_s)
     limit = asyncio.timeout(limit_s)
     try:
@@ -398,14 +400,22 @@ def this_run(given: argparse.Namespace) -> str:
 
 
 def written(page: str, table: Sequence[Sequence[str]]) -> str:
-    """Return docs/reliability.md with these lines in place of those of the same rows."""
+    """Return docs/reliability.md with these lines in place of those of the same rows.
+
+    A line without a verdict, of a row that was not measured, replaces none.
+    """
     before = page.partition(BEGIN)[2].partition(END)[0].splitlines()
     kept = {line.split(" | ")[0].removeprefix("| "): line for line in before}
-    new = {line[0]: f"| {' | '.join(line)} |" for line in table}
+    new = {line[0]: f"| {' | '.join(line)} |" for line in table if line[3]}
     lines = [(kept | new).get(row.case) for row in ROWS]
     head = "| case | bar | measured | | form, day, commit |\n| --- | --- | --- | --- | --- |"
     text = "\n".join([head, *(line for line in lines if line is not None)])
     return rewrite(page, f"\n{text}\n", begin=BEGIN, end=END)
+
+
+def is_well(table: Sequence[Sequence[str]]) -> bool:
+    """Return whether every row was begun, and none is missed."""
+    return not any(line[3] == MISSED or line[2] == NOT_BEGUN.text for line in table)
 
 
 def try_all(given: argparse.Namespace) -> None:
@@ -425,7 +435,7 @@ def try_all(given: argparse.Namespace) -> None:
     if given.write:
         text = written(reliability.PAGE.read_text("utf-8"), table)
         reliability.PAGE.write_text(text, "utf-8")
-    sys.exit(any(line[3] == MISSED for line in table))
+    sys.exit(not is_well(table))
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ LINK = re.compile(
 )
 LINK_S = 600.0
 STOP_S = 60.0
+WORDS_S = 60.0
+"""Seconds within which the agent must speak once Call is pressed."""
 
 
 async def link_of(terminal: int) -> str:
@@ -68,7 +70,8 @@ async def first_words(browser: Browser, link: str) -> None:
         await page.goto(link)
         await page.get_by_role("link", name="Phone").first.click()
         await page.get_by_role("button", name="Call", exact=True).click()
-        await came.wait()
+        async with asyncio.timeout(WORDS_S):
+            await came.wait()
 
 
 async def measure(repository: str) -> int:

@@ -121,10 +121,17 @@ async def test_a_row_that_raises_or_hangs_is_missed_and_the_others_are_tried(
 def test_rows_that_were_not_tried_stay_as_they_are_on_the_page() -> None:
     page = PAGE.read_text("utf-8")
     first, second = table.ROWS[0].case, table.ROWS[1].case
-    once = table.written(page, [[first, "a bar", "1", "met", "then"], [second, "b", "2", "", "t"]])
+    once = table.written(
+        page, [[first, "a bar", "1", "met", "then"], [second, "b", "2", "met", "t"]]
+    )
     twice = table.written(once, [[second, "a bar", "3", "met", "now"]])
     assert f"| {first} | a bar | 1 | met | then |\n| {second} | a bar | 3 | met | now |" in twice
     assert f"| {second} | b | 2" not in twice
+    left = [second, "a bar", table.NOT_BEGUN.text, "", "later"]
+    assert table.written(twice, [left]) == twice, "what was measured earlier stays"
+    assert not table.is_well([left])
+    assert table.is_well([[second, "a bar", "not measured", "", "loopback"]])
+    assert not table.is_well([[second, "a bar", "3", MISSED, "now"]])
     cases = {line.split(" | ")[0].removeprefix("| ") for line in twice.splitlines()}
     assert {row.case for row in table.ROWS} <= cases
     assert twice.count("| case | bar | measured |") == page.count("| case | bar | measured |")
