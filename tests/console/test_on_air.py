@@ -66,6 +66,16 @@ class Operator:
     def handed_back(self) -> int:
         return len(self.server.sent("POST", f"/calls/{SID}/hand-back"))
 
+    def is_taken_by(self, name: str) -> None:
+        """Have the server say, from the next load on, who speaks with the caller."""
+        snapshot = {"last_event_id": "r-1", "calls": [call(taken_by=name)], "nodes": []}
+        self.server.answers["GET /api/v1/live/snapshot"] = (200, snapshot)
+
+    def is_signed_in(self, name: str) -> None:
+        """Have the tab be this user's from the next load on."""
+        session = {"name": name, "role": "admin", "csrf": "a-token", "version": "1"}
+        self.server.answers["GET /api/v1/session"] = (200, session)
+
     async def lose_while_the_microphone_is_asked_for(self) -> None:
         """Lose the connection; the retry then waits for the microphone until it is allowed."""
         await self.page.evaluate("window.late = true")
@@ -98,6 +108,7 @@ async def operator(browser: Browser, server: ConsoleServer) -> AsyncIterator[Ope
     """
     require_built()
     api = scripted(call(), call(call_sid=OTHER), **answers(SID), **answers(OTHER))
+    api.answers["DELETE /api/v1/session"] = (204, "")
     streams = Streams()
     async with server.page(browser, "/docs", microphone=True) as watched:
         await watched.page.route(f"{server.url}/api/**", api.handle)
@@ -155,3 +166,38 @@ async def test_a_lost_take_over_that_the_person_ends_does_not_come_back(
         if end is listen_to_another:
             await expect(one.page.get_by_role("button", name="Stop listening")).to_be_visible()
             assert one.streams.opened[-1] not in one.streams.closed
+
+
+async def test_only_the_user_and_the_tab_that_were_cut_off_are_told(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with operator(browser, server) as one:
+        told = one.page.get_by_text("You were cut off while you spoke with the caller.")
+        await one.take_over()
+        # A duplicate of the tab gets a copy of what it has stored.
+        assert await one.page.evaluate("Object.values(sessionStorage)") == []
+        one.is_taken_by("ada")
+        await one.page.reload()
+        await expect(told).to_be_visible()
+        one.is_signed_in("grace")
+        await one.page.reload()
+        await expect(one.page.get_by_role("button", name="Listen")).to_be_visible()
+        await expect(told).to_have_count(0)
+        one.is_signed_in("ada")
+        await one.page.reload()
+        await expect(told).to_be_visible()
+        await one.press("Leave it to the agent")
+        await until(lambda: one.handed_back == 1)
+        await expect(told).to_have_count(0)
+
+
+async def test_whoever_signs_out_speaks_no_more_and_is_not_told_that_they_were_cut_off(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with operator(browser, server) as one:
+        await one.take_over()
+        await one.press("Sign out")
+        await until(lambda: one.streams.closed)
+        await one.page.reload()
+        await expect(one.page.get_by_role("button", name="Take over")).to_be_visible()
+        await expect(one.page.get_by_text("You were cut off")).to_have_count(0)

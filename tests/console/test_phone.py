@@ -346,11 +346,24 @@ VOICE = """
 window.SpeechSynthesisUtterance = class { constructor(words) { this.words = words; } };
 Object.defineProperty(window, "speechSynthesis", {value: {
   getVoices: () => [{}],
-  cancel: () => {},
+  cancel: () => { window.cancelled = true; window.saying.onend(); },
   speak: (utterance) => { window.saying = utterance; },
 }});
+const timers = (window.timers = new Map()), set = window.setTimeout, clear = window.clearTimeout;
+window.setTimeout = (act, ms, ...more) => {
+  const id = set(act, ms, ...more);
+  if (ms > 5000) timers.set(id, act);
+  return id;
+};
+window.clearTimeout = (id) => {
+  timers.delete(id);
+  clear(id);
+};
 """
-"""A voice of the browser's that speaks until the test ends it; Chromium has none here."""
+"""A voice of the browser's that speaks until the test ends it; Chromium has none here.
+
+`timers` has what the page has due in more than 5 s.
+"""
 
 
 async def test_what_callers_are_told_is_said_before_the_call(
@@ -366,6 +379,9 @@ async def test_what_callers_are_told_is_said_before_the_call(
         assert call.sent == [], "the agent waits"
         await page.evaluate("window.saying.onend()")
         await call.until_live()
+        # Words that are over must not cut off those of the next call.
+        await page.evaluate("timers.forEach((act) => act())")
+        assert not await page.evaluate("window.cancelled")
         await expect(page.get_by_text("Announced before: “This call is recorded.”")).to_be_visible()
 
 

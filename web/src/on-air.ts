@@ -2,10 +2,11 @@
  * What this page hears of a live call, and speaks into it. One call at a time, and it goes on while
  * another view is shown: the shell says so, and leads back.
  */
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import { Problem, post } from "./api";
 import type { Listening } from "./audio/listening";
 import type { TakeOver } from "./audio/operator";
+import { session, user } from "./session";
 import { toast, toastProblem } from "./ui/toast";
 
 export type OnAir =
@@ -14,17 +15,55 @@ export type OnAir =
 
 export const onAir = signal<OnAir | null>(null);
 
-/** Where a tab keeps, over a reload, which call it speaks in. */
+/** Where a tab keeps, over a reload, who spoke in which call. */
 const SPEAKS_IN = "offhook.speaks-in";
 
-/** The call that this tab spoke in when its connection, or the page itself, went; null: none. */
-export const cutOff = signal<string | null>(sessionStorage.getItem(SPEAKS_IN));
+interface Speaker {
+  callSid: string;
+  user: string | undefined;
+}
+
+/** Who speaks in which call from this page now. */
+let speaker: Speaker | null = null;
+
+/** Who was cut off: the connection, or the page itself, went. */
+const wasCutOff = signal<Speaker | null>(kept());
+
+/** The call that this user was cut off from on this tab; null: none. */
+export const cutOff = computed<string | null>(() => {
+  const was = wasCutOff.value;
+  return was !== null && was.user === user.value?.name ? was.callSid : null;
+});
+
+/** Return what the page kept that was here before. A copy of the tab must not find it. */
+function kept(): Speaker | null {
+  const text = sessionStorage.getItem(SPEAKS_IN);
+  sessionStorage.removeItem(SPEAKS_IN);
+  try {
+    const found = JSON.parse(text ?? "null") as Partial<Speaker> | null;
+    return typeof found?.callSid === "string" ? { callSid: found.callSid, user: found.user } : null;
+  } catch {
+    return null; // an older page kept the CallSid alone
+  }
+}
+
+addEventListener("pagehide", () => {
+  const last = speaker ?? wasCutOff.peek();
+  if (last) sessionStorage.setItem(SPEAKS_IN, JSON.stringify(last));
+});
+// A page that comes back as it was still knows.
+addEventListener("pageshow", () => sessionStorage.removeItem(SPEAKS_IN));
 
 /** Keep that this tab speaks in a call, or that it has stopped on purpose. */
 export function keepSpeaking(callSid: string | null): void {
-  if (callSid === null) sessionStorage.removeItem(SPEAKS_IN);
-  else sessionStorage.setItem(SPEAKS_IN, callSid);
-  cutOff.value = null;
+  speaker = callSid === null ? null : { callSid, user: user.peek()?.name };
+  wasCutOff.value = null;
+}
+
+/** Keep that this user was cut off. */
+function cut(callSid: string): void {
+  speaker = null;
+  wasCutOff.value = { callSid, user: user.peek()?.name };
 }
 
 /** Functions of audio/, which the view of a call has loaded; the shell shall not load them. */
@@ -110,7 +149,7 @@ async function taken(callSid: string, takeCall: TakeCall, attempt: number): Prom
     else {
       if (isOurs) onAir.value = null;
       if (isOurs) keepSpeaking(null);
-      if (takeOver.why.value === "lost" || takeOver.why.value === "silent") cutOff.value = callSid;
+      if (takeOver.why.value === "lost" || takeOver.why.value === "silent") cut(callSid);
       tell(state, takeOver);
     }
   });
@@ -132,7 +171,7 @@ async function again(callSid: string, takeCall: TakeCall, attempt: number): Prom
       return;
     }
     onAir.value = null;
-    cutOff.value = callSid;
+    cut(callSid);
     toastProblem(
       new Problem(
         `The caller is with the agent again: ${error instanceof Problem ? error.what : "the connection broke off."}`,
@@ -196,3 +235,12 @@ function drop(): OnAir | null {
   }
   return current;
 }
+
+// Whoever signs out speaks no more, and the next user was not cut off.
+effect(() => {
+  if (session.value.kind !== "out") return;
+  untracked(() => {
+    leave();
+    keepSpeaking(null);
+  });
+});

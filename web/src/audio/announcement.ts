@@ -19,12 +19,15 @@ export async function announce({ say, language }: Announcement): Promise<void> {
   await new Promise<void>((resolve) => {
     const words = new SpeechSynthesisUtterance(say);
     words.lang = language ?? "en-US";
-    words.onend = () => resolve();
-    words.onerror = () => resolve();
-    setTimeout(() => {
+    // It must not outlive its words: cancel() ends whatever is said then.
+    const timer = setTimeout(() => {
       speechSynthesis.cancel();
       resolve();
     }, say.length * CHARACTER_MS + MORE_MS);
+    words.onend = words.onerror = () => {
+      clearTimeout(timer);
+      resolve();
+    };
     speechSynthesis.speak(words);
   });
 }

@@ -123,8 +123,8 @@ export function Wave({ player, peaks, marks }: Props): JSX.Element {
       {/* The slider below does the same by keyboard, and the timeline has all marks as text. */}
       <div class="call-wave-box" ref={box} aria-hidden="true" />
       <div class="call-wave-zoom">
-        <Button small kind="quiet" aria-label="Zoom out" disabled={zoom.value === 1 && "All of it is shown."} onClick={() => zoomBy(1 / 2)}>−</Button>
-        <Button small kind="quiet" aria-label="Zoom in" disabled={zoom.value === ZOOM_MAX && "It is not finer than this."} onClick={() => zoomBy(2)}>+</Button>
+        <Button small aria-label="Zoom out" disabled={zoom.value === 1 && "All of it is shown."} onClick={() => zoomBy(1 / 2)}>−</Button>
+        <Button small aria-label="Zoom in" disabled={zoom.value === ZOOM_MAX && "It is not finer than this."} onClick={() => zoomBy(2)}>+</Button>
       </div>
     </div>
   );

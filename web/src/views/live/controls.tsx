@@ -5,7 +5,7 @@ import { post } from "../../api";
 import { listenTo } from "../../audio/listening";
 import { takeOver } from "../../audio/operator";
 import type { LiveCall } from "../../live";
-import { cutOff, keepSpeaking, leave, listen, onAir, take } from "../../on-air";
+import { cutOff, handBack, keepSpeaking, leave, listen, onAir, take } from "../../on-air";
 import { may, user } from "../../session";
 import { ActionButton, Button, Icon, Panel, useShortcut } from "../../ui";
 import { toastProblem } from "../../ui/toast";
@@ -90,6 +90,10 @@ function TakeOverButton({ call, reason }: ControlProps): JSX.Element {
 /** This page spoke with the caller until it was reloaded, or its connection was lost. */
 function CutOff({ call, reason }: ControlProps): JSX.Element {
   const isWaiting = call.taken_by !== null && call.taken_by === user.value?.name;
+  const giveUp = async (): Promise<string | void> => {
+    keepSpeaking(null);
+    if (isWaiting && !reason) return handBack(call.call_sid, "");
+  };
   return (
     <div class="call-air stack tight" role="alert">
       <p>
@@ -109,9 +113,7 @@ function CutOff({ call, reason }: ControlProps): JSX.Element {
         >
           Go on speaking
         </ActionButton>
-        <Button small onClick={() => keepSpeaking(null)}>
-          Leave it to the agent
-        </Button>
+        <ActionButton small act={giveUp}>Leave it to the agent</ActionButton>
       </div>
     </div>
   );
