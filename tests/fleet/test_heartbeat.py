@@ -14,9 +14,15 @@ from offhook.fleet.tokens import StreamTokens
 
 async def long_gone(fleet: Fleet, node: FleetNode) -> None:
     """Have the node's lease be over."""
+    await gone(fleet, node, 11)
+
+
+async def gone(fleet: Fleet, node: FleetNode, seconds: int) -> None:
+    """Have the node's last beat be so many seconds ago."""
     await fleet.ask(
-        "UPDATE fleet_processes SET beat_at = clock_timestamp() - interval '11 s'"
+        "UPDATE fleet_processes SET beat_at = clock_timestamp() - %s * interval '1 s'"
         " WHERE process_id = %s",
+        seconds,
         node.directory.process_id,
     )
 
@@ -98,6 +104,22 @@ async def test_who_was_away_for_a_lease_takes_nothing_until_it_is_back_for_one(
     assert await b.directory.reap() == [], "its own heartbeat was broken"
     await steady(fleet, b)
     assert len(await b.directory.reap()) == 1
+
+
+async def test_who_missed_two_beats_takes_nothing_from_those_who_missed_one_more(
+    fleet: Fleet,
+) -> None:
+    """The database was away for some 8 s: the lease of one is over, and that of the other not."""
+    a, b = await fleet.node("a"), await fleet.node("b")
+    await begin(a, 1)
+    await steady(fleet, b)
+    await long_gone(fleet, a)
+    await gone(fleet, b, 8)
+    await b.beat()
+    assert await b.directory.reap() == [], "the other node has had no time to beat"
+    await a.beat()
+    await steady(fleet, b)
+    assert await b.directory.reap() == []
 
 
 async def test_a_lease_that_is_over_fences_nobody(fleet: Fleet) -> None:

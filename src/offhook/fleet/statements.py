@@ -12,6 +12,11 @@ from offhook.fleet.places import LEASE_S, RESERVATION, RESERVED_S
 
 _LEASE: Final = f"interval '{LEASE_S:g} s'"
 
+_UNBROKEN: Final = f"interval '{LEASE_S / 2:g} s'"
+"""Longest time between two beats of a heartbeat that is unbroken. Less than a lease by more than a
+beat and the time until a connection is back: after an outage of the database, whoever may take
+calls has been back for so long that all who live have beaten, too."""
+
 _IS_RESERVED: Final = f"starts_with(c.call_sid, '{RESERVATION}')"
 
 _HAS_LAPSED: Final = (
@@ -32,7 +37,7 @@ VALUES (%(me)s, %(node)s, %(address)s, %(version)s, %(is_draining)s, %(live)s, %
 ON CONFLICT (process_id) DO UPDATE SET address = excluded.address,
     is_draining = excluded.is_draining, live = excluded.live, capacity = excluded.capacity,
     beat_at = clock_timestamp(), unbroken_since = CASE WHEN p.beat_at >
-        clock_timestamp() - {_LEASE} THEN p.unbroken_since ELSE clock_timestamp() END
+        clock_timestamp() - {_UNBROKEN} THEN p.unbroken_since ELSE clock_timestamp() END
 """
 
 CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
