@@ -131,7 +131,10 @@ def target(*script: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[Ta
     server = _Server(("127.0.0.1", 0), _Handler)
     server.target = made  # type: ignore[attr-defined]
     if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        # Each handshake in its request's thread: a client that never comes holds up nobody else.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     scheme = "http" if tls is None else "https"
     made.url = f"{scheme}://localhost:{server.server_address[1]}/calls"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

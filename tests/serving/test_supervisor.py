@@ -87,7 +87,10 @@ while stops < 2:
     with contextlib.suppress(OSError):  # the supervisor is gone
         control.send(b"A")
     if control in ready:
-        told = control.recv(64)
+        try:
+            told = control.recv(64)
+        except OSError:  # reset: the supervisor is gone, and had not read all
+            told = b""
         stops += told.count(b"S") + told.count(b"N") if told else 2
         if b"N" in told:  # another one accepts
             open_ones.remove(sock)
