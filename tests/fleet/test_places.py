@@ -1,14 +1,12 @@
 """Places of calls in a fleet: any node answers, and one has each call, on a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.fleet.directories import Fleet, FleetNode, fleet_on, migrated, sid
-from tests.postgres import Postgres
+from tests.fleet.directories import Fleet, FleetNode, sid
 
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces
@@ -22,22 +20,6 @@ from offhook.journal.live_files import LiveCallFile
 
 KEY = "0123456789abcdef0123456789abcdef"
 CALL = sid(1)
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as url:
-        yield url
-
-
-@pytest.fixture
-async def fleet(url: str) -> AsyncIterator[Fleet]:
-    async with fleet_on(url) as fleet:
-        await fleet.ask("DELETE FROM fleet_calls")
-        await fleet.ask("DELETE FROM fleet_lines")
-        await fleet.ask("DELETE FROM fleet_processes")
-        await fleet.ask("DELETE FROM fleet_budgets")
-        yield fleet
 
 
 class Place:

@@ -33,7 +33,6 @@ from offhook.yamlfile import did_you_mean
 NO_ACCOUNT: Final = "AC" + "0" * 32
 """AccountSid of the calls of a server that has no account."""
 
-
 FULL_AGAIN_S: Final = 5.0
 """Seconds after which a call that found the server full may be tried again."""
 
@@ -141,8 +140,7 @@ class BrowserCalls:
         entry.expected_until = self._clock.now() + due_s
         if self._registry.is_draining:  # Since the lookup began: no call was told of the stop.
             entry.receive(inputs.ServerStopped())
-            problem = _at_limit(CallLimit.CAPACITY, is_draining=True)
-            raise NotTakenError(CallLimit.CAPACITY, problem, FULL_AGAIN_S)
+            raise self._not_taken(CallLimit.CAPACITY)
         entry.receive(inputs.CallAnnounced(spoken_ms))  # The agent is dialled ahead of the stream.
         return BrowserCall(entry, "MZ" + secrets.token_hex(16), due_s)
 
