@@ -1,12 +1,10 @@
 """The parts of a process in a fleet, as its server opens them."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fleet.directories import FACTS, fleet_on, migrated, sid
-from tests.postgres import Postgres
+from tests.fleet.directories import FACTS, fleet_on, sid
 from tests.waiting import until, until_it
 
 from offhook.clock import LoopClock
@@ -20,12 +18,6 @@ from offhook.journal.keeper import EventJournal
 from offhook.journal.reader import JournalReader
 
 LIMIT = 64_000_000
-
-
-@pytest.fixture(scope="module")
-def url(postgres: Postgres) -> Iterator[str]:
-    with migrated(postgres) as found:
-        yield found
 
 
 @pytest.fixture
