@@ -222,6 +222,7 @@ def _fields(event: type) -> str:
         f"| `{name}` | {_kind(kind)} | {_unit(name, kind)} |"
         + (" yes |" if name in events.PRIVATE else " |")
         for name, kind in get_type_hints(event).items()
+        if name not in events.OPAQUE
     ]
     return "\n".join(
         ["| Field | Type | Unit | Private |", "| --- | --- | --- | --- |", *rows]

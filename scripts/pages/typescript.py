@@ -24,7 +24,11 @@ def _interface(event: type) -> str:
     assert doc is not None
     summary = " ".join(doc.split("\n\n")[0].split())
     fields = [f'  type: "{event.__name__}";']
-    fields += [f"  {name}: {_kind(kind)};" for name, kind in get_type_hints(event).items()]
+    fields += [
+        f"  {name}: {_kind(kind)};"
+        for name, kind in get_type_hints(event).items()
+        if name not in events.OPAQUE
+    ]
     return "\n".join(
         [f"/** {summary} */", f"export interface {event.__name__} {{", *fields, "}", ""]
     )

@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 import pytest
+from msgspec import UNSET
 from tests.call.playbook import (
     APPLIED,
     AUDIO_DONE,
@@ -49,6 +50,7 @@ from offhook.call.commands import (
 from offhook.call.ending import Ending, Slug
 from offhook.call.functions import CALLS_MAX, OPEN_MAX
 from offhook.call.handoff_actions import SendDigits
+from offhook.call.history import ENTRY_MAX
 from offhook.call.inputs import (
     AgentLegRefused,
     CallAnnounced,
@@ -668,6 +670,31 @@ def test_a_thought_signature_goes_back_unchanged_and_into_the_history(call: Play
             ),
         )
     )
+
+
+def test_the_event_of_a_function_has_the_signature_that_a_history_would_take(
+    call: Playbook,
+) -> None:
+    noted: list[FunctionCalled] = []
+    call.listeners.append(
+        lambda command: (
+            noted.append(command.event)
+            if isinstance(command, Note) and isinstance(command.event, FunctionCalled)
+            else None
+        )
+    )
+    signatures = ["s" * ENTRY_MAX, "s" * (ENTRY_MAX + 1), "", None]
+    (
+        call.talking()
+        >> deepgram.FunctionCallRequest(
+            [
+                deepgram.FunctionCall(str(number), "weather", "{}", thought_signature=signature)
+                for number, signature in enumerate(signatures)
+            ]
+        )
+        << ...
+    )
+    assert [each.thought_signature for each in noted] == ["s" * ENTRY_MAX, UNSET, UNSET, UNSET]
 
 
 def test_a_limit_noticed_late_stops_every_function_that_is_due(call: Playbook) -> None:

@@ -103,6 +103,25 @@ def test_after_functions_the_agent_is_told_to_go_on() -> None:
     assert told(book) == [phrases.go_on]
 
 
+def test_a_thought_signature_is_in_the_history_of_the_next_process() -> None:
+    signed = FunctionCalled("1", "look", "{}", "c2lnbg==")
+    other = FunctionCalled("2", "look", "{}")
+    ran = (FunctionAnswered(each, "look", "answered", "x", 5) for each in "12")
+    call = resumed(HELLO, CallerSaid("When?"), signed, other, *ran)
+    (book,) = back(call)
+    settings: list[SendSettings] = []
+    book.listeners.append(
+        lambda command: settings.append(command) if isinstance(command, SendSettings) else None
+    )
+    book >> START << ... >> WELCOME << ...
+    (sent,) = settings
+    called = [each for entry in sent.history for each in entry.function_calls or ()]
+    assert [(each.id, each.thought_signature) for each in called] == [
+        ("1", "c2lnbg=="),
+        ("2", None),
+    ]
+
+
 def test_open_functions_are_called_off_or_unknown() -> None:
     open_ = (FunctionCalled("1", "look", "{}"), FunctionCalled("2", "pay", "{}"))
     noted: list[Event] = []

@@ -4,6 +4,7 @@ import typing
 from dataclasses import fields
 from typing import Any
 
+import msgspec
 import pytest
 
 from offhook.events import types as events
@@ -36,7 +37,7 @@ def example(kind: type) -> Any:
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_event_comes_back_as_it_was(kind: type) -> None:
     event = example(kind)
-    line = decode(7, encode(CallEvent("CA1", 12, event), 1_700_000_000_000))
+    line = decode(7, encode(CallEvent("CA1", 12, event), 1_700_000_000_000), opaque=True)
     assert line == (7, "CA1", 12, 1_700_000_000_000, event, None)
 
 
@@ -45,8 +46,29 @@ def test_an_inherited_line_says_whose_it_was(kind: type) -> None:
     event = example(kind)
     line = encode(CallEvent("CA1", 12, event), 1_700_000_000_000)
     kept = InheritedLine("f" * 32, 44, line).encoded()
-    assert decode(7, kept) == (7, "CA1", 12, 1_700_000_000_000, event, ("f" * 32, 44))
+    whole = decode(7, kept, opaque=True)
+    assert whole == (7, "CA1", 12, 1_700_000_000_000, event, ("f" * 32, 44))
     assert wall_ms_of(kept) == wall_ms_of(line) == 1_700_000_000_000
+
+
+def test_a_record_or_display_gets_no_thought_signature() -> None:
+    plain = events.FunctionCalled("1", "book", "{}")
+    signed = events.FunctionCalled("1", "book", "{}", "c2lnbg==")
+    line = encode(CallEvent("CA1", 12, signed), 1_700_000_000_000)
+    inherited = InheritedLine("f" * 32, 44, line).encoded()
+    assert [decode(1, each).event for each in (line, inherited)] == [plain, plain]
+    assert [decode(1, each, opaque=True).event for each in (line, inherited)] == [signed, signed]
+    # Without one the line is as an earlier version wrote it, and reads it.
+    earlier = b'["FunctionCalled","CA1",12,2,{"id":"1","name":"book","arguments":"{}"}]'
+    assert encode(CallEvent("CA1", 12, plain), 2) == earlier
+    assert decode(1, earlier, opaque=True).event == plain
+
+
+def test_every_opaque_field_is_left_out() -> None:
+    for kind in EVENTS:
+        line = encode(CallEvent("CA1", 12, example(kind)), 1_700_000_000_000)
+        kept = {name for name, value in msgspec.to_builtins(decode(1, line).event).items()}
+        assert not kept & events.OPAQUE, kind
 
 
 def test_a_line_of_a_version_that_did_not_know_a_field_is_read() -> None:

@@ -96,6 +96,15 @@ def test_a_setting_has_the_log_say_what_was_said(
     assert [record.getMessage() for record in caplog.records] == [words]
 
 
+@pytest.mark.parametrize("texts", [True, False])
+def test_no_log_has_a_thought_signature(texts: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    event = events.FunctionCalled("1", "book", "{}", "canary")
+    CallLog(texts=texts)(CallEvent("CA1", 7, event))
+    assert len(caplog.records) == texts
+    assert all("canary" not in str(vars(record)) for record in caplog.records)
+
+
 @pytest.mark.parametrize(
     ("event", "words"),
     [

@@ -399,7 +399,7 @@ def test_without_a_wish_nothing_lies_between() -> None:
 
 def test_what_is_private_in_events_is_redacted() -> None:
     told = Told()
-    assert told.tell(FunctionCalled("1", "pay", f'{{"card": "{CARD}"}}')) == [
+    assert told.tell(FunctionCalled("1", "pay", f'{{"card": "{CARD}"}}', "signature")) == [
         FunctionCalled("1", "pay", '{"card": "[card]"}')
     ]
     assert told.tell(FunctionAnswered("1", "pay", "answered", f"paid with {CARD}", 5)) == [

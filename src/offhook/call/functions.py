@@ -7,10 +7,12 @@ import json
 from collections.abc import Container
 from typing import Final, Literal, NamedTuple
 
+from msgspec import UNSET, UnsetType
+
 from offhook.call import inputs
 from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.commands import CancelTool, RunTool, TellAgent
-from offhook.call.history import ConversationHistory
+from offhook.call.history import ENTRY_MAX, ConversationHistory
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase
 from offhook.call.resumed import ResumedCall, finished
@@ -97,7 +99,7 @@ class Functions:
         if too_large:
             arguments = arguments[:NAME_MAX] + " …"
         self._open[call_id] = _Function(name, arguments, now, function.thought_signature)
-        self._state.note(FunctionCalled(call_id, name, arguments))
+        self._state.note(FunctionCalled(call_id, name, arguments, _kept(function)))
         if too_large:
             phrases = self._state.phrases
             self._answer(call_id, _error(phrases.arguments_too_long), "failed", now)
@@ -282,6 +284,12 @@ class Functions:
 
 def _error(words: str) -> str:
     return json.dumps({"error": words}, ensure_ascii=False)
+
+
+def _kept(function: deepgram.FunctionCall) -> str | UnsetType:
+    """Return the signature for the event: one that the history would not take is left out."""
+    signature = function.thought_signature or ""
+    return signature if 0 < len(signature) <= ENTRY_MAX else UNSET
 
 
 def _counts_from(function: _Function) -> float:

@@ -256,6 +256,7 @@ def finished(called: FunctionCalled, content: str) -> FinishedFunction:
         client_side=True,
         arguments=called.arguments,
         response=content,
+        thought_signature=called.thought_signature or None,
     )
 
 

@@ -183,7 +183,7 @@ def read(taken: TakenCall) -> tuple[LiveFacts | None, ResumedCall]:
                 facts = decoded(line)
         else:
             with contextlib.suppress(MalformedEntryError):
-                entry = decode(0, line)
+                entry = decode(0, line, opaque=True)
                 resumed.take(entry.event, entry.at_ms)
     return facts, resumed
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from msgspec import UNSET, UnsetType
+
 Leg: TypeAlias = Literal["caller", "agent"]
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
@@ -44,6 +46,9 @@ PRIVATE: Final = frozenset(
     }
 )
 """Fields, by name, that hold what was said or pressed in a call, or who called whom."""
+
+OPAQUE: Final = frozenset({"thought_signature"})
+"""Fields, by name, that only the call itself needs: no subscriber logs, records or shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +349,8 @@ class FunctionCalled:
     id: str
     name: str
     arguments: str
+    thought_signature: str | UnsetType = UNSET
+    """What the model wants back with the conversation, if another process goes on with the call."""
 
 
 @dataclass(frozen=True, slots=True)

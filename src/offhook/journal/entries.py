@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
-from offhook.events.types import EVENT_TYPES, CallEvent, Event
+from offhook.events.types import EVENT_TYPES, CallEvent, Event, FunctionCalled
 from offhook.journal.segments import LINE_MAX
 from offhook.text.clean import whole
 
@@ -115,8 +116,12 @@ def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
     )
 
 
-def decode(number: int, line: bytes) -> JournalEntry:
-    """Return the entry of a line. Raises MalformedEntryError for any other line."""
+def decode(number: int, line: bytes, *, opaque: bool = False) -> JournalEntry:
+    """Return the entry of a line. Raises MalformedEntryError for any other line.
+
+    Without `opaque` the event has none of the fields `events.types.OPAQUE`, which are for the
+    process that goes on with the call, and not for a record or a display.
+    """
     try:
         origin = None
         if line.endswith(b"}]"):
@@ -128,6 +133,8 @@ def decode(number: int, line: bytes) -> JournalEntry:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None
+    if not opaque and type(event) is FunctionCalled and event.thought_signature is not UNSET:
+        event = dataclasses.replace(event, thought_signature=UNSET)
     return JournalEntry(number, call_sid, at_ms, wall_ms, event, origin)
 
 

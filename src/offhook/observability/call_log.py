@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from offhook.events import types as events
 from offhook.events.describe import describe
-from offhook.events.types import PRIVATE, CallEvent, Event
+from offhook.events.types import OPAQUE, PRIVATE, CallEvent, Event
 from offhook.observability.console_output import inert, tell
 
 _log: Final = logging.getLogger("offhook.call")
@@ -90,7 +90,7 @@ class CallLog:
             kind: [
                 field.name
                 for field in dataclasses.fields(kind)
-                if texts or field.name not in PRIVATE
+                if field.name not in OPAQUE and (texts or field.name not in PRIVATE)
             ]
             for kind in get_args(Event)
         }

@@ -208,10 +208,12 @@ def _agent_said(event: events.AgentSaid, row: StoredEvent) -> UtteranceRecord:
 def _function(event: events.FunctionCalled, row: StoredEvent) -> FunctionRecord:
     return FunctionRecord(
         at_ms=row.at_ms,
+        id=event.id,
+        name=event.name,
+        arguments=event.arguments,
         outcome=None,
         content=None,
         after_ms=None,
-        **dataclasses.asdict(event),
     )
 
 

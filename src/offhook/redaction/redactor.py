@@ -11,6 +11,8 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from offhook.config import RedactionSettings
 from offhook.events.types import (
     AgentAnnounced,
@@ -206,7 +208,9 @@ class Redaction:
             case AgentTold():
                 return replace(event, text=redactor.text(event.text)), []
             case FunctionCalled():
-                return replace(event, arguments=redactor.json(event.arguments)), []
+                # Nobody can read a signature, and it is of the arguments as they were.
+                arguments = redactor.json(event.arguments)
+                return replace(event, arguments=arguments, thought_signature=UNSET), []
             case FunctionAnswered() | FunctionFinishedLate():
                 return replace(event, content=redactor.json(event.content)), []
             case MessageTaken():
