@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import gc
 import json
 import re
+import socket
 import ssl
 import weakref
 from collections.abc import Sequence
@@ -40,6 +42,7 @@ from tests.whole_server import (
 )
 
 from offhook.calls.session import Session
+from offhook.config.app_config import ServerSettings
 from offhook.errors import UserError
 from offhook.events.types import (
     AgentLost,
@@ -59,7 +62,7 @@ from offhook.net.uvicorn_server import OwnedUvicorn
 from offhook.outbound.ledger import CallLedger
 from offhook.outbound.ledger_file import FILE
 from offhook.serving import http_server
-from offhook.serving.listen import listen
+from offhook.serving.listen import OTHER_PORT, listen
 from offhook.serving.server import Server
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
@@ -878,12 +881,30 @@ async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> Non
 
 
 def test_a_port_in_use_says_so() -> None:
-    first = listen("127.0.0.1", 0)
-    with pytest.raises(UserError) as problem:
+    with listen("127.0.0.1", 0) as first, pytest.raises(UserError) as problem:
         listen("127.0.0.1", first.getsockname()[1])
     assert problem.value.code == "E-NET-01"
-    assert "--port" in problem.value.fix
-    first.close()
+    assert problem.value.fix == "Stop it, or use another port: --port 5050."
+
+
+def test_a_port_in_use_is_not_exchanged_for_that_of_the_operators_listener(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the default ports, and of the one that is suggested itself."""
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    operator = int(ServerSettings().operator_listen.rpartition(":")[2])
+    for port in (ServerSettings().port, OTHER_PORT):
+        with pytest.raises(UserError) as problem:
+            listen("127.0.0.1", port)
+        suggested = int(problem.value.fix.rpartition("--port ")[2].rstrip("."))
+        assert suggested not in (port, operator)
+    with pytest.raises(UserError) as problem:
+        listen("127.0.0.1", operator, option="--operator-listen")
+    assert problem.value.fix.endswith(f"--operator-listen 127.0.0.1:{operator + 1}.")
 
 
 def test_an_address_of_another_machine_says_so() -> None:

@@ -26,6 +26,10 @@ def dev(
         bool,
         typer.Option("--force", help="Take the number from whatever answers it, until the end."),
     ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port of this machine to serve on. Default: server.port.", max=65535),
+    ] = None,
     config: options.Config = None,
 ) -> None:
     """Answer one of your numbers from this machine, until Ctrl-C.
@@ -44,7 +48,7 @@ def dev(
 
     if number is not None:
         options.require_e164(number)
-    read = read_app(config, os.environ, Overrides(public_url=public_url))
+    read = read_app(config, os.environ, Overrides(port=port, public_url=public_url))
 
     async def develop() -> int:
         async with opened(read.config) as account:

@@ -14,6 +14,10 @@ from offhook.errors import UserError
 if TYPE_CHECKING:
     from offhook.config import Config
 
+OTHER_PORT: Final = 5050
+"""Port that is suggested when the public port is in use. The port after it would not do: 5001, next
+to the default, is that of the operator's listener."""
+
 WAITING_MAX: Final = 1024
 """Connections that wait to be accepted, such as while the call process restarts; the system may
 have a lower limit."""
@@ -52,13 +56,16 @@ def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
         raise UserError(
             "E-NET-01",
             f"Port {port} of {host} is in use. {why}",
-            f"Stop it, or use another port: {option} {_next(option, host, port)}.",
+            f"Stop it, or use another port: {option} {_other(option, host, port)}.",
         ) from None
     return sock
 
 
-def _next(option: str, host: str, port: int) -> str:
-    return str(port + 1) if option == "--port" else f"{host}:{port + 1}"
+def _other(option: str, host: str, port: int) -> str:
+    """Return the value of the option to suggest instead of a port that is in use."""
+    if option == "--port":
+        return str(OTHER_PORT if port != OTHER_PORT else OTHER_PORT + 1)
+    return f"{host}:{port + 1}"
 
 
 def address_of(sock: socket.socket) -> str:
