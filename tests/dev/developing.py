@@ -14,12 +14,13 @@ import psutil
 from tests.cli.served import CLEAN, SECRETS
 from tests.dev import fake_cloudflared
 from tests.dev.fake_cloudflared import FakeTunnel
-from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, HOURS, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.script import ScriptFunctionCall, ScriptTurn
 from offhook.testing.simulator.twilio.account.account import SimulatedAccount
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
@@ -32,13 +33,20 @@ from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 NUMBER = "+12025550100"
 DEMO = "https://demo.twilio.com/welcome/voice/"
 COMMAND = [sys.executable, "-m", "offhook", "dev"]
-AGENT = """\
-settings:
-  listen: {provider: {type: deepgram, version: v2, model: flux-general-en}}
-  think: {provider: {type: open_ai, model: gpt-4o-mini}, prompt: Be brief.}
-  speak: {provider: {type: deepgram, version: v2, model: flux-kit-en}}
-  greeting: Hello! How can I help you today?
-"""
+SCRIPT = QUICK.model_copy(
+    update={
+        "turns": [
+            ScriptTurn(
+                hear=HOURS,
+                function_calls=[
+                    ScriptFunctionCall(name="opening_hours", arguments={"day": "sunday"})
+                ],
+                say=["Of course, what else?"],
+            )
+        ]
+    }
+)
+"""A stand-in that calls the function of the agent that `offhook init` writes."""
 
 
 @dataclass
@@ -162,33 +170,45 @@ class Desk:
         return it.process.returncode, said.decode()
 
 
+async def init(folder: Path, environ: Mapping[str, str]) -> None:
+    """Run `offhook init --yes`, which finds the number of the account."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "offhook", "init", "--yes"),
+        cwd=folder,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(240):
+        said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+
+
 @asynccontextmanager
 async def desk(
     folder: Path,
     settings: Mapping[str, str] = MappingProxyType({"VoiceUrl": DEMO}),
     **environ: str,
 ) -> AsyncIterator[Desk]:
-    """Run an account with one number, and write the files of an agent."""
+    """Run an account with one number, and have `offhook init` write the files of an agent."""
     clock = LoopClock(asyncio.get_running_loop())
     programs = fake_cloudflared.install(folder / "programs")
     (folder / "tunnels").mkdir()
     front = RehearsedHost("http://127.0.0.1:1/", TOKEN)
-    standin = await standin_server.serve("127.0.0.1", 0, QUICK, clock)
+    standin = await standin_server.serve("127.0.0.1", 0, SCRIPT, clock)
     try:
         async with simulated_network(ACCOUNT, front, clock, book({})) as network:
             number = AccountNumber(NUMBER, settings=dict(settings))
             account = SimulatedAccount(network, TOKEN, numbers=[number])
             async with serve(account) as origin:
-                (folder / "agent.yaml").write_text(AGENT)
-                (folder / "offhook.yaml").write_text(
-                    "server: {port: 0, operator_listen: '127.0.0.1:0'}\n"
-                    f"twilio: {{api_url: '{origin}'}}\n"
-                    f"deepgram: {{url: '{standin.url}'}}\n"
-                    f"lines: {{'{NUMBER}': agent.yaml}}\n"
-                )
                 given = CLEAN | SECRETS | {"TWILIO_ACCOUNT_SID": ACCOUNT}
+                given["OFFHOOK_TWILIO__API_URL"] = origin
+                given["OFFHOOK_DEEPGRAM__URL"] = standin.url
+                given["OFFHOOK_SERVER__PORT"] = "0"
+                given["OFFHOOK_SERVER__OPERATOR_LISTEN"] = "127.0.0.1:0"
                 given["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
                 given["OFFHOOK_TEST_TUNNELS"] = str(folder / "tunnels")
+                await init(folder, given)
                 yield Desk(account, folder, given | environ)
     finally:
         await standin.close()

@@ -1,12 +1,17 @@
-"""offhook dev, as a process with all of its children: calls come through the tunnel's host."""
+"""offhook dev on what offhook init has written, as a process with all of its children.
+
+Calls come through the tunnel's host.
+"""
 
 import asyncio
+import re
 import signal
+import socket
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.dev.developing import AGENT, DEMO, desk
+from tests.dev.developing import DEMO, desk
 from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP
 
@@ -22,12 +27,15 @@ async def test_a_number_is_answered_here_and_is_put_back(tmp_path: Path) -> None
         assert f"{dev.tunnel.origin}/twilio/status" == dev.number.settings["StatusCallback"]
         first = await dev.call()
         assert (first.faults, first.ending) == ([], "caller_hung_up")
+        await dev.until_said("opening_hours, ")
+        assert re.search(r"tool +opening_hours, \d+ ms: closed\n", dev.said), "of its tools.py"
 
         # A changed agent file is used for new calls, and one with a mistake is told.
         agent = tmp_path / "agent.yaml"
-        agent.write_text(AGENT + "colour: red\n")
+        text = agent.read_text()
+        agent.write_text(text + "colour: red\n")
         await dev.until_said("E-YAML-03")
-        agent.write_text(AGENT + "name: second\n")
+        agent.write_text(text + "name: second\n")
         await dev.until_said("New calls get: second.")
 
         # A second one beside it changes nothing.
@@ -54,10 +62,14 @@ async def test_a_number_is_answered_here_and_is_put_back(tmp_path: Path) -> None
 
 @pytest.mark.long
 async def test_after_a_kill_the_next_start_puts_the_number_back(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     async with desk(tmp_path) as it:
-        async with it.develop() as dev:
+        async with it.develop("--port", str(port)) as dev:
             await dev.until_said(READY)
-            assert (await dev.call(GREET, HANG_UP)).faults == []
+            assert (await dev.call(GREET, ASK, GREET, HANG_UP)).faults == []
+            await dev.until_said("opening_hours, ")
+            assert f'answers at http://127.0.0.1:{port}"' in dev.said
             dev.process.kill()
             # No child outlives it: neither the tunnel nor the server.
             await until(lambda: not dev.survivors)
