@@ -147,13 +147,85 @@ async def test_a_file_that_was_taken_while_it_was_away_is_claimed_or_anothers(
     lost: list[str] = []
     c.fenced = lost.append
     for number in (1, 2, 3, 4):
-        c.claim_away(sid(number), a.process_id, FACTS, nonce=None)
+        c.claim_away(sid(number), a.process_id, 2, FACTS, nonce=None)
     fleet.keep(c.connection.serve)
     await until(lambda: not c.is_away)
     assert lost == [sid(2)]
-    assert [c.epoch_of(sid(number)) for number in (1, 2, 3, 4)] == [2, None, 1, 3]
+    assert [c.epoch_of(sid(number)) for number in (1, 2, 3, 4)] == [2, None, 2, 3]
     assert await taken_epoch(fleet, 1) == [(2, False)]
-    assert await taken_epoch(fleet, 3) == [(1, False)], "nobody knew it"
+    assert await taken_epoch(fleet, 3) == [(2, False)], "nobody knew it"
+
+
+async def test_a_late_claim_whose_answer_was_lost_is_this_processs_own(fleet: Fleet) -> None:
+    dead = await fleet.here("a")
+    assert await dead.begin(sid(), FACTS, nonce="n") == BegunCall(1)
+    async with far(fleet) as (node, way):
+        next_one, lost = node.directory, list[str]()
+        next_one.fenced = lost.append
+        way.cut()
+        with pytest.raises(DirectoryAwayError):
+            await next_one.find(sid())
+        await until(lambda: next_one.is_away)
+        next_one.claim_away(sid(), dead.process_id, 2, FACTS, nonce=None)
+        # What the round does whose answer is lost: the database has done it all the same.
+        await fleet.ask(
+            "UPDATE fleet_calls SET epoch = 2, process_id = %s, from_process = %s",
+            next_one.process_id,
+            dead.process_id,
+        )
+        await next_one.renew(sid(), "next")
+        way.restore()
+        await until(lambda: not next_one.is_away)
+        assert (lost, next_one.epoch_of(sid())) == ([], 2)
+        assert await next_one.spend(sid(), "next"), "the database is told what changed meanwhile"
+
+
+async def test_a_call_of_a_process_that_died_before_the_files_is_claimed_after_its_lease(
+    fleet: Fleet,
+) -> None:
+    """Two processes of a machine died in one outage: the database names the first."""
+    first, second = await fleet.node("a"), fleet.unconnected("a").directory
+    third, elsewhere = await fleet.node("a"), await fleet.node("b")
+    for number in (1, 2, 3):
+        begun = await first.directory.begin(sid(number), FACTS, nonce="n")
+        assert begun == BegunCall(1)
+    for each in (first, third, elsewhere):
+        await each.beat()
+    assert await elsewhere.directory.claim(sid(2), 1) is not None
+    lost: list[str] = []
+    third.directory.fenced = lost.append
+    for number in (1, 2, 3):
+        third.directory.claim_away(sid(number), second.process_id, 3, FACTS, nonce=None)
+    await third.beat()
+    assert lost == [sid(2)], "a process of another node has it"
+    assert await taken_epoch(fleet, 1) == [(1, False)], "the first may live"
+    first.directory.end(sid(3))
+    await first.directory.tell_ended()
+    await third.beat()
+    assert lost == [sid(2), sid(3)], "it lived"
+    await fleet.ask(
+        "UPDATE fleet_processes SET beat_at = beat_at - interval '10 s' WHERE process_id = %s",
+        first.directory.process_id,
+    )
+    await third.beat()
+    assert (lost, third.directory.held) == ([sid(2), sid(3)], (sid(1),))
+    assert await taken_epoch(fleet, 1) == [(3, False)]
+
+
+async def test_a_call_that_a_process_beside_goes_on_with_is_lost_after_a_lease(
+    fleet: Fleet,
+) -> None:
+    beside, third = await fleet.node("a"), await fleet.node("a")
+    assert await beside.directory.begin(sid(), FACTS, nonce="n") == BegunCall(1)
+    await beside.beat()
+    lost: list[str] = []
+    third.directory.fenced = lost.append
+    third.directory.claim_away(sid(), "0" * 32, 3, FACTS, nonce=None)
+    await third.beat()
+    assert lost == []
+    third.directory._held[sid()].until = 0.0
+    await third.beat()
+    assert (lost, third.directory.held) == ([sid()], ())
 
 
 async def test_a_call_that_two_took_in_while_it_was_away_is_nobodys_loss(fleet: Fleet) -> None:

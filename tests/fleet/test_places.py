@@ -483,7 +483,7 @@ async def test_a_file_taken_while_the_database_is_away_is_claimed_later(fleet: F
     await a.begun()
     problem, b.directory.connection.problem = b.directory.connection.problem, "cut"
     (taken,) = await b.places.claim_files([left_by(a, b"{}")])
-    assert taken.call_sid == CALL
+    assert (taken.call_sid, taken.epoch) == (CALL, 2), "the journal tells it at once"
     b.directory.connection.problem = problem
     await b.directory.settle()
     assert b.places.epoch_of(CALL) == 2

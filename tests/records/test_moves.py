@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
+from tests.fleet.directories import fleet_on
+from tests.fleet.test_places import KEY, Place
 from tests.records.test_store import PRICES, WALL, began, call, ended, rows
 
+from offhook.calls import fleet_places
 from offhook.config import RetentionSettings
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
 from offhook.journal.entries import InheritedLine, JournalEntry, decode, encode
+from offhook.journal.live_files import LiveCallFile
 from offhook.recordings.files import LocalFiles
 from offhook.records import call_record, tables
 from offhook.records.erasing import erase
@@ -305,6 +309,31 @@ def test_the_heir_shows_where_the_call_went_on(engine: Engine) -> None:
         entries = call_record.shown(connection, SID).timeline
     (taken,) = (one for one in entries if isinstance(one, EventRecord) and "goes on" in one.words)
     assert "node b" in taken.words
+
+
+async def test_a_call_that_has_moved_is_taken_over_while_the_database_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B has the call from A, and dies; the next process of its machine cannot ask whose it is."""
+    d = "d" * 32
+    NODES[d] = "b"
+    kept = [encode(CallEvent(SID, line.at_ms, line.event), line.wall_ms) for line in OF_B]
+    monkeypatch.setattr(fleet_places, "CONNECT_LOOKS", 0)
+    async with fleet_on("postgresql:///away") as fleet:
+        heir = Place(fleet.unconnected("b"), fleet, {}, KEY)
+        (taken,) = await heir.places.claim_files([LiveCallFile(SID, kept, B)])
+    assert heir.directory.epoch_of(SID) == taken.epoch
+    on = lines(
+        700,
+        (9000, events.CallTakenOver(100, taken.epoch, taken.node)),
+        (9500, events.CallerSaid("And on.", 9100)),
+        (9600, ended(duration_ms=9600)),
+    )
+    assert sum(apply(engine, *each) for each in ((A, OF_A), (B, JOURNALS[B]), (d, on))) == 0
+    found = call(engine)
+    assert (found["process"], found["duration_ms"], found["slug"]) == (d, 9600, "caller_hung_up")
+    with engine.begin() as connection:
+        assert store_of(B).end_orphaned(connection) == [], "it is not the dead process's"
 
 
 def test_without_a_fleet_a_take_over_is_as_it_was(engine: Engine) -> None:

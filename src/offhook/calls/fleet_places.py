@@ -19,6 +19,7 @@ from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts, encoded
 from offhook.calls.places import Refusal, TakenCall
 from offhook.concurrency.server_tasks import ServerTasks
+from offhook.events.types import CallTakenOver
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import (
     RESERVED_S,
@@ -30,7 +31,7 @@ from offhook.fleet.places import (
     reservation,
 )
 from offhook.fleet.tokens import StreamToken, TokenRefusedError, nonce_of
-from offhook.journal.entries import InheritedLine
+from offhook.journal.entries import InheritedLine, MalformedEntryError, decode
 from offhook.journal.live_files import LiveCallFile
 from offhook.twilio import twiml
 from offhook.twilio.call_status import FINAL
@@ -59,6 +60,9 @@ WAITING_MAX: Final = 10_000
 AWAY: Final = "the database is away, and only the node that made this stream's token can take it"
 BIN_AWAY: Final = "the database is away, and the stream has no token"
 ELSEWHERE: Final = "another process has this call"
+
+_TAKEN_OVER: Final = f'["{CallTakenOver.__name__}"'.encode()
+"""Beginning of the line of a take-over."""
 
 Forward = Callable[[str, ForwardedWebhook], Awaitable[WebhookAnswer | None]]
 """Function that has a process, by its id, answer a request; None: it does not answer."""
@@ -360,8 +364,20 @@ class FleetPlaces:
         except DirectoryAwayError:
             pass
         facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")
-        self._directory.claim_away(call_sid, file.process_id, facts, nonce=None)
-        return TakenCall(call_sid, file.lines, 1, self._directory.node)
+        epoch = _epoch_in(file.lines) + 1
+        self._directory.claim_away(call_sid, file.process_id, epoch, facts, nonce=None)
+        return TakenCall(call_sid, file.lines, epoch, self._directory.node)
+
+
+def _epoch_in(lines: Sequence[bytes]) -> int:
+    """Return the last epoch that lines of a call tell of."""
+    for line in reversed(lines):
+        if line.startswith(_TAKEN_OVER):
+            with contextlib.suppress(MalformedEntryError):
+                event = decode(0, line).event
+                if isinstance(event, CallTakenOver) and event.epoch:
+                    return event.epoch
+    return 1
 
 
 def _nonce(token: str | None) -> str | None:

@@ -16,6 +16,7 @@ from offhook.fleet.budget import SharedBudget
 from offhook.fleet.connection import FleetConnection, Link, count_of, rows_of, together
 from offhook.fleet.held import HeldCall
 from offhook.fleet.places import (
+    LEASE_S,
     RESERVATION,
     BegunCall,
     CallPlace,
@@ -155,15 +156,15 @@ class CallDirectory:
         return BegunCall(1)
 
     def claim_away(
-        self, call_sid: str, before: str, facts: bytes, *, nonce: str | None
-    ) -> BegunCall:
+        self, call_sid: str, before: str, epoch: int, facts: bytes, *, nonce: str | None
+    ) -> None:
         """Hold a call of a dead process of this machine, whose file was taken, for now.
 
-        `before` is that process. When the database is back the call is claimed from it, or found
-        to be another's, which `fenced` tells.
+        `before` is that process, and `epoch` follows the last one that its file tells of. When the
+        database is back the call is claimed in that epoch, or found to be another's, which
+        `fenced` tells.
         """
-        self.hold(call_sid, 1, facts, nonce, 1, is_known=False, before=before)
-        return BegunCall(1)
+        self.hold(call_sid, epoch, facts, nonce, 1, is_known=False, before=before)
 
     def end(self, call_sid: str) -> None:
         """Note that a call is over: its lines and legs go with the next message, within 0.5 s."""
@@ -417,7 +418,7 @@ class CallDirectory:
             await self.reservations.settle(link, call_sid, held, self._now())
             if held.before:
                 await self._claim_late(link, call_sid, held)
-            elif held.is_known and held.is_stale:
+            if held.is_known and held.is_stale:
                 given = self.values(call_sid=call_sid, epoch=held.epoch, nonce=held.nonce)
                 await count_of(link, statements.RENEW, given)
                 held.is_stale = False
@@ -434,16 +435,33 @@ class CallDirectory:
                 del self._ended[call_sid]
 
     async def _claim_late(self, link: Link, call_sid: str, held: HeldCall) -> None:
-        given = self.values(call_sid=call_sid, before=held.before, nonce=held.nonce)
+        """Claim a call whose file was taken while the database was away, or find whose it is."""
+        given = self.values(
+            call_sid=call_sid,
+            node=self.node,
+            before=held.before,
+            epoch=held.epoch,
+            nonce=held.nonce,
+        )
         claimed = await rows_of(link, statements.CLAIM_LATE, given)
         if claimed:
             held.epoch, held.is_known, held.before = claimed[0][0], True, ""
             return
         found = await rows_of(link, statements.FIND, self.values(call_sid=call_sid))
-        if found:  # another process was first, or the call is over
+        if not found:
+            held.before = ""  # it began while the database was away: it is entered
+            return
+        place = CallPlace(*found[0])
+        if place.is_mine and not place.is_over:  # the answer to an earlier claim was lost
+            held.epoch, held.is_known, held.before = place.epoch, True, ""
+            held.is_stale = True
+            return
+        now = self._now()
+        if held.until is None:
+            held.until = now + LEASE_S
+        is_open = place.node == self.node and place.epoch < held.epoch and now < held.until
+        if place.is_over or not is_open:
             self.lose(call_sid)
-        else:
-            held.before = ""
 
     async def _enter(self, link: Link) -> None:
         """Enter the calls that the database does not know."""

@@ -15,6 +15,8 @@ class HeldCall:
         legs: Agent sessions that count for it.
         is_known: False while the database does not know the call.
         before: The process that had it, for a file taken while the database was away.
+        until: Time by the monotonic clock until which an earlier process of this node, which the
+            database names, may be dead with its lease still running; None before the first look.
         is_stale: True if the nonce is to be told.
         reserved: The call's name in the database until it is told the CallSid; empty: it knows it.
     """
@@ -26,5 +28,6 @@ class HeldCall:
     legs: int
     is_known: bool = True
     before: str = ""
+    until: float | None = None
     is_stale: bool = False
     reserved: str = ""

@@ -130,8 +130,10 @@ FROM unnest(%(call_sids)s::text[], %(epochs)s::int[], %(nonces)s::text[], %(legs
 ON CONFLICT (call_sid) DO NOTHING
 """
 
-_TAKEN: Final = """epoch = c.epoch + 1, from_process = c.process_id, process_id = %(me)s,
+_MINE: Final = """from_process = c.process_id, process_id = %(me)s,
     changed_at = clock_timestamp()"""
+
+_TAKEN: Final = f"epoch = c.epoch + 1, {_MINE}"
 
 _CLAIMED: Final = """c.call_sid, c.epoch, c.facts,
     extract(epoch FROM clock_timestamp() - c.began_at)::double precision, c.nonce,
@@ -165,10 +167,14 @@ WHERE call_sid = %(reserved)s AND nonce = %(nonce)s AND ended_at IS NULL
 RETURNING {_CLAIMED}
 """
 
-# A file of a process of this machine, taken while the database was away.
+# A file of a process of this machine, taken while the database was away: the journal has its epoch
+# already. The row has that process still, or an earlier one of the machine that had died before.
 CLAIM_LATE: Final = f"""
-UPDATE fleet_calls c SET {_TAKEN}, nonce = %(nonce)s
-WHERE call_sid = %(call_sid)s AND process_id = %(before)s AND ended_at IS NULL
+UPDATE fleet_calls c SET {_MINE}, epoch = greatest(c.epoch + 1, %(epoch)s), nonce = %(nonce)s
+WHERE call_sid = %(call_sid)s AND ended_at IS NULL AND (process_id = %(before)s
+    OR (epoch < %(epoch)s AND EXISTS (SELECT FROM fleet_processes p
+        WHERE p.process_id = c.process_id AND p.node = %(node)s
+        AND p.beat_at <= clock_timestamp() - {_LEASE})))
 RETURNING c.epoch
 """
 
