@@ -4,11 +4,12 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup ears run test busy-test lint types bench soak fuzz pages docs pictures screenshots licences lock clean-clone
+.PHONY: help setup ears ngrok run test busy-test lint types bench soak fuzz pages docs pictures screenshots licences lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
 	@echo "make ears         the extra [ears], 110 MB: the stand-in understands free speech"
+	@echo "make ngrok        the extra [ngrok], 8 MB: a tunnel for offhook dev"
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
@@ -49,11 +50,11 @@ endif
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
-# The extra [ears], into the same environment. `make run` does without it; the tests need it.
-ears: .venv/ears
+# Extras that setup leaves out, into the same environment. The tests need [ears].
+ears ngrok: %: .venv/%
 
-.venv/ears: .venv/ready requirements/ears.txt
-	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/ears.txt
+.venv/ears .venv/ngrok: .venv/%: .venv/ready requirements/%.txt
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/$*.txt
 	@touch $@
 
 run: setup
@@ -128,7 +129,7 @@ pictures: setup
 screenshots: console
 	$(BIN)/python -m scripts.console_pictures
 
-licences: setup
+licences: ears
 	$(BIN)/python scripts/licences.py
 
 # Addresses stay out of the file: no committed file names a package registry's host. The time zones
@@ -138,6 +139,8 @@ lock: $(UV)
 	$(UV) export --quiet --extra local --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
 	$(UV) export --quiet --extra ears --no-dev --no-emit-project --no-header --format requirements-txt \
 	    | scripts/only-new requirements/dev.txt > requirements/ears.txt
+	$(UV) export --quiet --extra ngrok --no-dev --no-emit-project --no-header --format requirements-txt \
+	    | scripts/only-new requirements/dev.txt > requirements/ngrok.txt
 	$(UV) export --quiet --only-group node --no-emit-project --no-header --format requirements-txt -o requirements/node.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
 	$(UV) export --quiet --no-dev --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/install.txt

@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "licences.md"
 
-EXTRAS: Final = ("postgres", "local")
-"""Extras that `make setup` installs."""
+EXTRAS: Final = ("postgres", "local", "ears")
+"""Extras that `make ears` installs, with `make setup`."""
 
 SAME: Final = {
     "Apache 2.0": "Apache-2.0",

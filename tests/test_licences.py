@@ -13,6 +13,8 @@ PAGE = DOCS / "licences.md"
 EXTRAS: tuple[str, ...] = SCRIPT["EXTRAS"]
 PARTS = {"A plain install": None, **{f"The extra `[{extra}]`": extra for extra in EXTRAS}}
 
+NGROK = "The extra `[ngrok]`"
+
 PACKAGES_MAX = 45
 SIZE_MAX_MB = 65
 
@@ -21,6 +23,13 @@ def listed(part: str) -> dict[str, str]:
     """The packages of a part's table, with the licence under which it has them."""
     table = rows(sections(PAGE, 2)[part])
     return {name: row[0].strip("*") for row in table for name in re.findall(r"`([\w-]+)`", row[1])}
+
+
+def locked(name: str) -> set[str]:
+    """The packages of a file of requirements/."""
+    text = Path(DOCS.parent / "requirements" / f"{name}.txt").read_text()
+    found = re.findall(r"^([\w.-]+)(?:\[[^]]*])?==", text, re.MULTILINE)
+    return set(map(SCRIPT["canonical"], found))
 
 
 @pytest.mark.parametrize(("part", "extra"), PARTS.items())
@@ -57,7 +66,10 @@ def test_a_plain_install_has_no_copyleft_and_extras_say_theirs_in_words() -> Non
 
 def test_what_the_page_lists_is_locked() -> None:
     """A package that left the dependencies leaves the page; those of other systems may be there."""
-    locked = Path(DOCS.parent / "requirements" / "dev.txt").read_text()
-    found = re.findall(r"^([\w.-]+)(?:\[[^]]*])?==", locked, re.MULTILINE)
-    names = set(map(SCRIPT["canonical"], found))
-    assert set().union(*map(listed, PARTS)) - names == set()
+    assert set().union(*map(listed, PARTS)) - (locked("dev") | locked("ears")) == set()
+
+
+def test_what_ngrok_brings_is_named_in_words() -> None:
+    """No test installs that extra, so there is no table of it."""
+    named = re.findall(r"^`([\w-]+)` \(MIT OR Apache-2.0\)", sections(PAGE, 2)[NGROK], re.MULTILINE)
+    assert set(named) == locked("ngrok")

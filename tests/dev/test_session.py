@@ -25,6 +25,7 @@ from offhook.numbers.account_numbers import AccountNumbers
 from offhook.numbers.kept_routes import KeptRoutes
 from offhook.testing.simulator.twilio.account.account import RestReply, SimulatedAccount
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
+from offhook.text.extras import install_command
 
 DEMO = "https://demo.twilio.com/welcome/voice/"
 SERVER = """
@@ -243,7 +244,7 @@ def test_changes_of_agent_files_are_seen(tmp_path: Path) -> None:
 def test_without_a_tunnel_one_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="E-DEV-01") as missing:
         find_program("http://127.0.0.1:5000", {"PATH": ""})
-    assert 'pip install "offhook[ngrok]"' in missing.value.fix
+    assert missing.value.fix == f"Install ngrok: {install_command('ngrok')}"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(UserError, match="E-DEV-02"):
         find_program("http://127.0.0.1:5000", {"PATH": ""})

@@ -2,7 +2,10 @@
 
 import json
 import shlex
+import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,19 @@ def test_a_checkout_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     assert extras.install_command("local") == f"make -C {shlex.quote(str(tmp_path))} setup"
     assert extras.install_command("local,ears") == f"make -C {shlex.quote(str(tmp_path))} ears"
+    assert extras.install_command("ears") == f"make -C {shlex.quote(str(tmp_path))} ears"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_every_extra_has_a_target_of_the_makefile() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert extras.TARGETS.keys() == project["optional-dependencies"].keys()
+    for target in extras.TARGETS.values():
+        made = subprocess.run(
+            ["make", "--dry-run", target], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
 
 
 @pytest.mark.parametrize(("has_pip", "begins"), [(True, "-m pip install"), (False, "uv pip")])

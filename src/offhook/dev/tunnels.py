@@ -14,6 +14,7 @@ from offhook.dev.owned_process import OwnedProcess
 from offhook.errors import UserError
 from offhook.observability.console_output import inert
 from offhook.serving.options import module_command
+from offhook.text.extras import install_command
 
 OPEN_S: Final = 60.0
 """Seconds that opening a tunnel may take."""
@@ -58,9 +59,9 @@ def find_program(local: str, environ: Mapping[str, str]) -> TunnelProgram:
         raise UserError(
             "E-DEV-01",
             "There is no tunnel by which Twilio could reach this machine: neither the program"
-            " cloudflared nor the package ngrok is installed.",
-            'Install cloudflared, which needs no account; or run: pip install "offhook[ngrok]".'
-            " With a public host of your own, give --public-url.",
+            " cloudflared, which needs no account, nor the package ngrok is installed; and"
+            " --public-url names no host of yours.",
+            f"Install ngrok: {install_command('ngrok')}",
         )
     if not environ.get("NGROK_AUTHTOKEN"):
         raise UserError(

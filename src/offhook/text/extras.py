@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-_TARGETS: Final = {"local": "setup", "postgres": "setup", "local,ears": "ears"}
-"""Extras that a target of the Makefile brings into the environment of a checkout."""
+TARGETS: Final = {"local": "setup", "postgres": "setup", "ears": "ears", "ngrok": "ngrok"}
+"""Extra to the target of the Makefile that brings it into the environment of a checkout.
+
+Each target brings what `make setup` does, too. tests/text/test_extras.py has every extra here.
+"""
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, or several, into this process's environment.
+    """Return the command that installs an extra, or several with commas, beside this Offhook.
 
     It installs from where this Offhook came: a checkout, a folder, a file, or the package index.
     """
@@ -22,8 +25,9 @@ def install_command(extra: str) -> str:
     folder = Path(unquote(urlsplit(origin).path)) if origin.startswith("file:") else None
     if folder is not None and folder.is_dir():
         is_set_up = Path(sys.prefix) == folder / ".venv" and (folder / "Makefile").is_file()
-        if is_set_up and extra in _TARGETS:
-            return f"make -C {shlex.quote(str(folder))} {_TARGETS[extra]}"
+        if is_set_up:
+            targets = sorted({TARGETS[each] for each in extra.split(",")} - {"setup"}) or ["setup"]
+            return f"make -C {shlex.quote(str(folder))} {' '.join(targets)}"
         wanted = f"{folder}[{extra}]"
     else:
         wanted = f"offhook[{extra}] @ {origin}" if origin else f"offhook[{extra}]"
