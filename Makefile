@@ -16,6 +16,7 @@ help:
 	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md, README"
 	@echo "make soak         the table of docs/reliability.md in its long form; 5,000 calls held; what else takes hours"
 	@echo "make soak-fleet   the table of fleets: nodes that die, are paused, cut off, restarted; needs root"
+	@echo "make bench-console  what open consoles cost calls, how soon the page can be used; needs Chromium"
 	@echo "make deploy-test  docs/deploy.md as it is written, and calls through nginx and HAProxy; needs root"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
@@ -79,19 +80,14 @@ bench: setup
 	    | $(BIN)/python bench/write_table.py
 
 soak: setup
-	$(BIN)/python -m bench.reliability
-	$(BIN)/python -m bench.faults operator --rounds 100 --calls 20
-	$(BIN)/python -m bench.faults outage --calls 50
-	$(BIN)/python -m bench.faults full-disk --calls 20
-	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
-	$(BIN)/python -m bench.hostile --rounds 20
-	$(BIN)/python bench/soak.py --calls 0
-	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py \
-	    tests/call/test_machine.py tests/outbound/test_killed.py tests/outbound/test_ledger.py \
-	    tests/records/test_killed.py tests/test_canary_log.py
-	$(MAKE) soak-fleet
-	$(MAKE) fuzz
-	$(MAKE) deploy-test
+	scripts/soak
+
+# Needs a Chromium.
+.PHONY: bench-console
+bench-console: setup
+	$(BIN)/python -m bench.consoles
+	$(BIN)/python -m bench.consoles --page
+	$(BIN)/python -m bench.newcomer
 
 # Needs Linux, root, nginx and HAProxy; says so where one of them is missing.
 .PHONY: soak-fleet

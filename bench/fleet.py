@@ -14,15 +14,12 @@ missed, and the others are tried all the same. Exits with 1 when a bar was misse
 import argparse
 import asyncio
 import contextlib
-import datetime
 import functools
 import logging
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,23 +27,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.fleet_checks import BACK_S, HOME_S, RowOutcome
-from bench.reliability import NOT_MEASURED, Figure, command, show
+from bench.measured_table import (
+    IN_SHORT,
+    MISSED,
+    NOT_MEASURED,
+    Figure,
+    MeasuredTable,
+    attempted,
+    cells,
+    command,
+    this_run,
+)
 from tests.fleet.harness import Fleet, fleet
 from tests.fleet.node import FleetNode
 from tests.fleet.places import Loopback, Namespaces, Place, in_own_namespace, namespaces
 from tests.postgres import Postgres
 
-from bench import fleet_rows, fleet_tokens, reliability
-from offhook.bench.report import rewrite
+from bench import fleet_rows, fleet_tokens
 from offhook.concurrency.event_loop import run
-
-BEGIN: Final = "<!-- measured by bench/fleet.py: begin -->"
-END: Final = "<!-- measured by bench/fleet.py: end -->"
 
 APART_S: Final = {"a": -600.0, "b": 0.0, "c": 600.0}
 """Seconds by which the wall clocks of the nodes are ahead, in the row of clocks."""
 
-MISSED: Final = "**missed**"
 CLAIMS: Final = "tests/fleet/test_directory.py tests/fleet/test_heartbeat.py"
 
 GRACE_S: Final = 5
@@ -64,9 +66,6 @@ TOTAL_S: Final = 1500.0
 NOT_BEGUN: Final = Figure(f"not begun within {TOTAL_S / 60:g} minutes", None)
 
 ROW_FILES: Final = ("fleet_rows", "fleet_checks", "fleet_tokens")
-
-REASON_MAX: Final = 200
-"""Characters of a reason for which a row could not be measured."""
 
 SHARE: Final = 3
 """Sessions of each node while the database is away."""
@@ -252,13 +251,11 @@ async def tokens(trial: Trial) -> Figure:
         return figure(await fleet_tokens.tokens(running))
 
 
-def by(
-    long: str, short: str, tells: str = f"^{reliability.IN_SHORT}"
-) -> Callable[[Trial], Awaitable[Figure]]:
+def by(long: str, short: str, tells: str = f"^{IN_SHORT}") -> Callable[[Trial], Awaitable[Figure]]:
     """Return what measures by a command of its own."""
 
     async def measure(trial: Trial) -> Figure:
-        return await command(long.split(), short.split(), tells, trial.short, "postgresql")
+        return await command((short if trial.short else long).split(), tells)
 
     return measure
 
@@ -337,35 +334,12 @@ ROWS: tuple[FleetRow, ...] = (
 )
 
 
-async def measured(row: FleetRow, trial: Trial, left_s: float) -> Figure:
-    """Return what a row came to; it is missed when it raises or takes too long."""
-    if left_s <= 0:
-        return NOT_BEGUN
-    limit_s = min(row.limit_s, left_s)
-    limit = asyncio.timeout(limit_s)
-    try:
-        async with limit:
-            return await row.measure(trial)
-    except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
-        if limit.expired():
-            return Figure(f"it was not over after {limit_s:.3g} s{place(error)}", False)
-        reasons = [f"{type(one).__name__}: {one}" for one in leaves(error)]
-        for reason in reasons:
-            print(f"  WRONG {reason[-2000:]}", flush=True)
-        return Figure(f"it could not be measured: {reasons[0][:REASON_MAX]}", False)
-
-
-def place(error: BaseException) -> str:
-    """Return the function of a row in which it was cut, to be appended to a reason."""
-    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
-    names = [one.name for one in frames if Path(one.filename).stem in ROW_FILES]
-    return f", in {names[-1]}" if names else ""
-
-
-def cells(row: FleetRow, found: Figure, of: str) -> list[str]:
-    """Return a line of the table; `of` says what was measured, and when."""
-    text = " ".join(found.text.replace("|", "/").split())
-    return [row.case, row.bar, text, {True: "met", False: MISSED, None: ""}[found.met], of]
+TABLE: Final = MeasuredTable(
+    "case",
+    [row.case for row in ROWS],
+    "<!-- measured by bench/fleet.py: begin -->",
+    "<!-- measured by bench/fleet.py: end -->",
+)
 
 
 async def tried(rows: Sequence[FleetRow], trial: Trial, of: str) -> list[list[str]]:
@@ -376,41 +350,17 @@ async def tried(rows: Sequence[FleetRow], trial: Trial, of: str) -> list[list[st
         for row in rows:
             print(f"{row.name}: {row.case}", flush=True)
             began = time.monotonic()
-            line = cells(row, await measured(row, trial, end - began), of)
+            limit_s = min(row.limit_s, end - began)
+            if limit_s > 0:
+                found = await attempted(row.measure(trial), limit_s, ROW_FILES)
+            else:
+                found = NOT_BEGUN
+            line = cells(row.case, row.bar, found, of)
             print(f"  {line[2]}: {line[3]} ({time.monotonic() - began:.0f} s)", flush=True)
             table.append(line)
     finally:
         await trial.close()
     return table
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for one in error.exceptions for leaf in leaves(one)]
-    return [error]
-
-
-def this_run(given: argparse.Namespace) -> str:
-    """Return the form of this run, its day and its commit, for the table."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    form = "short" if given.short else "long"
-    form += ", loopback" if given.loopback else ""
-    return f"{form}, {datetime.date.today().isoformat()}, {commit}"
-
-
-def written(page: str, table: Sequence[Sequence[str]]) -> str:
-    """Return docs/reliability.md with these lines in place of those of the same rows.
-
-    A line without a verdict, of a row that was not measured, replaces none.
-    """
-    before = page.partition(BEGIN)[2].partition(END)[0].splitlines()
-    kept = {line.split(" | ")[0].removeprefix("| "): line for line in before}
-    new = {line[0]: f"| {' | '.join(line)} |" for line in table if line[3]}
-    lines = [(kept | new).get(row.case) for row in ROWS]
-    head = "| case | bar | measured | | form, day, commit |\n| --- | --- | --- | --- | --- |"
-    text = "\n".join([head, *(line for line in lines if line is not None)])
-    return rewrite(page, f"\n{text}\n", begin=BEGIN, end=END)
 
 
 def is_well(table: Sequence[Sequence[str]]) -> bool:
@@ -428,14 +378,15 @@ def try_all(given: argparse.Namespace) -> None:
         try:
             trial = Trial(Path(name), postgres, make_place, short=given.short)
             rows = [row for row in ROWS if row.name in (given.row or row.name)]
-            table = run(tried(rows, trial, this_run(given)))
+            form = "short" if given.short else "long"
+            form += ", loopback" if given.loopback else ""
+            lines = run(tried(rows, trial, this_run(form)))
         finally:
             postgres.stop()
-    show([line[:4] for line in table])
+    TABLE.show(lines)
     if given.write:
-        text = written(reliability.PAGE.read_text("utf-8"), table)
-        reliability.PAGE.write_text(text, "utf-8")
-    sys.exit(not is_well(table))
+        TABLE.write(lines)
+    sys.exit(not is_well(lines))
 
 
 def main() -> None:

@@ -2,41 +2,38 @@
 
     python -m bench.reliability [--short] [--database sqlite|postgresql|both] [--row N] [--write]
 
-Prints a row for each fault: the bar, what was measured, and whether the bar was met. Rows whose
-result depends on the database are measured on each of those named. `--short` tries fewer calls.
-`--write` puts the table into docs/reliability.md. Exits with 1 when a bar was missed. A row without
-a measurement says so: it counts neither as met nor as missed.
+Prints a row for each fault: the bar, what was measured, and whether the bar was met. Rows in which
+a server keeps a record are measured on each of the databases named. `--short` tries fewer calls.
+`--write` puts each row, as soon as it was tried, into the table of docs/reliability.md, and leaves
+those that were not tried as they are. A row that raises is missed, and the others are tried all the
+same. Exits with 1 when a bar was missed. A row without a measurement says so, and one whose form
+did not judge all of its bars: they count neither as met nor as missed.
 """
 
 import argparse
-import asyncio
-import functools
-import importlib.util
 import logging
 import math
-import re
 import statistics
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.agent_faults import Outcome
-from rich.console import Console
-from rich.table import Table
+from bench.measured_table import (
+    IN_SHORT,
+    MISSED,
+    Figure,
+    MeasuredTable,
+    attempted,
+    cells,
+    command,
+    this_run,
+)
 
 from bench import agent_faults as it
-from offhook.bench.report import rewrite
 from offhook.concurrency.event_loop import run
 
-PAGE = Path("docs/reliability.md")
-BEGIN = "<!-- measured by bench/reliability.py: begin -->"
-END = "<!-- measured by bench/reliability.py: end -->"
 DATABASES = ("sqlite", "postgresql")
-FIGURE_MAX = 400
-"""Characters of a command's last line that are shown."""
-IN_SHORT = "in short: "
-"""Beginning of the line in which a command of bench/ says what it found."""
 
 SILENCE_S = 3.0
 FALLBACK_S = 2.0
@@ -47,24 +44,18 @@ JOBS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured. `met` is None where nothing was."""
-
-    text: str
-    met: bool | None
-
-
-NOT_MEASURED = Figure("not measured", None)
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """A row of the table. `measure` gets True for the short form, and a database."""
 
     fault: str
     bar: str
     measure: Callable[[bool, str], Awaitable[Figure]]
-    by_database: bool = False
+    databases: Sequence[str] = ()
+    """Those on which a server keeps its record meanwhile; none if it does not."""
+
+    def case(self, database: str) -> str:
+        """Return the first cell of the row."""
+        return f"{self.fault}, {database}" if database else self.fault
 
 
 async def lost_agents(short: bool, database: str) -> Figure:
@@ -145,54 +136,20 @@ async def misbehaving_agents(short: bool, database: str) -> Figure:
     return Figure(text, good)
 
 
-async def command(
-    long: Sequence[str], short_form: Sequence[str], tells: str, short: bool, database: str
-) -> Figure:
-    """Measure by a command of its own: `-m MODULE` with arguments, or a file and arguments.
-
-    The figure is its last line that matches `tells`.
-    """
-    arguments = [one.replace("{database}", database) for one in (short_form if short else long)]
-    if not _can_run(arguments):
-        return NOT_MEASURED
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None  # a pipe was asked for
-    last = ""
-    try:
-        async for line in process.stdout:
-            text = line.decode("utf-8", "replace").rstrip()
-            print(f"  {text}", flush=True)
-            if text.strip() and re.search(tells, text):
-                last = " ".join(text.split())
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    return Figure(last.removeprefix(IN_SHORT).strip("= ")[:FIGURE_MAX], code == 0)
-
-
-def _can_run(arguments: Sequence[str]) -> bool:
-    """Return True if the module or file is there, and knows --database if that is given."""
-    if arguments[0] == "-m":
-        spec = importlib.util.find_spec(arguments[1])
-        path = None if spec is None else spec.origin
-    else:
-        path = arguments[0]
-    if path is None or not Path(path).exists():
-        return False
-    return "--database" not in arguments or '"--database"' in Path(path).read_text("utf-8")
-
-
 def _by(
-    long: str, short: str, tells: str = f"^{IN_SHORT}", *, by_database: bool = False
-) -> tuple[Callable[[bool, str], Awaitable[Figure]], bool]:
-    return functools.partial(command, long.split(), short.split(), tells), by_database
+    long: str,
+    short: str,
+    tells: str = f"^{IN_SHORT}",
+    *,
+    databases: Sequence[str] = (),
+) -> tuple[Callable[[bool, str], Awaitable[Figure]], Sequence[str]]:
+    """Return what measures by a command of its own, whose `{database}` is the row's."""
+
+    async def measure(short_form: bool, database: str) -> Figure:
+        words = (short if short_form else long).split()
+        return await command([one.replace("{database}", database) for one in words], tells)
+
+    return measure, databases
 
 
 ROWS: tuple[Row, ...] = (
@@ -222,24 +179,32 @@ ROWS: tuple[Row, ...] = (
     Row(
         "SIGKILL of the call process under 100 calls, 100 times",
         "≥ 99 of 100 callers back in the conversation ≤ 5 s after the kill; none twice; no"
-        " orphaned calls",
+        " orphaned calls; no line older than 100 ms lost",
         *_by(
             "-m bench.faults kill --rounds 100 --calls 100 --database {database}",
             "-m bench.faults kill --rounds 2 --calls 20 --database {database}",
-            "back within",
-            by_database=True,
+            databases=DATABASES,
         ),
     ),
     Row(
         "1,000 calls in a second at capacity 100",
         "every webhook answered ≤ 5 s (Twilio waits 15), admitted calls within the delay bars, the"
         " rest by policy",
-        *_by("-m bench.rush", "-m bench.rush --calls 200 --capacity 40 --live 10 --untimed"),
+        *_by(
+            "-m bench.rush --tls --database {database}",
+            "-m bench.rush --tls --database {database} --calls 200 --capacity 40 --live 10"
+            " --untimed",
+            databases=DATABASES,
+        ),
     ),
     Row(
         "handshake flood, slow handshakes, 10,000 half-open sockets",
         "live calls' added delay p99 ≤ 5 ms",
-        *_by("-m bench.attack --calls 50", "-m bench.attack --calls 5 --seconds 1 --untimed"),
+        *_by(
+            "-m bench.attack --tls --database {database}",
+            "-m bench.attack --tls --database {database} --calls 5 --seconds 1 --untimed",
+            databases=DATABASES,
+        ),
     ),
     Row(
         "clock set an hour either way, daylight saving",
@@ -259,40 +224,68 @@ ROWS: tuple[Row, ...] = (
     Row(
         "50,000 short calls",
         "memory flat (≤ 1 KB a call after warm-up), tasks, sockets and files back to the start",
-        *_by("bench/soak.py --hold 0 --calls 25000", "bench/soak.py --hold 0 --calls 6000"),
+        *_by(
+            "-m bench.soak --hold 0 --calls 25000 --database {database}",
+            "-m bench.soak --hold 0 --calls 6000 --database {database}",
+            databases=DATABASES,
+        ),
+    ),
+    Row(
+        "SIGKILL of the operator process under calls, 100 times",
+        "no call notices; no line lost, nothing twice",
+        *_by(
+            "-m bench.faults operator --rounds 100 --calls 20 --database {database}",
+            "-m bench.faults operator --rounds 2 --calls 5 --database {database} --untimed",
+            databases=DATABASES,
+        ),
+    ),
+    Row(
+        "database away for 10 minutes",
+        "no call notices; no line lost, nothing twice",
+        *_by(
+            "-m bench.faults outage --seconds 600 --calls 50 --database {database}",
+            "-m bench.faults outage --seconds 5 --calls 5 --database {database} --untimed",
+            databases=("postgresql",),
+        ),
+    ),
+    Row(
+        "disk full under the operator process",
+        "no call notices; no line lost, nothing twice",
+        *_by(
+            "-m bench.faults full-disk --calls 20 --database {database}",
+            "-m bench.faults full-disk --calls 5 --database {database} --untimed",
+            databases=("sqlite",),
+        ),
     ),
 )
 
 
-async def measure(rows: Sequence[int], databases: Sequence[str], short: bool) -> list[list[str]]:
-    """Return the table, a row for each fault and database."""
-    table = []
+TABLE = MeasuredTable(
+    "fault",
+    [row.case(database) for row in ROWS for database in row.databases or ("",)],
+    "<!-- measured by bench/reliability.py: begin -->",
+    "<!-- measured by bench/reliability.py: end -->",
+)
+
+
+async def measure(
+    rows: Sequence[int], databases: Sequence[str], *, short: bool, write: bool
+) -> list[list[str]]:
+    """Return the lines of the table, one for each fault and database."""
+    lines = []
+    of = this_run("short" if short else "long")
     for number in rows:
         row = ROWS[number - 1]
-        for database in databases if row.by_database else databases[:1]:
-            where = f", {database}" if row.by_database else ""
-            print(f"{number}: {row.fault}{where}", flush=True)
-            figure = await row.measure(short, database)
-            met = {True: "met", False: "**missed**", None: ""}[figure.met]
-            text = re.sub(r"\s+", " ", figure.text).replace("|", "/")
-            table.append([row.fault + where, row.bar, text, met])
-    return table
-
-
-def markdown(table: Sequence[Sequence[str]], short: bool) -> str:
-    """Return the table for docs/reliability.md."""
-    lines = ["| fault | bar | measured | |", "| --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(row)} |" for row in table]
-    form = " --short" if short else ""
-    return f"\nBy `python -m bench.reliability{form}`:\n\n" + "\n".join(lines) + "\n"
-
-
-def show(table: Sequence[Sequence[str]]) -> None:
-    """Print the table."""
-    printed = Table("fault", "bar", "measured", "")
-    for fault, bar, text, met in table:
-        printed.add_row(fault, bar, text, met.strip("*"))
-    Console(width=160, highlight=False).print(printed)
+        for database in (
+            [one for one in row.databases if one in databases] if row.databases else [""]
+        ):
+            print(f"{number}: {row.case(database)}", flush=True)
+            found = await attempted(row.measure(short, database), None)
+            lines.append(cells(row.case(database), row.bar, found, of))
+            print(f"  {lines[-1][2]}: {lines[-1][3]}", flush=True)
+            if write:
+                TABLE.write(lines[-1:])
+    return lines
 
 
 def main() -> None:
@@ -303,18 +296,14 @@ def main() -> None:
     parser.add_argument(
         "--row", type=int, action="append", choices=range(1, len(ROWS) + 1), help="default: all"
     )
-    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
+    parser.add_argument("--write", action="store_true", help="put the rows into the table")
     given = parser.parse_args()
     logging.disable(logging.ERROR)
     databases = DATABASES if given.database == "both" else (given.database,)
     rows = given.row or range(1, len(ROWS) + 1)
-    table = run(measure(rows, databases, given.short))
-    show(table)
-    if given.write:
-        page = PAGE.read_text("utf-8")
-        text = markdown(table, given.short)
-        PAGE.write_text(rewrite(page, text, begin=BEGIN, end=END), "utf-8")
-    sys.exit(any("missed" in row[3] for row in table))
+    lines = run(measure(rows, databases, short=given.short, write=given.write))
+    TABLE.show(lines)
+    sys.exit(any(line[3] == MISSED for line in lines))
 
 
 if __name__ == "__main__":

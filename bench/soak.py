@@ -1,6 +1,6 @@
 """make soak: many calls held, and many short calls one after another, while memory is watched.
 
-    python bench/soak.py [--hold 5000] [--calls 20000] [--at-once 50]
+    python -m bench.soak [--hold 5000] [--calls 20000] [--at-once 50] [--database postgresql]
 
 Held calls say one frame in two seconds each way: a line that is up, not one that talks. Short ones
 hang up after ten frames of the agent's: `--calls` at `offhook serve` with its record, and as many
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from bench.trial_server import DATABASES, database_of
 from rich.console import Console
 
 from offhook.bench.child import Usage
@@ -112,12 +113,14 @@ async def told_by(run: BridgeRun) -> Usage:
     return Usage(at_ns=0, cpu_ns=0, rss=rss, tasks=0, fds=fds)
 
 
-async def churn(bench: Bench, calls: int, at_once: int, *, shipped: bool) -> tuple[list[str], str]:
+async def churn(
+    bench: Bench, calls: int, at_once: int, database_url: str | None, *, shipped: bool
+) -> tuple[list[str], str]:
     """Place short calls; return what was wrong, and the result in short."""
     name = "offhook serve" if shipped else "one process, TLS to the agent"
     console.print(f"[bold]{calls} short calls, {at_once} at a time, {name}[/]")
     every = max(100, calls // 2000 * 100)
-    bridge = ServeBridge() if shipped else SERVER
+    bridge = ServeBridge(database_url=database_url) if shipped else SERVER
     async with bench.running(bridge, capacity=2 * at_once, tls=not shipped) as run:
         before = await told_by(run)
         show("before", before)
@@ -150,11 +153,12 @@ async def soak(given: argparse.Namespace) -> list[str]:
     if given.hold:
         faults += await hold(bench, given.hold)
     told = []
-    for shipped in (True, False):
-        if given.calls:
-            wrong, short = await churn(bench, given.calls, given.at_once, shipped=shipped)
-            faults += wrong
-            told.append(short)
+    with database_of(given.database if given.calls else None) as url:
+        for shipped in (True, False):
+            if given.calls:
+                wrong, short = await churn(bench, given.calls, given.at_once, url, shipped=shipped)
+                faults += wrong
+                told.append(short)
     if told:
         print(f"in short: {'; '.join(told)}")
     return faults
@@ -165,6 +169,7 @@ def main() -> None:
     parser.add_argument("--hold", type=int, default=5000, help="calls held at once; 0: none")
     parser.add_argument("--calls", type=int, default=20_000, help="short calls; 0: none")
     parser.add_argument("--at-once", type=int, default=50, help="short calls at a time")
+    parser.add_argument("--database", choices=DATABASES, help="of `offhook serve`; default: sqlite")
     given = parser.parse_args()
     try:
         raise_file_limit(max(given.hold, given.at_once))

@@ -1,13 +1,12 @@
 """The table of reliability: its rows, short, and that no fault is left out."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from bench.agent_faults import Outcome, place_all
+from bench.measured_table import PAGE
 
 from bench import agent_faults, reliability
-from offhook.bench.report import rewrite
 from offhook.deepgram.retry import AFTER_CLOSE, AFTER_ERROR
 
 
@@ -57,26 +56,11 @@ async def test_the_agents_rows_hold_in_their_short_form() -> None:
         assert outcome.peaks.to_deepgram <= reliability.TO_DEEPGRAM
 
 
-async def test_a_row_whose_command_is_not_there_is_not_measured() -> None:
-    row = await reliability.command(["-m", "bench.nowhere"], [], "", False, "sqlite")
-    assert row == reliability.NOT_MEASURED
-    lacks = ["-m", "bench.races", "--database", "sqlite"]
-    assert await reliability.command(lacks, [], "", False, "sqlite") == reliability.NOT_MEASURED
+def test_each_row_has_one_place_in_the_table() -> None:
+    assert len(reliability.ROWS) == 14
+    assert len(set(reliability.TABLE.cases)) == len(reliability.TABLE.cases)
 
 
-async def test_a_command_tells_by_a_line_of_its_own_and_its_exit_code(tmp_path: Path) -> None:
-    file = tmp_path / "measure.py"
-    file.write_text("import sys; print('7 of 7 back'); print('done'); sys.exit(int(sys.argv[1]))")
-    good = await reliability.command([str(file), "0"], [], "back", False, "sqlite")
-    assert good == reliability.Figure("7 of 7 back", True)
-    wrong = await reliability.command([str(file), "1"], [], "", False, "sqlite")
-    assert wrong == reliability.Figure("done", False)
-
-
-def test_the_table_has_a_place_on_its_page() -> None:
-    page = reliability.PAGE.read_text("utf-8")
-    table = [["a fault", "a bar", "1 of 1", "met"]]
-    text = reliability.markdown(table, short=True)
-    written = rewrite(page, text, begin=reliability.BEGIN, end=reliability.END)
-    assert "| a fault | a bar | 1 of 1 | met |" in written
-    assert len(reliability.ROWS) == 11
+def test_the_page_has_no_line_but_of_these_rows() -> None:
+    page = PAGE.read_text("utf-8")
+    assert reliability.TABLE.merged(page, []) == page

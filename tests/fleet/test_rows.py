@@ -11,7 +11,7 @@ from typing import Final, Never
 
 import pytest
 from bench.fleet_checks import RowOutcome
-from bench.reliability import PAGE, Figure
+from bench.measured_table import MISSED, PAGE, Figure
 from sqlalchemy.engine import URL
 from tests.fleet.harness import Fleet, fleet
 from tests.fleet.places import Loopback
@@ -20,7 +20,6 @@ from tests.postgres import Postgres
 from bench import fleet as table
 from bench import fleet_rows, fleet_tokens
 
-MISSED = table.MISSED
 NODES = 3
 MOST = 9
 """Sessions of the whole fleet: a share of three for each node."""
@@ -118,20 +117,14 @@ async def test_a_row_that_raises_or_hangs_is_missed_and_the_others_are_tried(
     ]
 
 
-def test_rows_that_were_not_tried_stay_as_they_are_on_the_page() -> None:
+def test_it_ends_well_if_every_row_was_begun_and_none_is_missed() -> None:
+    assert not table.is_well([["case", "a bar", table.NOT_BEGUN.text, "", "later"]])
+    assert table.is_well([["case", "a bar", "not measured", "", "loopback"]])
+    assert not table.is_well([["case", "a bar", "3", MISSED, "now"]])
+
+
+def test_the_page_has_each_row() -> None:
     page = PAGE.read_text("utf-8")
-    first, second = table.ROWS[0].case, table.ROWS[1].case
-    once = table.written(
-        page, [[first, "a bar", "1", "met", "then"], [second, "b", "2", "met", "t"]]
-    )
-    twice = table.written(once, [[second, "a bar", "3", "met", "now"]])
-    assert f"| {first} | a bar | 1 | met | then |\n| {second} | a bar | 3 | met | now |" in twice
-    assert f"| {second} | b | 2" not in twice
-    left = [second, "a bar", table.NOT_BEGUN.text, "", "later"]
-    assert table.written(twice, [left]) == twice, "what was measured earlier stays"
-    assert not table.is_well([left])
-    assert table.is_well([[second, "a bar", "not measured", "", "loopback"]])
-    assert not table.is_well([[second, "a bar", "3", MISSED, "now"]])
-    cases = {line.split(" | ")[0].removeprefix("| ") for line in twice.splitlines()}
+    assert table.TABLE.merged(page, []) == page, "an unmeasured row would be missing"
+    cases = {line.split(" | ")[0].removeprefix("| ") for line in page.splitlines()}
     assert {row.case for row in table.ROWS} <= cases
-    assert twice.count("| case | bar | measured |") == page.count("| case | bar | measured |")

@@ -60,13 +60,15 @@ class ServeBridge:
     """`offhook serve` of the installation that runs this, as users run it.
 
     With `recorded` both sides of every call are recorded; such calls come by the voice webhook.
-    `database` is a database that the server begins with.
+    `database` is a SQLite database that the server begins with, `database_url` one of another kind
+    in which it keeps its record.
     """
 
     config: Path | None = None
     recorded: bool = False
     database: Path | None = None
     name: str = OFFHOOK
+    database_url: str | None = field(default=None, repr=False)
 
     @property
     def road(self) -> Road:
@@ -343,7 +345,13 @@ class Bench:
     ) -> BridgeRun:
         """Start a server on all cores, as users do; keep its processes apart once it answers."""
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="offhook-bench-")))
-        setup = serve.set_up(folder, bridge.config, capacity, recorded=bridge.recorded)
+        setup = serve.set_up(
+            folder,
+            bridge.config,
+            capacity,
+            recorded=bridge.recorded,
+            database_url=bridge.database_url,
+        )
         if bridge.database is not None:
             shutil.copyfile(bridge.database, setup.records / serve.DATABASE)
         command = serve.command(setup, sys.executable, url)

@@ -114,10 +114,18 @@ def free_port() -> int:
         return port
 
 
-def set_up(folder: Path, config: Path | None, capacity: int, *, recorded: bool) -> ServeSetup:
+def set_up(
+    folder: Path,
+    config: Path | None,
+    capacity: int,
+    *,
+    recorded: bool,
+    database_url: str | None = None,
+) -> ServeSetup:
     """Write the configuration of a server: the user's own, with the addresses of the run.
 
-    With `recorded` an agent of ours answers, whose calls are recorded.
+    With `recorded` an agent of ours answers, whose calls are recorded. Without `database_url` the
+    record is in SQLite, in the folder.
     """
     setup = ServeSetup(folder, secrets.token_hex(16), free_port())
     document = {} if config is None else dict(_plain(yamlfile.read(config).value) or {})
@@ -125,7 +133,8 @@ def set_up(folder: Path, config: Path | None, capacity: int, *, recorded: bool) 
     document["server"] = {"capacity": capacity, "operator_listen": f"{HOST}:0"}
     document.pop("twilio", None)
     kept = {k: v for k, v in document.get("records", {}).items() if k in ("prices", "redact")}
-    document["records"] = kept | {"folder": _RECORDS}
+    where = {} if database_url is None else {"database": database_url}
+    document["records"] = kept | where | {"folder": _RECORDS}
     if "lines" in document:
         document["lines"] = {k: str(home / v) for k, v in document["lines"].items()}
     if "agents" in document.get("outbound", {}):
