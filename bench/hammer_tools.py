@@ -122,6 +122,15 @@ def sync_pay(amount: int, call: Call) -> str:
     return f"paid {PAID[call.sid, amount]} times"
 
 
+@tool
+def compute_here(seconds: float) -> str:
+    """Compute in Python in a thread."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return "computed"
+
+
 @tool(process=True)
 def compute_elsewhere(seconds: float) -> str:
     """Compute in Python in another process."""
