@@ -24,6 +24,7 @@ from bench.fleet_checks import (
     busiest,
     ended,
     greeted_once,
+    recorded,
     returned,
     said,
     spread,
@@ -254,7 +255,7 @@ async def away(fleet: Fleet, most: int, seconds: float) -> RowOutcome:
         await until(lambda: all(call.caller.frames or call.task.done() for call in new))
         taken = [call for call in new if not call.task.done()]
         connected = [call for call in new if call.report.streams]
-        most_now = len(fleet.agent.open)
+        most_now = most_of_first = len(fleet.agent.open)
         outcome.check(most_now <= most, f"{most_now} sessions, and {most} are allowed")
         outcome.check(bool(taken), "no new call was taken")
         outcome.check(
@@ -264,11 +265,28 @@ async def away(fleet: Fleet, most: int, seconds: float) -> RowOutcome:
         heard = [call.caller.frames for call in [*calls, *taken]]
         await asyncio.gather(*(call.heard() for call in [*calls, *taken]))
         outcome.check(all(heard), "a caller heard nothing")
+        gone, taken = taken[: len(taken) // 2], taken[len(taken) // 2 :]
+        ended_at = time.monotonic()
+        await asyncio.gather(*(call.hang_up() for call in gone))
+        await until(lambda: len(fleet.agent.open) == len(calls) + len(taken))
+        second = [await fleet.call(talks=False) for _ in range(2 * most)]
+        await until(lambda: all(call.caller.frames or call.task.done() for call in second))
+        late = [call for call in second if not call.task.done()]
+        most_now = max(most_now, len(fleet.agent.open))
+        outcome.check(len(fleet.agent.open) <= most, f"{len(fleet.agent.open)} sessions at its end")
+        # Which node a call comes to is the balancer's choice: not each free place need be found.
+        outcome.check(bool(late) or not gone, "no place that became free was taken again")
+        outcome.check(
+            len(late) <= len(gone) + most - most_of_first,
+            f"{len(late)} calls in {len(gone)} free places",
+        )
+        taken += late
     finally:
         for way in fleet.databases:
             way.restore()
     live = [*calls, *taken]
     await all_owned(fleet, live)  # the calls that were taken meanwhile, too
+    await recorded(fleet, outcome, gone, said(gone, ended_at - GRACE_S))
     silent = [call for call in calls if call.caller.longest_silence_s > SILENT_S]
     if silent:
         outcome.late.append(f"{len(silent)} callers heard nothing for a while")
@@ -277,8 +295,10 @@ async def away(fleet: Fleet, most: int, seconds: float) -> RowOutcome:
     wanted = said(live, time.monotonic() - STORED_WITHIN_S)
     await ended(fleet, outcome, live, wanted)
     outcome.text = (
-        f"{len(calls)} calls went on for {seconds:g} s; {len(taken)} of {len(new)} new ones taken,"
-        f" {most_now} sessions of {most} ({share} a node); {len(wanted)} lines, none twice"
+        f"{len(calls)} calls went on for {seconds:g} s; {len(gone) + len(taken) - len(late)} of"
+        f" {len(new)} new ones taken, then {len(gone)} ended and {len(late)} of {len(second)} more"
+        f" taken, {most_now} sessions of {most} at most ({share} a node); {len(wanted)} lines, none"
+        " twice"
     )
     return outcome
 
