@@ -13,9 +13,9 @@ from tests.waiting import until
 from offhook.clock import LoopClock
 from offhook.net import websocket
 from offhook.testing.faults.armed import ArmedFaults
-from offhook.testing.faults.fault import read
+from offhook.testing.faults.fault import MOMENTS, FaultyEnd, read
 from offhook.testing.faults.frames import BINARY, FrameReader, make
-from offhook.testing.faults.proxy import Upstream, fault_proxy
+from offhook.testing.faults.proxy import Upstream, fault_proxy, moments
 from offhook.testing.faults.rig import FaultRig, fault_rig
 from offhook.testing.simulator.deepgram import server as standin
 from offhook.testing.simulator.deepgram.script import Script, Stage
@@ -221,6 +221,19 @@ async def test_webhooks_are_doubled_and_answered_otherwise() -> None:
         assert armed.never() == []
         assert len(armed.happened) == 4
     server.close()
+
+
+def test_the_moments_of_a_request_are_those_of_its_path_and_of_its_fields() -> None:
+    assert moments("/twilio/voice", "CallSid=CA1") == ["voice"]
+    assert moments("/twilio/n/b/amd?place=3", "AnsweredBy=human") == ["amd"]
+    assert moments("/twilio/after?person=7", "Digits=1") == ["after", "keys", "person"]
+    assert moments("/twilio/after?last", "Digits=&RecordingSid=RE1") == [
+        "after",
+        "keys",
+        "recording",
+    ]
+    assert moments("/twilio/stream-status", "StreamEvent=stream-error") == ["stream-status"]
+    assert set(MOMENTS[FaultyEnd.WEBHOOK]) >= {"voice", "amd", "keys", "recording", "person"}
 
 
 def test_frames_are_read_from_any_pieces() -> None:

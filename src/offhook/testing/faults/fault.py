@@ -126,6 +126,11 @@ MOMENTS: Final[Mapping[FaultyEnd, Mapping[str, str]]] = {
         "voice": "at /twilio/voice",
         "after": "at /twilio/after",
         "status": "at /twilio/status",
+        "stream-status": "at /twilio/stream-status",
+        "amd": "at /twilio/amd: a person or a machine answered",
+        "keys": "at any request that has Digits",
+        "recording": "at any request that has a RecordingSid or a RecordingUrl",
+        "person": "at any request about the leg of a person who is asked to take a call",
     },
 }
 """Every named moment of each end. The fault comes before the message, or so many ms after it."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from offhook.clock import Clock
 from offhook.net import tls
@@ -163,9 +163,12 @@ class FaultProxy:
         if size > MAX_BODY:
             return
         body = await client[0].readexactly(size)
-        path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
-        faults = self._armed.due(FaultyEnd.WEBHOOK, path.rpartition("/")[2])
-        faults += self._armed.due(FaultyEnd.WEBHOOK, "")
+        target = head.split(b" ", 2)[1].decode("latin-1")
+        faults = [
+            fault
+            for moment in (*moments(target, body.decode("latin-1")), "")
+            for fault in self._armed.due(FaultyEnd.WEBHOOK, moment)
+        ]
         for fault in faults:
             self._armed.note(fault)
             if fault.kind == "late":
@@ -196,6 +199,20 @@ class FaultProxy:
         except OSError:
             return b""
         return bytes(answer)
+
+
+def moments(target: str, body: str) -> list[str]:
+    """Return the named moments of a request of Twilio's: of its path, then of its fields."""
+    parts = urlsplit(target)
+    form = parse_qs(body, keep_blank_values=True)
+    found = [parts.path.rpartition("/")[2]]
+    if "Digits" in form:
+        found.append("keys")
+    if "RecordingSid" in form or "RecordingUrl" in form:
+        found.append("recording")
+    if "person" in parse_qs(parts.query, keep_blank_values=True):
+        found.append("person")
+    return found
 
 
 @asynccontextmanager
