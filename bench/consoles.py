@@ -6,7 +6,8 @@
 The first: calls of a running `offhook serve`, measured by turns without and with consoles, each of
 which takes the snapshot and follows the live events as a page does; one of them also listens to a
 call. Exits with 1 when the p99 of the added delay is more than BAR times that without. The second:
-a Chromium opens the Live view, from an empty cache and again.
+a Chromium opens the Live view, from an empty cache and again; exits with 1 when the median from an
+empty cache is more than PAGE_MS.
 """
 
 import argparse
@@ -37,6 +38,9 @@ from offhook.bench.runner import Bench, BridgeRun, Cores, ServeBridge
 from offhook.bench.usage import ProcessUsage
 
 BAR = 1.3
+PAGE_MS = 1000.0
+"""Until the Live view can be used, from an empty cache, on this machine."""
+
 IDS = re.compile(rb"^id: (\S+)$", re.MULTILINE)
 SETTLE_S = 1.0
 
@@ -249,9 +253,9 @@ async def page(loads: int) -> int:
                 cold.append(first)
                 warm.append(again)
     print(f"time to interactive of the Live view, {loads} loads: median and longest")
-    print(f"empty cache   {median(cold):.0f} ms, {max(cold):.0f} ms")
+    print(f"empty cache   {median(cold):.0f} ms, {max(cold):.0f} ms; the bar is {PAGE_MS:.0f} ms")
     print(f"again         {median(warm):.0f} ms, {max(warm):.0f} ms")
-    return 0
+    return 0 if median(cold) <= PAGE_MS else 1
 
 
 def main() -> int:
