@@ -31,7 +31,8 @@ def test_the_pages_of_this_project_have_a_place(page: str) -> None:
 def test_what_a_page_quotes() -> None:
     assert sentence(REPORT) == (
         "one core carries at least 612 calls, their record kept; the tutorial's design 131;"
-        " at 50 calls it takes 50% of the tutorial's CPU"
+        " at 50 calls it takes 50% of the tutorial's CPU;"
+        " at 50 calls the operator process takes 2.0% of another core"
     )
 
 

@@ -46,6 +46,7 @@ def markdown(report: BenchReport) -> str:
 def sentence(report: BenchReport) -> str:
     """Return what a benchmark comes to, in words, for a page that quotes it."""
     costs = {level.bridge: level.cpu_us for level in report.at_start}
+    beside = {level.bridge: level.beside_us for level in report.at_start}
     calls = report.plan.calls
     parts = []
     if (most := report.ceilings.get(OFFHOOK)) is not None:
@@ -55,6 +56,11 @@ def sentence(report: BenchReport) -> str:
     if TUTORIAL in costs:
         share = costs[OFFHOOK] / costs[TUTORIAL]
         parts.append(f"at {calls} calls it takes {share:.0%} of the tutorial's CPU")
+    if beside.get(OFFHOOK):
+        other_core = calls * beside[OFFHOOK] / 1e6
+        parts.append(
+            f"at {calls} calls the operator process takes {other_core:.1%} of another core"
+        )
     return "; ".join(parts)
 
 
