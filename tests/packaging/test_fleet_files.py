@@ -16,7 +16,7 @@ import yaml
 from bench.fleet_proxies import NODES
 from compose_spec import PyCompose
 from pydantic import SecretStr
-from tests.packaging.test_deploy import DEPLOY, PAGE, longest_stop_s
+from tests.packaging.test_deploy import DEPLOY, FLEET_PAGE, longest_stop_s
 from tests.test_docs import committed
 
 from offhook.config import load
@@ -143,7 +143,7 @@ def test_everything_is_in_one_namespace_and_every_file_is_on_the_page() -> None:
             assert document["metadata"]["namespace"] == "offhook", name
     names = [path.name for path in committed() if path.parent == FOLDER]
     assert len(names) >= 9
-    assert [name for name in names if f"](../deploy/kubernetes/{name})" not in PAGE] == []
+    assert [name for name in names if f"](../deploy/kubernetes/{name})" not in FLEET_PAGE] == []
 
 
 # --- what belongs together -----------------------------------------------------------------------
@@ -311,8 +311,8 @@ def test_the_files_of_compose_are_as_its_specification_says(name: str) -> None:
 
 
 def test_the_page_counts_messages_as_often_as_they_are_sent() -> None:
-    assert f"a beat of each node every {BEAT_S:g} s" in PAGE
-    assert f"in one message every {GATHER_S:g} s at most" in PAGE
+    assert f"a beat of each node every {BEAT_S:g} s" in FLEET_PAGE
+    assert f"in one message every {GATHER_S:g} s at most" in FLEET_PAGE
     assert f"one lease ({LEASE_S:g} s)" in (FOLDER / "statefulset.yaml").read_text()
     assert one("StatefulSet")["spec"]["minReadySeconds"] > LEASE_S
 

@@ -1,4 +1,4 @@
-"""What docs/deploy.md and docs/upgrade.md have typed for three nodes, typed."""
+"""What docs/deploy-fleet.md and docs/upgrade.md have typed for three nodes, typed."""
 
 import os
 import re
@@ -50,7 +50,7 @@ def typed(script: str, **environ: str) -> str:
 
 def test_the_files_of_a_node_are_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").write_text("settings: {greeting: Hello}\n")
-    made = blocks("deploy.md", "Configuration of a node", "sh")
+    made = blocks("deploy-fleet.md", "Configuration of a node", "sh")
     assert len(made) == 3
     said = typed("\n".join(made).replace("/etc/offhook", str(tmp_path)), **GIVEN)
     assert "good (0 errors, 0 remarks)" in said
@@ -67,7 +67,7 @@ def test_the_files_of_a_node_are_as_the_page_says(tmp_path: Path) -> None:
 
 def test_the_database_is_made_backed_up_and_restored(postgres: Postgres, tmp_path: Path) -> None:
     name = f"offhook{secrets.token_hex(4)}"
-    (made,) = blocks("deploy.md", "The database of all nodes", "sql")
+    (made,) = blocks("deploy-fleet.md", "The database of all nodes", "sql")
     made = re.sub(r"\boffhook\b", name, made).replace("DATABASE_PASSWORD", "secret")
     (backup, restore) = blocks("upgrade.md", "Backup", "sh")
     with postgres.database() as url:
