@@ -4,7 +4,8 @@
 
 Runs the page's `sh` blocks in the order of the page, in namespaces of their own (processes, mounts,
 control groups), in which systemd is process 1, /etc is a copy, and /opt, /var/lib and /var/backups
-are empty. What differs from the page: the ports, and Deepgram is the stand-in. Calls are made
+are empty. What differs from the page: the ports, Deepgram is the stand-in, and
+nobody answers as Twilio's REST API. Calls are made
 through the service that was installed, one of them through a restart with its drain. It needs
 Linux, root, systemd, and the network of a package registry, and says so where one of them is
 missing. Exits with 1 when something is not as the page says.
@@ -28,7 +29,7 @@ from typing import Final
 import psutil
 from bench.proxies import LONG, SHORT, WrongError, free_port, must
 from tests.cli.served import CLEAN, TOKEN
-from tests.whole_server import QUICK
+from tests.whole_server import ACCOUNT, QUICK
 
 from offhook import __version__
 from offhook.clock import LoopClock
@@ -222,7 +223,9 @@ async def tried(there: Machine, port: int, folder: Path, standin: str) -> None:
     own = f"{{port: {port}, operator_listen: '127.0.0.1:{free_port()}', public_url:"
     yaml = "/etc/offhook/offhook.yaml"
     await there.sh(f'sed -i "s|{{public_url:|{own}|" {yaml}')
-    await there.sh(f"echo 'deepgram: {{url: \"{standin}\"}}' >> {yaml}; offhook check {yaml}")
+    nobody = f"http://127.0.0.1:{free_port()}"  # no request of a test goes to Twilio
+    added = f"deepgram: {{url: '{standin}'}}\ntwilio: {{api_url: '{nobody}'}}\n"
+    await there.sh(f"cat >> {yaml} <<'END'\n{added}END\noffhook check {yaml}")
     print("done as the page says: Configuration and secrets", flush=True)
     await there.section("systemd")
     print(await there.sh("systemctl status offhook | head -12"))
@@ -273,6 +276,7 @@ async def main(folder: Path, tree: Path) -> None:
         "VERSION": __version__,
         "PORT": str(port),
         "DEEPGRAM_API_KEY": "any",
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
         "TWILIO_AUTH_TOKEN": TOKEN,
         "OFFHOOK_HOST": "localhost",
     }

@@ -194,7 +194,12 @@ def _usage(operation: Operation, command: Command) -> str:
 
 EVENTS_FOR: Final = """\
 For whoever reads the record, live events or the log with a program. Made from
-[types.py](../src/offhook/events/types.py) by `make pages`."""
+[types.py](../src/offhook/events/types.py) by `make pages`.
+
+The [record](calls.md), the [log](operating.md#logs), the [live events](api.md) and the terminal
+have these events, each in its own form. Fields whose names end in `_ms` are milliseconds; those
+named `start_ms` count from the beginning of the call, as `at_ms` does. A private field is what was
+said, or a phone number: it is logged only with `logs.texts: on`."""
 
 
 def events_page() -> str:
@@ -202,7 +207,6 @@ def events_page() -> str:
     parts = [
         "# Events",
         EVENTS_FOR,
-        _paragraphs(inspect.getdoc(events)),
         "Every event comes in a `CallEvent`:",
         _fields(events.CallEvent),
         f"`DELAY_EDGES_MS`: {edges}.",

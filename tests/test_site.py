@@ -215,6 +215,12 @@ def mistake(line: str) -> str | None:
     return f"{name} has no {', '.join(sorted(unknown))}" if unknown else None
 
 
+def test_the_home_page_links_every_page_beside_it() -> None:
+    """Design decisions and protocols, in folders of their own, are found through one of each."""
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text("utf-8")))
+    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} - linked == set()
+
+
 def test_the_commands_that_pages_write_are_there() -> None:
     wrong = {
         (str(page.relative_to(ROOT)), line): problem
