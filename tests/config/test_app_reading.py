@@ -9,14 +9,12 @@ from pydantic import SecretStr
 
 from offhook import config
 from offhook.config import app_reading
-from offhook.config.app_config import (
-    DeepgramFileSettings,
-    RecordsFileSettings,
-    ServerFileSettings,
-    TwilioFileSettings,
-)
 from offhook.config.app_reading import Overrides, load_app, signing_secrets
+from offhook.config.deepgram_settings import DeepgramFileSettings
 from offhook.config.environment import read_environment
+from offhook.config.records_settings import RecordsFileSettings
+from offhook.config.server_settings import ServerFileSettings
+from offhook.config.twilio_settings import TwilioFileSettings
 from offhook.errors import UserError
 from offhook.policy.inbound_policy import InboundRules, UseLimit
 from offhook.yamlfile import InvalidFileError

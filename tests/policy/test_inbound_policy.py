@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from offhook.call.ending import Ending, Slug
-from offhook.config.app_config import Prices
 from offhook.config.prices import cost_of
+from offhook.config.records_settings import Prices
 from offhook.events.types import AgentConnected, CallerLeft, CallEvent, Event
 from offhook.policy import inbound_policy
 from offhook.policy.inbound_policy import (

@@ -42,7 +42,7 @@ from tests.whole_server import (
 )
 
 from offhook.calls.session import Session
-from offhook.config.app_config import ServerSettings
+from offhook.config.server_settings import ServerSettings
 from offhook.errors import UserError
 from offhook.events.types import (
     AgentLost,

@@ -22,7 +22,7 @@ from offhook.clock import Clock, LoopClock
 from offhook.concurrency.event_loop import on_stop_signal
 from offhook.config import DEFAULT, Config, Overrides, load
 from offhook.config.agent_file import Announcement
-from offhook.config.app_config import ServerFileSettings
+from offhook.config.server_settings import ServerFileSettings
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
 from offhook.recordings import rehearsals

@@ -10,22 +10,18 @@ A mistake is reported with file, line and column, and nothing is half loaded.
 
 from typing import TYPE_CHECKING, Any
 
-from offhook.config.app_config import (
-    DEFAULT,
-    HARD_TO_GUESS,
-    AppConfigFile,
-    DeepgramSettings,
-    LogSettings,
-    OutboundSettings,
+from offhook.config.app_config import DEFAULT, AppConfigFile, LogSettings, OutboundSettings
+from offhook.config.app_reading import FILE, NOTHING, AppConfig, Overrides, load_app
+from offhook.config.deepgram_settings import DeepgramSettings
+from offhook.config.records_settings import (
     Prices,
     RecordsSettings,
     RedactionSettings,
     RetentionSettings,
-    ServerSettings,
-    TwilioSettings,
     WebhookSettings,
 )
-from offhook.config.app_reading import FILE, NOTHING, AppConfig, Overrides, load_app
+from offhook.config.server_settings import HARD_TO_GUESS, ServerSettings
+from offhook.config.twilio_settings import TwilioSettings
 
 if TYPE_CHECKING:
     from offhook.config.agent_file import (

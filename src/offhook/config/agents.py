@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from offhook import variables, yamlfile
 from offhook.config import newcomers
 from offhook.config.agent_file import Agent, LimitSettings, Placing
-from offhook.config.app_config import DEFAULT, DOTENV, DiallingSettings
+from offhook.config.app_config import DEFAULT, DiallingSettings
+from offhook.config.parts import DOTENV
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
 from offhook.tools.files import ToolFiles

@@ -15,21 +15,13 @@ from pydantic import SecretStr
 
 from offhook import yamlfile
 from offhook.config.app_config import (
-    DOTENV,
     WEBHOOKS,
     AppConfigFile,
-    DeepgramFileSettings,
-    DeepgramSettings,
     DiallingSettings,
     LogSettings,
     OutboundSettings,
-    RecordsFileSettings,
-    RecordsSettings,
-    ServerFileSettings,
-    ServerSettings,
-    TwilioFileSettings,
-    TwilioSettings,
 )
+from offhook.config.deepgram_settings import DeepgramFileSettings, DeepgramSettings
 from offhook.config.environment import SECRETS, read_environment, secret_of, set_keys
 from offhook.config.fleet_settings import (
     KEY_VARIABLE,
@@ -38,7 +30,10 @@ from offhook.config.fleet_settings import (
     host_label,
 )
 from offhook.config.inbound_settings import InboundSettings
-from offhook.config.parts import Part
+from offhook.config.parts import DOTENV, Part
+from offhook.config.records_settings import RecordsFileSettings, RecordsSettings
+from offhook.config.server_settings import ServerFileSettings, ServerSettings
+from offhook.config.twilio_settings import TwilioFileSettings, TwilioSettings
 from offhook.config.webhook_secret import signing_key
 from offhook.errors import UserError
 from offhook.text import urls

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import dotenv
 
-from offhook.config.app_config import DOTENV, AppConfigFile
+from offhook.config.app_config import AppConfigFile
+from offhook.config.parts import DOTENV
 from offhook.errors import UserError
 from offhook.yamlfile import Document, Finding, Loc, variable_place
 

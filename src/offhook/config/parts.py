@@ -2,7 +2,8 @@
 
 import re
 import zoneinfo
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import pydantic
 from pydantic import BeforeValidator, Field
@@ -10,6 +11,9 @@ from pydantic import BeforeValidator, Field
 from offhook import variables, yamlfile
 from offhook.text.phone_numbers import E164
 from offhook.text.user_pattern import PatternError, UserPattern
+
+DOTENV: Final = Path(".env")
+"""File of the working directory that has secrets."""
 
 
 class Part(pydantic.BaseModel):

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from offhook.config.app_config import Prices
+from offhook.config.records_settings import Prices
 
 
 class Cost(NamedTuple):

@@ -18,7 +18,7 @@ from offhook.config.agents import (
     path_from,
     read_lines,
 )
-from offhook.config.app_config import DEFAULT, DOTENV
+from offhook.config.app_config import DEFAULT
 from offhook.config.app_reading import (
     NOTHING,
     AppConfig,
@@ -27,6 +27,7 @@ from offhook.config.app_reading import (
     read_file,
 )
 from offhook.config.environment import read_environment, secret_of
+from offhook.config.parts import DOTENV
 from offhook.errors import UserError
 from offhook.text import urls
 from offhook.yamlfile import Collected, Document, Finding, InvalidFileError
