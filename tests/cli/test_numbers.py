@@ -15,7 +15,8 @@ async def test_numbers_are_listed_set_and_put_back(tmp_path: Path) -> None:
     async with desk(tmp_path) as it:
 
         async def numbers(*arguments: str) -> tuple[int, str]:
-            given = {name: it.environ[name] for name in it.environ if name.startswith("TWILIO")}
+            names = ("TWILIO", "OFFHOOK_TWILIO")
+            given = {name: it.environ[name] for name in it.environ if name.startswith(names)}
             done = await asyncio.to_thread(offhook, tmp_path, "numbers", *arguments, **given)
             return done.returncode, done.stdout + done.stderr
 
