@@ -41,8 +41,9 @@ def test_a_set_up_with_nothing_set_says_what_is_missing_and_exits_with_1() -> No
 
 def test_json_has_every_check_with_its_command() -> None:
     Path("offhook.yaml").write_text(SET_UP)
-    done = CliRunner().invoke(app, ["doctor", "--json"])
-    told = json.loads(done.output)
+    done = CliRunner().invoke(app, ["doctor", "--json"], env={"FORCE_COLOR": "1", "TERM": "xterm"})
+    assert "looking" in done.stderr, "on a terminal"
+    told = json.loads(done.stdout)
     assert (done.exit_code, told["bad"]) == (1, 2)
     assert {"name", "status", "reason", "command"} == set(told["checks"][0])
     assert all(each["command"] for each in told["checks"] if each["status"] != "good")

@@ -359,6 +359,8 @@ async def test_all_questions_answered(tmp_path: Path) -> None:
         shown = await asyncio.to_thread(answer, asked)
     for secret in (KEY, TOKEN):
         assert secret not in shown
+    assert "asking Deepgram" in shown
+    assert "asking Twilio" in shown
     text = (tmp_path / ".env").read_text()
     for line in (f"DEEPGRAM_API_KEY={KEY}", f"TWILIO_ACCOUNT_SID={ACCOUNT}"):
         assert f"{line}\n" in text

@@ -1,9 +1,13 @@
-"""What a terminal shows of rehearsals that take a while."""
+"""What a terminal shows of rehearsals, and of other work, that take a while."""
 
 import io
+import re
+import sys
 
+import pytest
 from rich.console import Console
 
+from offhook.cli.progress import waiting_between
 from offhook.cli.rehearsal_progress import RunningScenarios, shown
 from offhook.testing.scenarios.caller import SimulatedCaller
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -34,6 +38,22 @@ def test_the_step_that_each_caller_has_come_to_is_named() -> None:
         running.end("first")
         running.end("second")
         assert running.render(task).plain == "third"
+
+
+def test_the_line_of_progress_is_away_while_something_is_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = io.StringIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, terminal)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with waiting_between("looking", lambda text: print(f"<{text}>")) as show:
+        show("first")
+        show("second")
+    lines = re.sub(r"\x1b\[\??[\d;]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    assert [line for line in lines if "<" in line] == ["<first>", "<second>"]
+    assert sum("looking" in line for line in lines) >= 3
 
 
 def test_elsewhere_than_on_a_terminal_nothing_is_shown() -> None:

@@ -29,6 +29,7 @@ def doctor(
     import asyncio
     import os
 
+    from offhook.cli.progress import waiting_between
     from offhook.clock import LoopClock
     from offhook.concurrency.event_loop import run
     from offhook.config import Overrides
@@ -42,7 +43,8 @@ def doctor(
 
     async def look() -> "list[Check]":
         clock = LoopClock(asyncio.get_running_loop())
-        return await examine(read, clock, nothing if as_json else _show)
+        with waiting_between("looking", nothing if as_json else _show) as show:
+            return await examine(read, clock, show)
 
     checks = run(look())
     counts = summary(checks)

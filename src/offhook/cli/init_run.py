@@ -9,6 +9,7 @@ import dotenv
 import typer
 
 from offhook import yamlfile
+from offhook.cli.progress import waiting
 from offhook.concurrency.event_loop import run
 from offhook.config import AppConfig
 from offhook.config.app_reading import app_of
@@ -134,7 +135,8 @@ class InitRun:
                 if key is None:
                     return
                 self._new[DEEPGRAM] = key
-            check = run(check_deepgram_key(key, url))
+            with waiting("asking Deepgram"):
+                check = run(check_deepgram_key(key, url))
             _show(check)
             if check.status != "bad" or DEEPGRAM not in self._new:
                 return
@@ -158,7 +160,8 @@ class InitRun:
                     return None
                 self._new[TOKEN] = token
             account = RestAccount(sid, sid, token.split(",")[0].strip(), app.twilio.rest_origin)
-            check = run(_asked(account, check_twilio_account))
+            with waiting("asking Twilio"):
+                check = run(_asked(account, check_twilio_account))
             _show(check)
             if check.status != "bad":
                 return account
@@ -190,7 +193,8 @@ class InitRun:
         if account is None:
             return
         try:
-            found = run(_asked(account, lambda rest: rest.numbers()))
+            with waiting("asking Twilio"):
+                found = run(_asked(account, lambda rest: rest.numbers()))
         except (TwilioRefusedError, TwilioUnreachableError) as error:
             problem = error.problem()
             print(f"Numbers: {problem.what}\n  → {problem.fix}")

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # they take their time
     from offhook.numbers.account_numbers import AccountNumbers, RestoredNumber
 
 app = new_app(no_args_is_help=True)
+
+_ASKING: Final = "asking Twilio"
 
 Number: TypeAlias = Annotated[
     str | None,
@@ -33,6 +35,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 
     import msgspec
 
+    from offhook.cli.progress import waiting
     from offhook.concurrency.event_loop import run
     from offhook.config import load_app
     from offhook.numbers.routes import NumberRoute
@@ -45,7 +48,8 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
         async with opened(loaded) as account:
             return list(await account.all())
 
-    every = run(found())
+    with waiting(_ASKING):
+        every = run(found())
     if as_json:
         options.print_json(
             [
@@ -76,6 +80,7 @@ def set_(
     """
     import os
 
+    from offhook.cli.progress import waiting
     from offhook.concurrency.event_loop import run
     from offhook.config import Overrides
     from offhook.config.app_reading import read_app
@@ -95,7 +100,8 @@ def set_(
                 before = await account.point(chosen.sid, origin, "set", force=force)
                 return chosen.phone_number, was(before)
 
-    phone_number, before = run(point())
+    with waiting(_ASKING):
+        phone_number, before = run(point())
     print(f"{phone_number} is answered at {origin}/twilio/voice (before: {before}).")
     print("  To put it back: offhook numbers restore")
 
@@ -114,6 +120,7 @@ def restore(
     """
     import os
 
+    from offhook.cli.progress import waiting
     from offhook.concurrency.event_loop import run
     from offhook.config import load_app
     from offhook.numbers.telling import restored
@@ -128,7 +135,8 @@ def restore(
                 kept = [one for one in account.kept.all() if number in (None, one.phone_number)]
                 return [await account.restore(one, force=force) for one in kept]
 
-    done = run(put_back())
+    with waiting(_ASKING):
+        done = run(put_back())
     for one in done:
         print(restored(one))
     if not done:

@@ -1,7 +1,7 @@
 """Progress of commands that may take longer than two seconds, on standard error."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 Item = TypeVar("Item")
+Shown = TypeVar("Shown")
 
 
 class Elapsed(TimeElapsedColumn):
@@ -39,6 +40,23 @@ def waiting(what: str) -> Iterator[Callable[[object], None]]:
     with _display() as progress:
         task = progress.add_task(what, total=None)
         yield lambda how_far: progress.update(task, description=f"{what}: {how_far}")
+
+
+@contextmanager
+def waiting_between(what: str, show: Callable[[Shown], None]) -> Iterator[Callable[[Shown], None]]:
+    """Show, while entered, that something goes on, like `waiting`, between calls of `show`.
+
+    Yields `show` in a form that takes the line of progress away while it prints.
+    """
+    with ExitStack() as line:
+
+        def shown(value: Shown) -> None:
+            line.close()
+            show(value)
+            line.enter_context(waiting(what))
+
+        line.enter_context(waiting(what))
+        yield shown
 
 
 def counted(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

@@ -79,7 +79,7 @@ def _erase_calls(
     with engine_of(records) as engine:
         with waiting("reading the journals"):
             erasing.settle(engine, journal, records.prices, after_call=hooked)
-        with engine.connect() as connection:
+        with waiting("counting"), engine.connect() as connection:
             chosen = erasing.select_calls(
                 connection,
                 number=number,

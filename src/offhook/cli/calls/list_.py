@@ -48,6 +48,7 @@ def list_(
     import msgspec
 
     from offhook.cli.calls.record_access import opened, records_of
+    from offhook.cli.progress import waiting
     from offhook.records import queries
     from offhook.records.models import CallPage
 
@@ -55,7 +56,7 @@ def list_(
         raise typer.BadParameter("agent or day", param_hint="--by")
     records = records_of(config)
     currency = records.prices.currency
-    with opened(records) as connection:
+    with opened(records) as connection, waiting("looking for calls"):
         totals = queries.totals(connection, asked)
         sums = None if by is None else queries.sums(connection, asked, _grouping(by))
         found: list[CallSummary] = []
