@@ -13,7 +13,10 @@ from tests.waiting import until, until_it
 from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import AgentConnected, CallEnded, CallEvent
+from offhook.link.messages import CallProcessState
+from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger import CallLedger
+from offhook.outbound.placement_checks import PlacementChecks
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.policy.inbound_policy import InboundPolicy, InboundRules, UseLimit
@@ -42,8 +45,10 @@ class Process:
             earlier=self.ledger.calls_of_the_day(clock.now()),
             keep=self.ledger.used,
         )
-        self.calls = SimpleNamespace(live_beside=0, is_draining=False)
+        self.calls = SimpleNamespace(live_beside=0, placed_beside=0, is_draining=False)
         self.others: dict[str, int | None] = {}
+        self.placed = 0
+        """Calls that each of the others has placed."""
         calls: Any = self.calls
         self.beside = ProcessesBeside(
             calls,
@@ -54,11 +59,12 @@ class Process:
             clock,
             tasks,
             find=lambda: [*self.others],
-            live_of=self._live_of,
+            state_of=self._state_of,
         )
 
-    async def _live_of(self, process_id: str) -> int | None:
-        return self.others[process_id]
+    async def _state_of(self, process_id: str) -> CallProcessState | None:
+        live = self.others[process_id]
+        return None if live is None else CallProcessState(True, live, False, placed=self.placed)
 
     async def dials(self) -> bool:
         return await self.policy.check("call", ADA, self.clock.now()) is None
@@ -150,6 +156,30 @@ async def test_live_calls_of_the_others_count_until_they_are_gone(
         old.others["another"] = 4
         await until(lambda: old.calls.live_beside == 4)
         old.beside.close()
+
+
+async def test_placed_calls_of_the_others_count_against_the_calls_at_once(
+    tmp_path: Path, tasks: ServerTasks
+) -> None:
+    with two(tmp_path, tasks) as (_, new):
+        config: Any = SimpleNamespace(outbound=SimpleNamespace(concurrent=5))
+        registry: Any = new.calls
+        registry.limit_reached = None
+        nothing: Any = None
+        checks = PlacementChecks(config, registry, nothing, nothing, new.clock, nothing)
+        new.others, new.placed = {"old": 3, "older": 2}, 2
+        assert await new.beside.look()
+        checks.find_room(0)
+        with pytest.raises(TryLaterError) as refused:
+            checks.find_room(1)
+        assert refused.value.code == "E-OUT-12"
+        new.others["old"] = None  # it does not answer: it has what it had
+        assert await new.beside.look()
+        with pytest.raises(TryLaterError):
+            checks.find_room(1)
+        new.others.clear()
+        await new.beside.look()
+        checks.find_room(4)
 
 
 async def test_a_file_that_cannot_be_read_keeps_nobody_from_looking(

@@ -51,6 +51,7 @@ class CallRegistry:
         is_draining: True while the server stops and takes no further call.
         live_beside: Live calls of the other call processes of this server, in whose place this one
             comes, or that come in its place.
+        placed_beside: Those of them which their process has placed.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class CallRegistry:
         """
         self.is_draining = False
         self.live_beside = 0
+        self.placed_beside = 0
         self.live: Final[dict[str, CallEntry]] = {}
         self._limits = limits
         self._clock = clock

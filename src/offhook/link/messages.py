@@ -222,6 +222,8 @@ class CallProcessState(msgspec.Struct, frozen=True):
     """Parts that do not work, each with its state: failing or dead."""
     capacity: int = 0
     """Calls that it carries at most; 0 while it drains."""
+    placed: int = 0
+    """Number of its calls that it has placed: being created, ringing or going on."""
 
 
 class LinkError(msgspec.Struct, frozen=True):

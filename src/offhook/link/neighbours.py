@@ -9,6 +9,7 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError
 from offhook.journal.folders import is_alive, read_process_info
 from offhook.link.client import CallProcess
+from offhook.link.messages import CallProcessState
 from offhook.link.node_links import NodeLinks, NotHereError
 
 Released: TypeAlias = Literal["released", "unknown", "unreachable"]
@@ -68,10 +69,10 @@ class Neighbours:
         except (UserError, NotHereError):
             return False
 
-    async def live_of(self, process_id: str) -> int | None:
-        """Return the number of live calls of a process; None if it does not answer."""
+    async def state_of(self, process_id: str) -> CallProcessState | None:
+        """Return the state of a process; None if it does not answer."""
         try:
-            return (await self._process(process_id).process_state()).live
+            return await self._process(process_id).process_state()
         except (UserError, NotHereError):
             return None
 

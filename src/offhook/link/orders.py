@@ -119,6 +119,7 @@ class LinkOrders:
                     self._calls.find(call_sid) is not None,
                     dict(self._failing()),
                     0 if self._calls.is_draining else self._config.server.capacity,
+                    0 if self._placing is None else self._placing.live,
                 )
             case ReloadAgents():
                 return await self._reload()

@@ -94,11 +94,16 @@ class PlacementChecks:
             )
 
     def find_room(self, live: int) -> None:
-        """Raise TryLaterError when no further call may be placed now."""
+        """Raise TryLaterError when no further call may be placed now.
+
+        `live` are the calls that this process has placed. Those of the process that drains beside
+        it count, too.
+        """
         if self._calls.is_draining:
             raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
             )
+        live += self._calls.placed_beside
         if live >= self._config.outbound.concurrent or self._calls.limit_reached:
             raise TryLaterError(
                 "E-OUT-12",

@@ -8,12 +8,13 @@ the files of the data folder. A server that was not reloaded looks at nothing.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError
+from offhook.link.messages import CallProcessState
 from offhook.link.neighbours import Neighbours
 from offhook.link.process_files import siblings
 from offhook.outbound.ledger import CallLedger
@@ -25,8 +26,15 @@ from offhook.serving.composition import ServerNeeds, ServerParts
 LOOK_S: Final = 1.0
 """Seconds between two looks."""
 
-LiveOf: TypeAlias = Callable[[str], Awaitable[int | None]]
-"""Function that returns the number of live calls of the process of an id; None: it is unknown."""
+StateOf: TypeAlias = Callable[[str], Awaitable[CallProcessState | None]]
+"""Function that returns the state of the process of an id; None: it does not answer."""
+
+
+class _Calls(NamedTuple):
+    """Live calls of another process, and those that it has placed."""
+
+    live: int = 0
+    placed: int = 0
 
 
 class ProcessesBeside:
@@ -41,7 +49,7 @@ class ProcessesBeside:
         clock: The server's clock.
         tasks: Owner of the task that looks.
         find: Returns the ids of the other processes. Blocks for less than a ms.
-        live_of: Asks one of them.
+        state_of: Asks one of them.
     """
 
     def __init__(
@@ -55,7 +63,7 @@ class ProcessesBeside:
         tasks: ServerTasks,
         *,
         find: Callable[[], Sequence[str]],
-        live_of: LiveOf,
+        state_of: StateOf,
     ) -> None:
         self._calls = calls
         self._policy = policy
@@ -65,8 +73,8 @@ class ProcessesBeside:
         self._clock = clock
         self._tasks = tasks
         self._find = find
-        self._live_of = live_of
-        self._live: dict[str, int] = {}
+        self._state_of = state_of
+        self._others: dict[str, _Calls] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -94,13 +102,16 @@ class ProcessesBeside:
     async def look(self) -> bool:
         """Take over what the others have counted; return whether there is another process."""
         ids = self._find()
-        found = await asyncio.gather(*(self._live_of(process_id) for process_id in ids))
+        found = await asyncio.gather(*(self._state_of(process_id) for process_id in ids))
         # One that does not answer has what it had: it cannot have taken new calls since.
-        self._live = {
-            process_id: self._live.get(process_id, 0) if live is None else live
-            for process_id, live in zip(ids, found, strict=True)
+        self._others = {
+            process_id: self._others.get(process_id, _Calls())
+            if state is None
+            else _Calls(state.live, state.placed)
+            for process_id, state in zip(ids, found, strict=True)
         }
-        self._calls.live_beside = sum(self._live.values())
+        self._calls.live_beside = sum(calls.live for calls in self._others.values())
+        self._calls.placed_beside = sum(calls.placed for calls in self._others.values())
         if ids:
             await self._read_files()
         return bool(ids)
@@ -136,5 +147,5 @@ def processes_beside(
         clock,
         tasks,
         find=lambda: siblings(root, process_id, supervisor),
-        live_of=neighbours.live_of,
+        state_of=neighbours.state_of,
     )
