@@ -25,6 +25,8 @@ MOVE_S: Final = 2.0
 given to the directory, which may take as long as its deadlines allow."""
 
 GRACE_S: Final = 0.5
+"""Seconds more that a busy machine may take: what is not stored by then is lost, not late."""
+
 BACK_S: Final = 5.0
 """Seconds within which a caller is back after Twilio has asked."""
 
@@ -115,6 +117,19 @@ async def ended(
     """Have these callers hang up, and check the record of their calls and of those in `over`."""
     await hung_up(outcome, calls)
     await recorded(fleet, outcome, [*calls, *over], wanted)
+
+
+async def stored_late(
+    fleet: Fleet, outcome: RowOutcome, calls: Sequence[FleetCall], lines: set[str]
+) -> None:
+    """Count as late what is not in the database of lines that were to be there."""
+    rows = await fleet.rows(
+        "select text from utterances where who = 'caller' and call_sid = any(%s)",
+        [call.sid for call in calls],
+    )
+    lost = lines - {row["text"] for row in rows}
+    if lost:
+        outcome.late.append(f"{len(lost)} lines were not stored {STORED_WITHIN_S:g} s after them")
 
 
 async def hung_up(outcome: RowOutcome, calls: Sequence[FleetCall]) -> None:

@@ -28,6 +28,7 @@ from bench.fleet_checks import (
     returned,
     said,
     spread,
+    stored_late,
 )
 from tests.fleet.harness import Fleet, FleetCall
 from tests.fleet.node import FleetNode
@@ -77,6 +78,7 @@ async def death(
         outcome.late.append(f"{len(silent)} callers of other nodes heard nothing for a while")
     wanted = said(theirs, died_at - STORED_WITHIN_S - GRACE_S) | said(others, time.monotonic() - 1)
     await ended(fleet, outcome, [call for call in calls if call not in lost], wanted)
+    await stored_late(fleet, outcome, theirs, said(theirs, died_at - STORED_WITHIN_S))
     outcome.text = (
         f"{len(back)} of {len(theirs)} back: {spread(asked)} after Twilio asked,"
         f" {spread(whole)} after the death; {len(wanted)} lines looked for"
