@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import Engine, text
+from tests.link.test_fleet_lookup import SID as DIRECTORY_SID
+from tests.link.test_fleet_lookup import call as directory_call
+from tests.link.test_fleet_lookup import process
 from tests.postgres import Postgres
 from tests.records.test_moves import JOURNALS, LATE_OF_A, OF_A, A, B, C, apply
 from tests.records.test_store import ended
@@ -19,7 +22,7 @@ from offhook.api.live_fleet import LiveFleet
 from offhook.config import Prices
 from offhook.journal.entries import JournalEntry
 from offhook.records import database
-from offhook.records.elsewhere import CallsElsewhere
+from offhook.records.elsewhere import CallsElsewhere, OwnedCall
 from offhook.records.store import RecordStore
 
 SID = "CA1"
@@ -93,6 +96,17 @@ def test_a_call_of_another_node_from_its_beginning_to_its_end(
     assert watcher.changes[-1] is None
     watcher.look()
     assert len(watcher.told) == 5, "each event is told once"
+
+
+def test_the_owners_of_live_calls_of_other_nodes_are_known(engine: Engine, tmp_path: Path) -> None:
+    process(engine, A, "a")
+    process(engine, B, "b")
+    directory_call(engine, B)
+    elsewhere = Watcher(engine, tmp_path).elsewhere
+    with engine.connect() as connection:
+        found = elsewhere.look(connection, [A]).owners
+        assert found == {DIRECTORY_SID: OwnedCall(B, "b", "http://b:5002", 1)}
+        assert elsewhere.look(connection, [A, B]).owners == {}, "this node's own"
 
 
 def test_calls_from_before_are_rows_whose_events_are_not_told(

@@ -8,7 +8,7 @@ from tests.fleet.directories import FACTS, Fleet, FleetNode, sid
 from tests.waiting import until, until_it
 
 from offhook.clock import LoopClock
-from offhook.fleet.places import BegunCall, ClaimedCall, OwnState
+from offhook.fleet.places import LEASE_S, BegunCall, ClaimedCall, OwnState
 from offhook.fleet.tokens import StreamTokens
 
 
@@ -63,6 +63,19 @@ async def test_everybody_knows_who_is_there(fleet: Fleet) -> None:
     place = await b.directory.find(sid(1))
     assert place is not None
     assert (place.node, place.is_alive) == ("a", True)
+
+
+async def test_a_process_is_sure_of_its_calls_for_a_lease_after_a_beat(fleet: Fleet) -> None:
+    a = await fleet.node("a")
+    await begin(a, 1)
+    assert a.heartbeat.owns(sid(1), 1)
+    assert not a.heartbeat.owns(sid(1), 2)
+    assert not a.heartbeat.owns(sid(2), 1)
+    assert a.heartbeat._read_at is not None
+    a.heartbeat._read_at -= LEASE_S
+    assert not a.heartbeat.owns(sid(1), 1)
+    await a.beat()
+    assert a.heartbeat.owns(sid(1), 1)
 
 
 async def test_a_dead_processs_calls_are_shared_by_the_survivors(fleet: Fleet) -> None:

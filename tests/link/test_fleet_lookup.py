@@ -8,9 +8,10 @@ from sqlalchemy import Engine, func, text
 from tests.link.test_link import outcome
 from tests.postgres import Postgres
 
-from offhook.link.fleet_lookup import FleetLookup
+from offhook.link.fleet_lookup import CLOCK_S, FleetLookup, HintedProcess
 from offhook.link.node_links import NodeLinks
 from offhook.records import database, tables
+from offhook.records.elsewhere import OwnedCall
 
 SID = "CA" + "1" * 32
 A, B, OLD_B, DEAD = "a" * 32, "b" * 32, "0" * 32, "d" * 32
@@ -21,7 +22,7 @@ _T = TypeVar("_T")
 @pytest.fixture
 def engine(postgres: Postgres) -> Iterator[Engine]:
     with postgres.database() as url:
-        engine = database.open_engine(url)
+        engine = database.open_lookup_engine(url)
         tables.metadata.create_all(engine)
         try:
             yield engine
@@ -35,7 +36,7 @@ def lookup(
     async def run(work: Callable[[], _T], /) -> _T:
         return work()
 
-    return FleetLookup(engine, run, lambda now_ms: NodeLinks(node, b"k" * 32, now_ms), lambda: 5.0)
+    return FleetLookup(engine, run, lambda now_ms: NodeLinks(node, b"k" * 32, now_ms), now)
 
 
 def process(engine: Engine, process_id: str, node: str, *, ago_s: int = 0, **more: Any) -> None:
@@ -91,6 +92,36 @@ async def test_the_owner_of_a_call_and_the_clock_of_the_database(engine: Engine)
     assert abs(ours.now_ms() - now_ms) < 60_000, "this machine's clock is not asked"
     assert await lookup(engine, node="b").owner(SID) is None, "it is the node's own"
     ours.close()
+
+
+async def test_the_owner_of_a_moment_ago_is_known_while_the_clock_is(engine: Engine) -> None:
+    process(engine, B, "b")
+    call(engine, B)
+    now = [5.0]
+    ours = lookup(engine, now=lambda: now[0])
+    ours.owners = {SID: OwnedCall(B, "b", "http://b:5002", 4), "own": OwnedCall(A, "a", "", 1)}
+    assert ours.hinted(SID) is None, "no request can be signed yet"
+    owner = await ours.owner(SID)
+    assert owner is not None
+    assert ours.hinted(SID) == HintedProcess(owner.process, 4)
+    assert ours.hinted("own") is None
+    assert ours.hinted("CA0") is None
+    now[0] += CLOCK_S
+    assert ours.hinted(SID) is None
+
+
+async def test_a_look_up_over_connections_that_were_lost_is_asked_again(engine: Engine) -> None:
+    """As after a restart of the database: nothing asks before each look-up if it still answers."""
+    process(engine, B, "b")
+    call(engine, B)
+    ours = lookup(engine)
+    assert await ours.owner(SID) is not None
+    with engine.connect() as one, engine.connect() as other:
+        others = "SELECT pg_terminate_backend(:pid)"
+        pid = one.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        other.execute(text(others), {"pid": pid})
+        other.invalidate()
+    assert await ours.owner(SID) is not None
 
 
 async def test_the_processes_of_other_nodes_that_live(engine: Engine) -> None:

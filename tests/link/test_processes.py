@@ -9,7 +9,7 @@ from tests.link.test_link import REQUEST, outcome
 
 from offhook.calls.operations import no_live_call
 from offhook.link.client import CallProcess, node_away
-from offhook.link.fleet_lookup import FleetLookup, FoundProcess, away
+from offhook.link.fleet_lookup import FleetLookup, FoundProcess, HintedProcess, away
 from offhook.link.messages import (
     CallProcessState,
     OpenedStream,
@@ -67,6 +67,10 @@ class Lookup:
 
     def __init__(self, *owners: Any) -> None:
         self.owners = [*owners]
+        self.hint: Process | None = None
+
+    def hinted(self, _: str) -> HintedProcess | None:
+        return None if self.hint is None else HintedProcess(cast("CallProcess", self.hint), 3)
 
     async def owner(self, _: str) -> FoundProcess | None:
         return self._next()
@@ -99,6 +103,31 @@ async def perform(folder: Path, own: Process | None, *owners: Any) -> Any:
 
 async def test_a_call_of_this_node_is_not_looked_up(tmp_path: Path) -> None:
     assert await perform(tmp_path, Process(DONE)) == DONE
+
+
+@pytest.mark.parametrize(
+    ("result", "asked"),
+    [(DONE, (1, 0, 0)), (UNKNOWN, (1, 1, 1)), (OVER, (1, 1, 1)), (NotHereError(), (1, 1, 1))],
+)
+async def test_the_process_that_had_a_call_a_moment_ago_is_asked_first(
+    tmp_path: Path, result: Any, asked: tuple[int, int, int]
+) -> None:
+    """If the call has left it, the owner is looked up as without the hint."""
+    hint, own, owner = Process(result), Process(UNKNOWN), Process(DONE)
+    lookup = Lookup(owner)
+    lookup.hint = hint
+    found = CallProcesses(tmp_path, cast("CallProcess", own), cast("FleetLookup", lookup))
+    assert await found.perform(SID, "mute", {"on": True}, "ada") == DONE
+    assert (hint.asked, own.asked, owner.asked) == asked
+
+
+async def test_what_may_have_been_done_where_the_call_was_is_not_done_again(tmp_path: Path) -> None:
+    lookup = Lookup(Process(DONE))
+    lookup.hint = Process(node_away("b"))
+    found = CallProcesses(tmp_path, None, cast("FleetLookup", lookup))
+    error = await outcome(found.perform(SID, "mute", {"on": True}, "ada"))
+    assert error.code == "E-LINK-07"
+    assert len(lookup.owners) == 1, "nobody was looked up"
 
 
 @pytest.mark.parametrize("own", [Process(UNKNOWN), Process(OVER), None])

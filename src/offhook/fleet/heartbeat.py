@@ -78,6 +78,15 @@ class FleetHeartbeat:
             return None
         return round(1000 * (self._database_s + self._clock.now() - self._read_at))
 
+    def owns(self, call_sid: str, epoch: int) -> bool:
+        """Return whether this process has a call in that epoch, by a beat that is within a lease.
+
+        A beat reads the epochs: a call that has left before is not here any more.
+        """
+        if self._read_at is None or self._clock.now() - self._read_at >= LEASE_S:
+            return False
+        return self._directory.epoch_of(call_sid) == epoch
+
     async def run(self) -> None:
         """Beat, and take over the calls of dead processes, for ever; a kept task."""
         while True:

@@ -143,13 +143,19 @@ class CallProcess:
             self._connection.lines.abort()
 
     async def perform(
-        self, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
+        self,
+        call_sid: str,
+        operation: str,
+        arguments: Mapping[str, Any],
+        by: str,
+        epoch: int = 0,
     ) -> PerformedOperation:
         """Perform an operation of calls/operations.py on a call, as a person asks.
 
-        Cancelled, it is withdrawn.
+        With an `epoch`, only if the process has the call in it, and else "unknown". Cancelled, it
+        is withdrawn.
         """
-        order = PerformOperation.of(call_sid, operation, arguments, by)
+        order = PerformOperation.of(call_sid, operation, arguments, by, epoch)
         performed: PerformedOperation = await self._ask(order, PERFORM_S, PerformedOperation)
         return performed
 

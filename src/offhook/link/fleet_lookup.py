@@ -6,22 +6,26 @@ Only operators' processes import this: a call process asks the database by offho
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from offhook.errors import UserError
 from offhook.link.client import CallProcess, node_away
 from offhook.link.node_links import NodeLinks, NotHereError
 from offhook.outbound.errors import TryLaterError
+from offhook.records.elsewhere import OwnedCall
 
 LOOK_UP_S: Final = 1.0
 """Seconds that a look-up in the database may take."""
 
 AGAIN_S: Final = 2.0
 """Seconds after which a request may be repeated that could not be looked up."""
+
+CLOCK_S: Final = 60.0
+"""Seconds for which the database's clock is believed to go on as it was read."""
 
 # A call that has ended is still its process's, which answers how it has ended.
 _OWNER: Final = text(
@@ -53,14 +57,24 @@ class FoundProcess(NamedTuple):
     process: CallProcess
 
 
+class HintedProcess(NamedTuple):
+    """A call process of another node that had a call in that epoch a moment ago."""
+
+    process: CallProcess
+    epoch: int
+
+
 class FleetLookup:
     """Look-ups of other nodes' call processes, to which connections are kept.
 
     Args:
-        engine: The shared database.
+        engine: The shared database, with an AUTOCOMMIT engine of its own.
         run: Runs a query in a thread.
         links: What opens links to other nodes; its clock is this object's.
         now: A monotonic clock, in seconds.
+
+    Attributes:
+        owners: Who had which live call at the last look (records/elsewhere.py).
     """
 
     def __init__(
@@ -75,7 +89,24 @@ class FleetLookup:
         self._now = now
         self._links: Final = links(self.now_ms)
         self._ahead_ms = 0.0
+        self._read_at: float | None = None
+        """Time at which a look-up has last read the database's clock."""
         self._known: dict[str, FoundProcess] = {}
+        self.owners: Mapping[str, OwnedCall] = {}
+
+    def hinted(self, call_sid: str) -> HintedProcess | None:
+        """Return the process of another node that had a call at the last look; None: no such one.
+
+        The process must be told the epoch: the call may have left it. None, too, if the database's
+        clock, by which a request expires, was not read for CLOCK_S: the next look-up reads it.
+        """
+        owner = self.owners.get(call_sid)
+        if owner is None or owner.node == self._links.node:
+            return None
+        if self._read_at is None or self._now() - self._read_at >= CLOCK_S:
+            return None
+        found = self._process(owner.process_id, owner.node, owner.address)
+        return HintedProcess(found.process, owner.epoch)
 
     def now_ms(self) -> int:
         """Return the time by the database's clock, as of the last look-up."""
@@ -172,11 +203,17 @@ class FleetLookup:
     async def _ask(self, statement: Any, **values: str) -> list[Any]:
         """Return the rows of a statement, whose last column is the database's clock."""
 
-        def work() -> list[Any]:
-            # One statement needs no transaction, whose begin and end are two messages more.
-            single = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            with single as connection:
+        def ask() -> list[Any]:
+            with self._engine.connect() as connection:
                 return [*connection.execute(statement, values)]
+
+        def work() -> list[Any]:
+            try:
+                return ask()
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return ask()  # the connection was lost since the last look-up, with all others
 
         try:
             async with asyncio.timeout(LOOK_UP_S):
@@ -185,6 +222,7 @@ class FleetLookup:
         except (SQLAlchemyError, TimeoutError):
             raise away() from None
         if rows:
+            self._read_at = self._now()
             self._ahead_ms = 1000 * (rows[0][-1] - (began + self._now()) / 2)
         return rows
 

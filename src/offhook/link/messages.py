@@ -33,13 +33,15 @@ class PerformOperation(msgspec.Struct, tag="perform", frozen=True):
     which UTF-8 cannot."""
     by: str
     """Name of the person who asks."""
+    epoch: int = 0
+    """Epoch of a fleet in which the process must have the call, and be sure of it; 0: any."""
 
     @classmethod
     def of(
-        cls, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
+        cls, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str, epoch: int = 0
     ) -> "PerformOperation":
         """Return the request of a person for an operation with those arguments."""
-        return cls(call_sid, operation, json.dumps(arguments), by)
+        return cls(call_sid, operation, json.dumps(arguments), by, epoch)
 
 
 class PlaceCall(msgspec.Struct, tag="place", frozen=True):

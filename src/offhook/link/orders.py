@@ -67,6 +67,7 @@ class LinkOrders:
         answer: Answers a webhook of Twilio's that another call process has got.
         release: Gives a call up to another call process, as ReleaseCall says.
         fence: Ends a call without a word, as FenceCall says.
+        owns: Returns whether this process has a call in an epoch of the fleet, and is sure of it.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class LinkOrders:
         answer: Callable[[ForwardedWebhook], Awaitable[WebhookAnswer | None]],
         release: Callable[[str, str | None, str | None], Awaitable[bool]],
         fence: Callable[[str, int], None],
+        owns: Callable[[str, int], bool],
     ) -> None:
         self._config = config
         self._calls = calls.registry
@@ -100,6 +102,7 @@ class LinkOrders:
         self._answer = answer
         self._release = release
         self._fence = fence
+        self._owns = owns
 
     async def obey(self, order: LinkOrder) -> Any:
         """Return the result of a request. Raises UserError or ToolError for one that fails."""
@@ -149,6 +152,8 @@ class LinkOrders:
         operation = _OPERATIONS.get(order.operation)
         if operation is None:
             raise other_version(f'there is no operation "{order.operation}"')
+        if order.epoch and not self._owns(order.call_sid, order.epoch):
+            return PerformedOperation("unknown")
         entry = self._calls.find(order.call_sid)
         if entry is None:
             return PerformedOperation("unknown")

@@ -24,6 +24,7 @@ from offhook.link.process_files import live_processes
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.records.elsewhere import OwnedCall
 
 LOOK_UPS: Final = 2
 """Look-ups of a call's process that is of another node: the call may move after the first."""
@@ -83,7 +84,19 @@ class CallProcesses:
     async def perform(
         self, call_sid: str, operation: str, arguments: Mapping[str, Any], by: str
     ) -> PerformedOperation:
-        """Perform an operation on a call, in the process that has it, of whichever node."""
+        """Perform an operation on a call, in the process that has it, of whichever node.
+
+        The process of another node that had the call a moment ago is asked at once. It refuses if
+        it does not have the call in that epoch any more; then the owner is looked up.
+        """
+        hinted = None if self._fleet is None else self._fleet.hinted(call_sid)
+        if hinted is not None:
+            with contextlib.suppress(NotHereError):
+                performed = await hinted.process.perform(
+                    call_sid, operation, arguments, by, hinted.epoch
+                )
+                if performed.outcome == "done":
+                    return performed
         done = PerformedOperation("unknown")
         if self._fleet is None or self.live():
             process = await self._process_of(call_sid)
@@ -101,6 +114,11 @@ class CallProcesses:
             if done.outcome == "over":  # The call has ended here, or has gone to who is away.
                 return done
             raise
+
+    def learn(self, owners: Mapping[str, OwnedCall]) -> None:
+        """Take note of who has which live call of another node."""
+        if self._fleet is not None:
+            self._fleet.owners = owners
 
     async def place(self, request: OutboundRequest) -> PlacedCall:
         """Place a call with the newest process that is not draining, else with the newest.

@@ -78,6 +78,10 @@ def url_of(text: str) -> URL:
     return url
 
 
+LOOKUPS: Final = 2
+"""Connections that are kept for look-ups."""
+
+
 def open_engine(url: URL) -> Engine:
     """Return an engine whose connections any thread may use. Nothing is connected yet.
 
@@ -89,19 +93,32 @@ def open_engine(url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": 5.0})
         event.listen(engine, "connect", _set_pragmas)
         return engine
+    return _postgres(url, pool_size=5, pool_pre_ping=True)
+
+
+def _postgres(url: URL, **given: Any) -> Engine:
     options = (
         f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
         f" -c idle_in_transaction_session_timeout={round(STANDS_STILL_S * 1000)} {POSTGRES_NOTICES}"
     )
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **NODE_NOTICES}
     try:
-        return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
+        return create_engine(url, connect_args=arguments, **given)
     except ImportError as error:  # also of a psycopg that finds no libpq
         raise UserError(
             "E-REC-08",
             f"The database is a PostgreSQL, and its driver cannot be loaded: {error}.",
             f"Install it: {install_command('postgres')}",
         ) from None
+
+
+def open_lookup_engine(url: URL) -> Engine:
+    """Return an engine for look-ups of one statement each, by which a person's command waits.
+
+    Each is a message of its own: no transaction, and no question before it if the connection is
+    there still. Whoever finds that it is not asks again. Raises UserError E-REC-08 as open_engine.
+    """
+    return _postgres(url, pool_size=LOOKUPS, isolation_level="AUTOCOMMIT")
 
 
 def _make_private(path: Path) -> None:

@@ -52,6 +52,15 @@ class ElsewhereLine(NamedTuple):
     node: str
 
 
+class OwnedCall(NamedTuple):
+    """The process of another node that had a call at a look, and in which epoch."""
+
+    process_id: str
+    node: str
+    address: str
+    epoch: int
+
+
 @dataclasses.dataclass(slots=True)
 class FleetNews:
     """What a look has found.
@@ -61,12 +70,14 @@ class FleetNews:
         lines: New lines.
         ended: Ends that no line tells: of calls whose process died.
         nodes: The nodes.
+        owners: Who has which live call.
     """
 
     before: list[ElsewhereLine] = dataclasses.field(default_factory=list)
     lines: list[ElsewhereLine] = dataclasses.field(default_factory=list)
     ended: list[CallEvent] = dataclasses.field(default_factory=list)
     nodes: list[NodeRecord] = dataclasses.field(default_factory=list)
+    owners: dict[str, OwnedCall] = dataclasses.field(default_factory=dict)
 
 
 _NOTHING: Final = -(1 << 62)
@@ -81,6 +92,11 @@ _LINES: Final = text(
 _BEFORE: Final = text(
     "SELECT call_sid, line, at_ms, wall_ms, kind, body FROM events"
     " WHERE call_sid = ANY(:sids) AND kind = ANY(:kinds) ORDER BY call_sid, line"
+)
+_OWNERS: Final = text(
+    "SELECT c.call_sid, p.process_id, p.node, p.address, c.epoch"
+    " FROM fleet_calls c JOIN fleet_processes p USING (process_id)"
+    " WHERE c.ended_at IS NULL AND p.address <> '' AND p.process_id <> ALL(:own)"
 )
 _NODES: Final = text(
     "SELECT node, sum(live), sum(capacity),"
@@ -133,7 +149,10 @@ class CallsElsewhere(ThreadOwner):
 
     def look(self, connection: Connection, own: Collection[str]) -> FleetNews:
         """Return what is new; `own` are the processes of this node. Raises SQLAlchemyError."""
-        news = FleetNews(nodes=_nodes(connection))
+        owned = connection.execute(_OWNERS, {"own": [*own]})
+        news = FleetNews(
+            nodes=_nodes(connection), owners={sid: OwnedCall(*owner) for sid, *owner in owned}
+        )
         calls = tables.calls.c
         query = select(calls.sid, calls.node).where(
             calls.duration_ms.is_(None), calls.process.not_in(own)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import load_app
@@ -21,6 +22,12 @@ from offhook.serving.operator_server import OperatorServer
 from offhook.serving.options import process_arguments
 from offhook.serving.record_keeping import RecordKeeping
 from offhook.serving.running import exit_code, run_logged
+
+SWITCH_S: Final = 0.001
+"""Seconds that a thread may keep the interpreter while the event loop waits for it.
+
+Ten threads follow, query and deliver. By Python's own 5 ms each, a command waits for several.
+"""
 
 
 def main(arguments: str, environ: Mapping[str, str]) -> int:
@@ -33,6 +40,7 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     life, beats = given["life"], given["beats"]
     for descriptor in (life, beats):
         os.set_inheritable(descriptor, False)
+    sys.setswitchinterval(SWITCH_S)
     config = load_app(options.config, environ, overrides=options.overrides())
     keeping = RecordKeeping(config, captures=options.capture)
     secrets = (*config.secrets, keeping.api_token.get_secret_value())

@@ -76,6 +76,7 @@ class RecordKeeping(PartsOwner):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._untold: dict[str, int] = {}
         """Last lines of processes that came before there was a loop to tell of them."""
+        self._close_lookup: Final = contextlib.ExitStack()
         self._live = LiveFollower(root, self._on_live)
         self.follower: Final = RecordFollower(
             self.engine,
@@ -95,7 +96,7 @@ class RecordKeeping(PartsOwner):
         self.processes: Final = CallProcesses(
             root,
             None if own is None else CallProcess(own.connect),
-            self._fleet_lookup(config, readers),
+            self._fleet_lookup(config),
         )
         self.api: Final = Api(
             config,
@@ -112,13 +113,19 @@ class RecordKeeping(PartsOwner):
         store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)
         self._retention = Retention(self.engine, files, store, settings.retention)
 
-    def _fleet_lookup(self, config: AppConfig, readers: Readers) -> FleetLookup | None:
-        """Return what finds the calls of other nodes; None without a fleet."""
+    def _fleet_lookup(self, config: AppConfig) -> FleetLookup | None:
+        """Return what finds the calls of other nodes; None without a fleet.
+
+        Commands wait for it, so it shares neither connections nor threads with anything else.
+        """
         settings = config.require_fleet()
         if settings is None:
             return None
+        engine, readers = database.open_lookup_engine(self.engine.url), Readers()
+        self._close_lookup.callback(engine.dispose)
+        self._close_lookup.callback(readers.close)
         return FleetLookup(
-            self.engine,
+            engine,
             readers.run,
             lambda now_ms: node_links(settings, node_tls(settings), now_ms),
             MachineClocks().monotonic,
@@ -138,6 +145,7 @@ class RecordKeeping(PartsOwner):
 
     def _enter_parts(self, stack: contextlib.ExitStack) -> None:
         stack.callback(self.engine.dispose)
+        stack.enter_context(self._close_lookup)
         stack.enter_context(self._live)
         self.follower.thread.start()
         stack.callback(self.follower.stop, STOP_S)
@@ -169,7 +177,11 @@ class RecordKeeping(PartsOwner):
             self._on_loop(self.api.end, end)
 
     def _on_news(self, news: FleetNews | None) -> bool:
-        return self._on_loop(self.api.fleet.tell, news)
+        return self._on_loop(self._tell_news, news)
+
+    def _tell_news(self, news: FleetNews | None) -> None:
+        self.processes.learn({} if news is None else news.owners)
+        self.api.fleet.tell(news)
 
     def _on_loop(self, told: Callable[..., None], *arguments: object) -> bool:
         """Have the API's loop told from a thread. Return False while there is no loop."""

@@ -276,6 +276,7 @@ class Server:
             answer=parts.webhooks.answer,
             release=parts.calls.releasing.release,
             fence=parts.calls.releasing.fence,
+            owns=_owns_none if joined is None else joined.parts.heartbeat.owns,
         )
         now_ms = _no_time if joined is None else joined.now_ms
         link = LinkServer(orders, tasks, streams, now_ms)
@@ -452,6 +453,11 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
+
+
+def _owns_none(call_sid: str, epoch: int) -> bool:
+    """Return False: without a fleet there are no epochs."""
+    return False
 
 
 def _no_time() -> int:
