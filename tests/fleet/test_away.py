@@ -88,7 +88,7 @@ async def test_what_changed_while_it_was_away_is_told_afterwards(fleet: Fleet) -
         for number in (1, 2, 3):
             assert await a.begin(sid(number), FACTS, nonce="n") == BegunCall(1)
         lost: list[str] = []
-        a.fenced = lost.append
+        a.held.fenced = lost.append
         way.cut()
         with pytest.raises(DirectoryAwayError):
             await a.find(sid(1))
@@ -96,12 +96,12 @@ async def test_what_changed_while_it_was_away_is_told_afterwards(fleet: Fleet) -
         for asked in (a.find(sid(1)), a.claim(sid(9), 1), a.begin(sid(4), FACTS, nonce="n")):
             with pytest.raises(DirectoryAwayError):
                 await asked
-        assert a.begin_away(sid(4), FACTS, nonce="four") == BegunCall(1), "within its share"
-        assert a.begin_away(sid(5), FACTS, nonce="five") == NoRoom(4, 4)
-        assert not a.spend_away(sid(4), "other")
-        assert a.spend_away(sid(4), "four")
-        assert not a.spend_away(sid(4), "four")
-        a.end(sid(1))
+        assert a.held.begin_away(sid(4), FACTS, nonce="four") == BegunCall(1), "within its share"
+        assert a.held.begin_away(sid(5), FACTS, nonce="five") == NoRoom(4, 4)
+        assert not a.held.spend_away(sid(4), "other")
+        assert a.held.spend_away(sid(4), "four")
+        assert not a.held.spend_away(sid(4), "four")
+        a.held.end(sid(1))
         await a.renew(sid(2), "later")
         assert await b.claim(sid(3), 1) is not None
         way.restore()
@@ -124,7 +124,7 @@ async def test_a_begin_whose_answer_was_lost_is_undone(fleet: Fleet) -> None:
             await a.begin(sid(1), FACTS, nonce="n")
         with pytest.raises(DirectoryAwayError):
             await a.begin(sid(2), FACTS, nonce="n")
-        assert a.begin_away(sid(2), FACTS, nonce="n") == BegunCall(1)
+        assert a.held.begin_away(sid(2), FACTS, nonce="n") == BegunCall(1)
         way.restore()
         await until(lambda: not a.is_away)
         fleet.keep(node.lines.run)
@@ -145,9 +145,9 @@ async def test_a_file_that_was_taken_while_it_was_away_is_claimed_or_anothers(
     assert await b.claim(sid(2), 1) is not None
     assert await a.claim(sid(4), 1) is not None, "it had come from elsewhere"
     lost: list[str] = []
-    c.fenced = lost.append
+    c.held.fenced = lost.append
     for number in (1, 2, 3, 4):
-        c.claim_away(sid(number), a.process_id, 2, FACTS, nonce=None)
+        c.held.claim_away(sid(number), a.process_id, 2, FACTS, nonce=None)
     fleet.keep(c.connection.serve)
     await until(lambda: not c.is_away)
     assert lost == [sid(2)]
@@ -161,12 +161,12 @@ async def test_a_late_claim_whose_answer_was_lost_is_this_processs_own(fleet: Fl
     assert await dead.begin(sid(), FACTS, nonce="n") == BegunCall(1)
     async with far(fleet) as (node, way):
         next_one, lost = node.directory, list[str]()
-        next_one.fenced = lost.append
+        next_one.held.fenced = lost.append
         way.cut()
         with pytest.raises(DirectoryAwayError):
             await next_one.find(sid())
         await until(lambda: next_one.is_away)
-        next_one.claim_away(sid(), dead.process_id, 2, FACTS, nonce=None)
+        next_one.held.claim_away(sid(), dead.process_id, 2, FACTS, nonce=None)
         # What the round does whose answer is lost: the database has done it all the same.
         await fleet.ask(
             "UPDATE fleet_calls SET epoch = 2, process_id = %s, from_process = %s",
@@ -193,13 +193,13 @@ async def test_a_call_of_a_process_that_died_before_the_files_is_claimed_after_i
         await each.beat()
     assert await elsewhere.directory.claim(sid(2), 1) is not None
     lost: list[str] = []
-    third.directory.fenced = lost.append
+    third.directory.held.fenced = lost.append
     for number in (1, 2, 3):
-        third.directory.claim_away(sid(number), second.process_id, 3, FACTS, nonce=None)
+        third.directory.held.claim_away(sid(number), second.process_id, 3, FACTS, nonce=None)
     await third.beat()
     assert lost == [sid(2)], "a process of another node has it"
     assert await taken_epoch(fleet, 1) == [(1, False)], "the first may live"
-    first.directory.end(sid(3))
+    first.directory.held.end(sid(3))
     await first.directory.tell_ended()
     await third.beat()
     assert lost == [sid(2), sid(3)], "it lived"
@@ -208,7 +208,7 @@ async def test_a_call_of_a_process_that_died_before_the_files_is_claimed_after_i
         first.directory.process_id,
     )
     await third.beat()
-    assert (lost, third.directory.held) == ([sid(2), sid(3)], (sid(1),))
+    assert (lost, third.directory.held.sids) == ([sid(2), sid(3)], (sid(1),))
     assert await taken_epoch(fleet, 1) == [(3, False)]
 
 
@@ -219,27 +219,27 @@ async def test_a_call_that_a_process_beside_goes_on_with_is_lost_after_a_lease(
     assert await beside.directory.begin(sid(), FACTS, nonce="n") == BegunCall(1)
     await beside.beat()
     lost: list[str] = []
-    third.directory.fenced = lost.append
-    third.directory.claim_away(sid(), "0" * 32, 3, FACTS, nonce=None)
+    third.directory.held.fenced = lost.append
+    third.directory.held.claim_away(sid(), "0" * 32, 3, FACTS, nonce=None)
     await third.beat()
     assert lost == []
-    third.directory._held[sid()].until = 0.0
+    third.directory.held._held[sid()].until = 0.0
     await third.beat()
-    assert (lost, third.directory.held) == ([sid()], ())
+    assert (lost, third.directory.held.sids) == ([sid()], ())
 
 
 async def test_a_call_that_two_took_in_while_it_was_away_is_nobodys_loss(fleet: Fleet) -> None:
     a, b = fleet.unconnected("a").directory, fleet.unconnected("b").directory
     for each in (a, b):
-        assert each.begin_away(sid(), FACTS, nonce=each.node) == BegunCall(1)
+        assert each.held.begin_away(sid(), FACTS, nonce=each.node) == BegunCall(1)
         fleet.keep(each.connection.serve)
     await until(lambda: not (a.is_away or b.is_away))
     assert (a.epoch_of(sid()), b.epoch_of(sid())) == (1, 1)
     rows = await fleet.ask("SELECT process_id FROM fleet_calls")
     first, second = (a, b) if rows == [(a.process_id,)] else (b, a)
-    first.end(sid())
+    first.held.end(sid())
     await first.tell_ended()
-    second.end(sid())
+    second.held.end(sid())
     await second.settle()
     assert await taken_epoch(fleet, 1) == [(1, True)]
 
@@ -263,7 +263,7 @@ async def test_before_the_tables_are_there_it_is_away(postgres: Postgres) -> Non
             await until(lambda: "tables" in a.connection.problem)
             with pytest.raises(DirectoryAwayError, match="tables are not there yet"):
                 await a.begin(sid(), FACTS, nonce="n")
-            assert a.begin_away(sid(), FACTS, nonce="n") == BegunCall(1)
+            assert a.held.begin_away(sid(), FACTS, nonce="n") == BegunCall(1)
             engine = database.open_engine(database.url_of(text))
             await asyncio.to_thread(database.upgrade, engine)
             await until(lambda: not a.is_away)
@@ -290,5 +290,5 @@ async def test_a_place_stays_what_it_was_for_who_was_cancelled(fleet: Fleet) -> 
     await a.settle()
     await a.tell_ended()
     assert await taken_epoch(fleet, 1) in ([], [(1, True)])
-    assert a.held == ()
+    assert a.held.sids == ()
     assert isinstance(await a.begin(sid(2), FACTS, nonce="n"), BegunCall | CallPlace)

@@ -40,7 +40,7 @@ async def test_who_claims_has_it_and_the_one_before_is_fenced(fleet: Fleet) -> N
     a, b = await fleet.here("a"), await fleet.here("b")
     await begun(a)
     lost: list[str] = []
-    a.fenced = lost.append
+    a.held.fenced = lost.append
     found = await claimed(b)
     assert (found.epoch, found.lines, found.nonce) == (2, [FACTS], "n")
     assert found.from_process == a.process_id
@@ -83,7 +83,7 @@ async def test_a_released_call_is_whoevers_comes(fleet: Fleet) -> None:
 async def test_an_ended_call_is_over_everywhere(fleet: Fleet) -> None:
     a, b = await fleet.here("a"), await fleet.here("b")
     await begun(a)
-    a.end(sid())
+    a.held.end(sid())
     await a.tell_ended()
     assert await fleet.taken() == 0
     place = await b.find(sid())
@@ -102,7 +102,7 @@ async def test_the_budget_is_everybodys(fleet: Fleet) -> None:
     await begun(b, 2)
     assert await a.begin(sid(3), FACTS, nonce="n") == NoRoom(2, 2)
     assert not await a.add_leg(sid(1))
-    b.end(sid(2))
+    b.held.end(sid(2))
     await b.tell_ended()
     assert await a.add_leg(sid(1))
     assert await fleet.taken() == 2
@@ -122,7 +122,7 @@ async def test_of_two_claimants_one_has_the_call_each_time(fleet: Fleet) -> None
         winner, loser = (b, c) if both[0] is not None else (c, b)
         assert (winner.epoch_of(sid(number)), loser.epoch_of(sid(number))) == (2, None)
         wins[winner] += 1
-        winner.end(sid(number))
+        winner.held.end(sid(number))
     assert min(wins.values()) > 0, "they did not race"
 
 
@@ -146,7 +146,7 @@ async def test_a_budget_is_not_overdrawn_by_those_who_ask_at_once(fleet: Fleet) 
         assert [isinstance(each, BegunCall) for each in answers].count(True) == most
         assert await fleet.taken() == most
         for node in nodes:
-            for call_sid in node.held:
-                node.end(call_sid)
+            for call_sid in node.held.sids:
+                node.held.end(call_sid)
         await asyncio.gather(*(node.tell_ended() for node in nodes))
         assert await fleet.taken() == 0

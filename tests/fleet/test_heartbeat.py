@@ -98,10 +98,10 @@ async def test_a_dead_processs_calls_are_shared_by_the_survivors(fleet: Fleet) -
     assert sorted(call.call_sid for call in found) == [sid(number) for number in range(25)]
     assert {(call.epoch, call.from_node, call.nonce is None) for call in found} == {(2, "a", False)}
     lost: list[str] = []
-    a.directory.fenced = lost.append
+    a.directory.held.fenced = lost.append
     await a.beat()
     assert sorted(lost) == [sid(number) for number in range(25)]
-    assert not a.directory.held
+    assert not a.directory.held.sids
 
 
 async def test_who_was_away_for_a_lease_takes_nothing_until_it_is_back_for_one(
@@ -139,7 +139,7 @@ async def test_a_lease_that_is_over_fences_nobody(fleet: Fleet) -> None:
     a = await fleet.node("a")
     await begin(a, 1)
     lost: list[str] = []
-    a.directory.fenced = lost.append
+    a.directory.held.fenced = lost.append
     await long_gone(fleet, a)
     await a.beat()
     await a.directory.read_epochs()
@@ -173,7 +173,7 @@ async def test_the_database_forgets_what_is_an_hour_old(fleet: Fleet) -> None:
     await begin(a, 1)
     await begin(a, 2)
     await begin(b, 3)
-    a.directory.end(sid(1))
+    a.directory.held.end(sid(1))
     await a.directory.tell_ended()
     await fleet.ask("UPDATE fleet_calls SET ended_at = ended_at - interval '61 min'")
     await fleet.ask(
@@ -204,7 +204,7 @@ async def test_of_a_stopping_process_nothing_is_left(fleet: Fleet) -> None:
     await begin(a, 1)
     await a.heartbeat.leave()
     assert len(await fleet.ask("SELECT 1 FROM fleet_processes")) == 2, "it has a call"
-    a.directory.end(sid(1))
+    a.directory.held.end(sid(1))
     await a.directory.tell_ended()
     await a.heartbeat.leave()
     await b.beat()
@@ -217,7 +217,7 @@ async def test_a_process_that_was_stopped_reads_its_epochs_first(fleet: Fleet) -
     await begin(a, 2)
     assert await b.directory.claim(sid(2), 1) is not None
     lost: list[str] = []
-    a.directory.fenced = lost.append
+    a.directory.held.fenced = lost.append
     a.pulse.tick(fleet.clock.now() + 60)
     assert a.pulse.is_late(fleet.clock.now())
     fleet.keep(a.heartbeat.watch)
@@ -233,7 +233,7 @@ async def test_without_the_database_it_goes_on_all_the_same(fleet: Fleet) -> Non
     a.pulse.tick(fleet.clock.now() + 60)
     fleet.keep(a.heartbeat.watch)
     await a.pulse.settled(fleet.clock.now())
-    assert a.directory.held == (sid(1),)
+    assert a.directory.held.sids == (sid(1),)
 
 
 async def test_the_databases_clock_is_known_from_the_beats(fleet: Fleet) -> None:
@@ -301,7 +301,7 @@ async def test_a_machine_whose_clocks_stood_still_holds_its_calls_until_it_knows
     assert place is not None
     assert await b.directory.claim(sid(1), place.epoch) is not None
     told: list[tuple[str, bool]] = []
-    a.directory.fenced = lambda call_sid: told.append(
+    a.directory.held.fenced = lambda call_sid: told.append(
         (call_sid, a.pulse.is_late(fleet.clock.now()))
     )
     a.heartbeat._database_s -= 60  # as it was before a pause of a minute

@@ -61,7 +61,7 @@ async def test_late_lines_of_a_fenced_process_are_refused(fleet: Fleet) -> None:
     await begin(a)
     await claim(b)
     lost: list[str] = []
-    a.directory.fenced = lost.append
+    a.directory.held.fenced = lost.append
     a.lines(sid(), line("late"), 1)
     a.lines(sid(), b'{"late":1}', None)
     await a.lines.flush()
@@ -87,7 +87,7 @@ async def test_an_ended_call_leaves_no_words(fleet: Fleet) -> None:
     await until_it(lambda: fleet.ask("SELECT 1 FROM fleet_lines"))
     a.lines(sid(), line("more"), 2)
     a.lines(sid(), None, None)
-    a.directory.end(sid())
+    a.directory.held.end(sid())
     await until_it(lambda: fleet.ask("SELECT 1 FROM fleet_calls WHERE ended_at IS NOT NULL"))
     assert await fleet.ask("SELECT 1 FROM fleet_lines") == []
     assert a.lines.waiting_bytes == 0
@@ -100,7 +100,7 @@ async def test_lines_wait_for_a_database_that_is_away_within_a_bound(
     monkeypatch.setattr(live_lines, "MESSAGE_BYTES", 100)
     a = fleet.unconnected("a")
     a.lines(sid(), FACTS, None)
-    assert a.directory.begin_away(sid(), FACTS, nonce="n") == BegunCall(1)
+    assert a.directory.held.begin_away(sid(), FACTS, nonce="n") == BegunCall(1)
     sent = [line(f"{number:04}") for number in range(100)]
     for number, each in enumerate(sent):
         a.lines(sid(), each, number)

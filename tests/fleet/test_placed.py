@@ -120,7 +120,7 @@ async def test_a_call_from_a_browser_takes_a_session_of_all_nodes(
         assert "no agent session left" in refused.text
         assert (await b.ask()).json()["code"] == "E-OUT-12", "nor is a number dialled"
         assert b.desk.whole.server.calls.registry.live == {}
-        assert joined_of(b).parts.directory.held == ()
+        assert joined_of(b).parts.directory.held.sids == ()
         await directory.return_leg(opened.call_sid)
         second = await pages[1].open_phone()
         call = await pages[1].dial(second, GREET, HANG_UP)

@@ -385,7 +385,7 @@ async def test_a_call_is_named_or_given_up_long_after_its_token_was_good(fleet: 
     a.skew_ms = 301_000
     assert await a.places.name(CALL, a.facts(named))
     a.places.unreserve(stale)
-    assert a.directory.held == (CALL,)
+    assert a.directory.held.sids == (CALL,)
     assert await a.stream(named) == "a token that is expired"
 
 
@@ -434,7 +434,7 @@ async def test_a_placed_call_may_end_while_it_is_being_named(fleet: Fleet, is_ta
     a.directory.connection.problem = problem
     await a.directory.settle()
     await a.directory.tell_ended()
-    assert (a.directory.held, a.fenced) == ((), [])
+    assert (a.directory.held.sids, a.fenced) == ((), [])
     rows = await fleet.ask("SELECT process_id FROM fleet_calls WHERE ended_at IS NULL")
     assert rows == ([(b.directory.process_id,)] if is_taken else [])
 
@@ -452,10 +452,10 @@ async def test_a_reservation_of_which_nothing_is_heard_lapses(fleet: Fleet) -> N
     assert await fleet.ask("SELECT FROM fleet_calls") == []
     await a.node.beat()
     assert await fleet.ask("SELECT FROM fleet_calls") == [], "it is not entered again"
-    held = a.directory.hold(reservation("n"), 1, b"", "n", 1, age_s=301)
+    held = a.directory.held.hold(reservation("n"), 1, b"", "n", 1, age_s=301)
     assert held.legs == 1
     await a.directory.settle()
-    assert a.directory.held == ()
+    assert a.directory.held.sids == ()
 
 
 # --- calls of dead processes ---------------------------------------------------------------------

@@ -123,7 +123,7 @@ class FleetPlaces:
 
         The latter also gets whether the call's stream is awaited, so that Twilio need not be asked.
         """
-        self._directory.fenced = fenced
+        self._directory.held.fenced = fenced
         self._heartbeat.reaped = lambda claimed: reaped(
             self.taken(claimed), claimed.nonce is not None
         )
@@ -155,7 +155,7 @@ class FleetPlaces:
         except DirectoryAwayError:
             if nonce is None and facts.by != "browser":
                 return BIN_AWAY
-            begun = self._directory.begin_away(call_sid, line, nonce=nonce)
+            begun = self._directory.held.begin_away(call_sid, line, nonce=nonce)
         match begun:
             case BegunCall():
                 return None
@@ -170,7 +170,7 @@ class FleetPlaces:
 
     def unreserve(self, token: str) -> None:
         """Return the session of a call that was not placed."""
-        self._directory.end(reservation(nonce_of(token)))
+        self._directory.held.end(reservation(nonce_of(token)))
 
     async def name(self, call_sid: str, facts: LiveFacts) -> bool:
         """Tell the CallSid of a call that was placed; return False if another process has it."""
@@ -188,7 +188,7 @@ class FleetPlaces:
     def end(self, call_sid: str) -> None:
         """Note that a call is over, or another process's."""
         self._untold.pop(call_sid, None)
-        self._directory.end(call_sid)
+        self._directory.held.end(call_sid)
 
     async def give_up(self, call_sid: str) -> None:
         """Give a released call up, with all its lines, for whoever claims it."""
@@ -295,7 +295,7 @@ class FleetPlaces:
             found = await self._claim_stream(call_sid, token)
             return replace(found, token=text) if isinstance(found, TakenCall) else found
         except DirectoryAwayError:
-            spent = is_here and self._directory.spend_away(call_sid, token.nonce)
+            spent = is_here and self._directory.held.spend_away(call_sid, token.nonce)
             return None if spent else AWAY
 
     async def _claim_stream(self, call_sid: str, token: StreamToken) -> TakenCall | Refusal:
@@ -365,7 +365,7 @@ class FleetPlaces:
             pass
         facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")
         epoch = _epoch_in(file.lines) + 1
-        self._directory.claim_away(call_sid, file.process_id, epoch, facts, nonce=None)
+        self._directory.held.claim_away(call_sid, file.process_id, epoch, facts, nonce=None)
         return TakenCall(call_sid, file.lines, epoch, self._directory.node)
 
 

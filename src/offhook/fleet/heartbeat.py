@@ -126,7 +126,7 @@ class FleetHeartbeat:
             if not is_mine and 0 < left_s < BEAT_S:
                 self._next_s = min(self._next_s, left_s + 0.05)  # a lease may end before
         directory.processes = found
-        await directory.settle_on(link)
+        await directory.settling.settle(link)
         self._settle_pulse()
         if self.beats % PURGED_EVERY == 0:
             await together(link, statements.PURGE, {})
@@ -151,7 +151,7 @@ class FleetHeartbeat:
 
     async def leave(self) -> None:
         """Tell the others at once that this process is gone, which has no calls any more."""
-        if not self._directory.held:
+        if not self._directory.held.sids:
             with contextlib.suppress(DirectoryAwayError):
                 await self._directory.connection.do(self._leave)
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from offhook.fleet import statements
 from offhook.fleet.connection import Link, count_of, rows_of
-from offhook.fleet.directory import BEGUN, CallDirectory
+from offhook.fleet.directory import CallDirectory
+from offhook.fleet.held_calls import BEGUN
 from offhook.fleet.places import DirectoryAwayError
 
 _log: Final = logging.getLogger("offhook.fleet")
@@ -53,8 +54,8 @@ class LiveLines:
         self._directory = directory
         self._calls: dict[str, _CallLines] = {}
         self._some = asyncio.Event()
-        directory.wake = self._some.set
-        directory.let_go = self._drop
+        directory.held.wake = self._some.set
+        directory.held.let_go = self._drop
 
     def __call__(self, call_sid: str, line: bytes | None, number: int | None) -> None:
         """Take a line as the journal keeps it: an event with its number, or facts without one.
@@ -73,7 +74,7 @@ class LiveLines:
             if not line.startswith(b"{"):
                 return  # a line that another process has kept, which is in the database
             call.facts = line
-            self._directory.note_facts(call_sid, line)
+            self._directory.held.note_facts(call_sid, line)
         elif self.waiting_bytes + len(line) > WAITING_BYTES:
             self._tell_lost()
             return
@@ -137,7 +138,7 @@ class LiveLines:
             if call is not None and call.facts is line:
                 call.facts = None  # a call that is not known is entered with its facts
         if refused:
-            await self._directory.settle_on(link)  # enters those that are not known
+            await self._directory.settling.settle(link)  # enters those that are not known
             if any(self._directory.epoch_of(sid) is not None for sid in refused):
                 self._some.set()
         return more and not refused

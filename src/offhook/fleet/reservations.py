@@ -5,11 +5,12 @@ row is entered under a name made of its token's nonce, and gets its CallSid by w
 first: the process that placed it, by Twilio's answer, or another one, by the stream.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any
 
 from offhook.fleet import statements
-from offhook.fleet.connection import Link, together
-from offhook.fleet.held import HeldCall
+from offhook.fleet.connection import FleetConnection, Link, together
+from offhook.fleet.held_calls import HeldCall, HeldCalls
 from offhook.fleet.places import (
     RESERVATION,
     RESERVED_S,
@@ -19,28 +20,38 @@ from offhook.fleet.places import (
     reservation,
 )
 
-if TYPE_CHECKING:
-    from offhook.fleet.directory import CallDirectory
-
 
 class Reservations:
-    """Reservations of one process in `directory`."""
+    """Reservations of the process that holds `held`.
 
-    def __init__(self, directory: "CallDirectory") -> None:
-        self._directory: Final = directory
+    Args:
+        connection: The connection to the directory.
+        held: What the process knows of its calls.
+        values: Returns the values of a statement, with those of the process.
+    """
+
+    def __init__(
+        self,
+        connection: FleetConnection,
+        held: HeldCalls,
+        values: Callable[..., dict[str, Any]],
+    ) -> None:
+        self._connection = connection
+        self._held = held
+        self._values = values
 
     async def name(self, call_sid: str, facts: bytes, nonce: str) -> bool:
         """Give a placed call its CallSid; return False if another process has the call by now.
 
         With the database away this process has it until the directory can say.
         """
-        directory, reserved = self._directory, reservation(nonce)
+        reserved = reservation(nonce)
 
         async def work(link: Link) -> bool:
             place = await self._named(link, reserved, call_sid, facts)
-            if directory.epoch_of(call_sid) is not None:
+            if self._held.find(call_sid) is not None:
                 return True
-            directory.forget(reserved)
+            self._held.forget(reserved)
             if place is not None and (place.is_over or not place.is_mine):
                 return False
             # Inside of this message: the next one may look for what this process does not hold.
@@ -48,10 +59,10 @@ class Reservations:
             return True
 
         try:
-            return await directory.connection.do(work)
+            return await self._connection.do(work)
         except DirectoryAwayError:
-            if directory.epoch_of(call_sid) is None:
-                directory.forget(reserved)
+            if self._held.find(call_sid) is None:
+                self._held.forget(reserved)
                 self._hold(call_sid, facts, nonce, None)
             return True
 
@@ -60,40 +71,39 @@ class Reservations:
 
         Its token is spent by the same statement. Raises DirectoryAwayError.
         """
-        directory = self._directory
 
         async def work(link: Link) -> ClaimedCall | None:
-            values = directory.values(call_sid=call_sid, reserved=reservation(nonce), nonce=nonce)
+            values = self._values(call_sid=call_sid, reserved=reservation(nonce), nonce=nonce)
             (claimed,) = await together(link, statements.CLAIM_RESERVED, values)
-            found = directory.claimed(claimed, [])
+            found = self._held.take(claimed, [])
             return found[0] if found else None
 
-        return await directory.connection.do(work)
+        return await self._connection.do(work)
 
     async def settle(self, link: Link, call_sid: str, held: HeldCall, now: float) -> None:
         """Name a call that got its CallSid while the database was away; end what is too old."""
         if call_sid.startswith(RESERVATION):
             if now - held.since > RESERVED_S:  # its token is not good any more
-                self._directory.end(call_sid)
+                self._held.end(call_sid)
         elif held.reserved:
             place = await self._named(link, held.reserved, call_sid, held.facts)
-            if not self._directory.holds(call_sid, held):
+            if self._held.find(call_sid) is not held:
                 return  # It has ended meanwhile, which is told under both names.
             held.reserved = ""
             if place is not None and (place.is_over or not place.is_mine):
-                self._directory.lose(call_sid)
+                self._held.lose(call_sid)
             elif place is not None:
                 held.epoch, held.is_known = place.epoch, True
 
     async def _named(
         self, link: Link, reserved: str, call_sid: str, facts: bytes
     ) -> CallPlace | None:
-        values = self._directory.values(call_sid=call_sid, reserved=reserved, facts=facts)
+        values = self._values(call_sid=call_sid, reserved=reserved, facts=facts)
         _, found = await together(link, statements.NAME, values)
         return CallPlace(*found[0]) if found else None
 
     def _hold(self, call_sid: str, facts: bytes, nonce: str, place: CallPlace | None) -> None:
-        held = self._directory.hold(
+        held = self._held.hold(
             call_sid,
             1 if place is None else place.epoch,
             facts,
