@@ -15,6 +15,7 @@ from tests.calls.test_interrupted import (
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, HOURS, caller, texts
 
 from offhook.call.ending import Slug
+from offhook.calls import releasing as module
 from offhook.calls.call_entry import PendingCall
 from offhook.calls.interrupted import DEATHS_MAX
 from offhook.calls.places import TakenCall
@@ -130,6 +131,30 @@ def test_a_call_that_was_given_up_before_is_had_by_the_process_that_asks() -> No
     assert released(of, of.now)
     assert adopted(after)
     assert not asyncio.run(of.now.calls.releasing.release("CA" + "7" * 32))
+
+
+@pytest.mark.parametrize("way", ["answered", "hurried", "late"])
+def test_a_call_whose_person_is_being_asked_is_given_up_last(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = servers()
+    on_the_line(of)
+    looks: list[bool] = []
+    releasing = of.now.calls.releasing
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+    monkeypatch.setattr(module, "ASKED_S", 0.005 if way == "late" else 60)
+
+    def is_asking(call_sid: str) -> bool:
+        looks.append(call_sid in of.now.calls.registry.live)
+        return way != "answered" or len(looks) < 4
+
+    releasing.is_asking = is_asking
+    hurries = iter([False, False, True])
+    is_hurried = {"hurried": lambda: next(hurries)}.get(way, lambda: False)
+    asyncio.run(releasing.release_all(is_hurried=is_hurried))
+    assert isinstance(of.now.events[-1], CallReleased)
+    assert len(looks) >= 3
+    assert all(looks), "the call was there while the person was asked"
 
 
 def test_a_call_that_twilio_asks_nothing_about_is_not_given_up() -> None:

@@ -202,9 +202,14 @@ WARM = asking("transfer_call", destination="ann", summary="The caller asks for t
 async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
     ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=1.0)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
-        report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=40))
+        is_asking = h.server.calls.transfers.is_asking
+        async with asyncio.TaskGroup() as group:
+            calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=40)))
+            await until(lambda: any(map(is_asking, h.server.calls.registry.live)))
+        report = calling.result()
         await h.until_ended()
         assert h.endings() == ["transferred"]
+        assert not is_asking(report.call_sid)
     (rung,) = h.ledger.rung
     assert (rung.to, rung.from_) == (ANN, LINE)
     (conference,) = {joined.conference for joined in h.ledger.joined}

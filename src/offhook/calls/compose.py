@@ -149,6 +149,7 @@ def compose(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
     releasing.placed = intake.placed_with
+    releasing.is_asking = transfers.is_asking
     if fleet is not None:
         _join(fleet, sessions, interrupted, releasing, registry)
     return CallHandling(

@@ -7,7 +7,7 @@ stream closes, since Twilio asks at once what comes after (twilio.md §2.4).
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from offhook.calls.call_entry import CallEntry
@@ -15,6 +15,16 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.calls.registry import CallRegistry
 
 _log: Final = logging.getLogger("offhook.releasing")
+
+
+ASKED_S: Final = 60.0
+"""Seconds more for which a call stays whose person rings, or is being asked, for a warm transfer.
+
+The person is hung up on when the call goes: most have answered by then.
+"""
+
+LOOK_S: Final = 0.2
+"""Seconds between two looks if they have."""
 
 
 class CallReleasing:
@@ -41,6 +51,8 @@ class CallReleasing:
         """Called with each released call before its stream closes: stores its last lines."""
         self.dropped: Callable[[str], None] = _drop_nothing
         """Called with each call that was fenced."""
+        self.is_asking: Callable[[str], bool] = _asks_nobody
+        """Returns whether a person rings, or is being asked, for a call."""
         self.placed: Callable[[str, str], CallEntry | None] = _placed_none
         """Takes in the call that we are placing with a token, whose CallSid a stream has told."""
         self.left: Callable[[str], None] = _drop_nothing
@@ -69,12 +81,25 @@ class CallReleasing:
             return True
         return to is not None and self._hand_over(call_sid, to)
 
-    async def release_all(self, to: str | None = None) -> None:
+    async def release_all(
+        self, to: str | None = None, *, is_hurried: Callable[[], bool] = lambda: False
+    ) -> None:
         """Give up all calls that another process can go on with; return when that is done.
 
-        `to` is the process of this machine that goes on with them.
+        `to` is the process of this machine that goes on with them. Calls with an open warm transfer
+        come last: after it, after ASKED_S, or once `is_hurried` returns True.
         """
-        going = [entry for entry in self._registry.live.values() if self.can_go_on(entry)]
+        live = self._registry.live
+        await self._release_each([sid for sid in live if not self.is_asking(sid)], to)
+        for _ in range(round(ASKED_S / LOOK_S)):
+            if is_hurried() or not any(map(self.is_asking, live)):
+                break
+            await asyncio.sleep(LOOK_S)
+        await self._release_each([*live], to)
+
+    async def _release_each(self, sids: Sequence[str], to: str | None) -> None:
+        live = self._registry.live
+        going = [live[sid] for sid in sids if self.can_go_on(live[sid])]
         results = await asyncio.gather(
             *(self._release(entry, to) for entry in going), return_exceptions=True
         )
@@ -126,6 +151,11 @@ def _is_stream_of(entry: CallEntry, token: str) -> bool:
 def _no_epoch(call_sid: str) -> int:
     """Return 0, as there is no fleet."""
     return 0
+
+
+def _asks_nobody(call_sid: str) -> bool:
+    """Return False: there are no transfers."""
+    return False
 
 
 def _placed_none(call_sid: str, token: str) -> None:

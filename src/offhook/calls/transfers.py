@@ -205,6 +205,11 @@ class Transfers:
         self._arm(warm, LOOK_S, lambda: self._look(warm))
         return True
 
+    def is_asking(self, call_sid: str) -> bool:
+        """Return whether a person rings or is being asked for a caller, or waits for them."""
+        warm = self._of_call.get(call_sid)
+        return warm is not None and warm.at in (_At.RINGING, _At.ACCEPTED)
+
     def have_met(self, call_sid: str) -> bool:
         """Return whether a caller has been in a conference long enough to meet the person there."""
         warm = self._of_call.get(call_sid)
