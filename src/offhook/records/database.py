@@ -79,7 +79,7 @@ def url_of(text: str) -> URL:
 
 
 LOOKUPS: Final = 2
-"""Connections that are kept for look-ups."""
+"""Connections for look-ups, at most."""
 
 
 def open_engine(url: URL) -> Engine:
@@ -118,7 +118,7 @@ def open_lookup_engine(url: URL) -> Engine:
     Each is a message of its own: no transaction, and no question before it if the connection is
     there still. Whoever finds that it is not asks again. Raises UserError E-REC-08 as open_engine.
     """
-    return _postgres(url, pool_size=LOOKUPS, isolation_level="AUTOCOMMIT")
+    return _postgres(url, pool_size=LOOKUPS, max_overflow=0, isolation_level="AUTOCOMMIT")
 
 
 def _make_private(path: Path) -> None:
