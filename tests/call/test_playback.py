@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES
+from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, SILENCE
 from offhook.call.commands import Piece
 from offhook.call.playback import MARK_EVERY, Playback
 from offhook.events.types import AgentSaid
@@ -288,12 +288,14 @@ def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
     """A whole conversation against a true ear, its echoes late and sometimes lost."""
     playback, ear = Playback(), Ear()
     now, claimed, told, sent = 0.0, 0, 0, 0
+    epoch = b""  # What was sent since the last cut.
     on_the_way: list[tuple[float, str]] = []
 
     def send(pieces: list[Piece]) -> None:
-        nonlocal sent
+        nonlocal sent, epoch
         ear.take(pieces)
         sent += len(joined(pieces))
+        epoch += joined(pieces)
 
     def echo(marks: list[str]) -> None:
         for name in marks:
@@ -312,10 +314,11 @@ def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
             told += sum(utterance.heard_ms for utterance in said or [])
         heard = playback.heard(now)
         assert claimed <= heard <= ear.heard + 1e-3
+        assert playback.unheard(now) == epoch[heard:]
         claimed = heard
         match data.draw(st.sampled_from(["play", "play", "play", "say", "finish", "cut"])):
             case "play":
-                send(playback.play(bytes(data.draw(SIZES)), now))
+                send(playback.play(chunk(data.draw(SIZES), sent), now))
             case "say":
                 playback.say("some words")
             case "finish":
@@ -325,10 +328,22 @@ def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
             case _:
                 told += sum(utterance.heard_ms for utterance in playback.cut(now))
                 echo(ear.clear())
-                claimed = 0
+                claimed, epoch = 0, b""
         assert playback.heard(now) >= claimed
     told += sum(utterance.heard_ms for utterance in playback.cut(now))
     assert told * 8 <= sent
+
+
+def test_of_more_than_a_minute_that_waits_the_last_is_kept() -> None:
+    playback = Playback()
+    minutes = bytes(at % 251 for at in range(90 * BYTES_PER_SECOND))
+    for at in range(0, len(minutes), FRAME_BYTES):
+        playback.play(minutes[at : at + FRAME_BYTES], 0.0)
+    unheard = playback.unheard(0.0)
+    assert len(unheard) == len(minutes)
+    kept = unheard.lstrip(SILENCE)
+    assert minutes.endswith(kept)
+    assert 60 <= len(kept) / BYTES_PER_SECOND < 60.5
 
 
 @given(st.lists(st.tuples(SIZES, st.booleans()), min_size=1, max_size=10), st.randoms())

@@ -181,6 +181,19 @@ def test_a_burst_of_the_agents_is_sent_in_messages_that_a_stream_takes() -> None
     assert max(len(b64decode(each["payload"])) for each in media) <= GATHERED_MAX
 
 
+def test_whoever_begins_to_listen_in_mid_answer_hears_the_rest_of_it() -> None:
+    desk = Desk(ASK)
+    while len(desk.session.unheard()) < 8000:
+        desk.clock.run(0.02)
+    page, heard_before = desk.listener(), len(desk.stream.heard)
+    desk.clock.run(8)
+    rest = page.heard("agent")
+    assert len(rest) >= 8000
+    heard = bytes(desk.stream.heard)
+    # Where the caller is in it is known to some 20 ms, by the clock between two marks.
+    assert abs(heard.find(rest) - heard_before) <= 2 * FRAME_BYTES
+
+
 def test_what_the_agent_did_not_get_to_say_is_taken_back() -> None:
     barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
     desk = Desk(ASK, barge_in)

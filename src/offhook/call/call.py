@@ -187,6 +187,10 @@ class Call:
         """Take audio of an operator; return what to send to Twilio at once, with which marks."""
         return self.operator.speak(audio, now)
 
+    def unheard(self, now: float) -> bytes:
+        """Return what was sent to Twilio and is not played yet, mu-law."""
+        return self.turns.playback.unheard(now)
+
     @property
     def phase(self) -> Phase:
         """The phase of the call."""

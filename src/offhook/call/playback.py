@@ -10,7 +10,7 @@ that a `clear` threw away, and such an echo proves nothing (twilio.md §1.6, rul
 
 from typing import Final
 
-from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
+from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, SILENCE, milliseconds
 from offhook.call.commands import Piece
 from offhook.call.heard_text import SpeechRate, TextPiece, heard_words
 from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
@@ -24,6 +24,9 @@ HEARD_EVERY: Final = BYTES_PER_SECOND
 
 KEPT_MAX: Final = 5 * BYTES_PER_SECOND
 """Bytes of the longest utterance that is kept."""
+
+WAITING_MAX: Final = 300
+"""Marks before which audio is kept that Twilio may hold: 60 s. The oldest is forgotten first."""
 
 _NEVER: Final = -1
 
@@ -65,6 +68,12 @@ class Playback:
         """Size of a chunk that needs nothing but to be counted; _NEVER while chunks are kept."""
         self.known = 0
         """Bytes of this epoch that were surely played; the rest is estimated by time."""
+        self._waiting: list[bytes] = []
+        """Pieces of this epoch that were sent since `known`, but for those of `_forgotten`."""
+        self._forgotten = 0
+        """Number of pieces of this epoch that are in `_waiting` no more."""
+        self._pieces_at: list[int] = []
+        """Number of pieces of this epoch before each of `marks`."""
         self._ends_at = 0.0
         self._utterances: list[_Utterance] = []
         self._open: _Utterance | None = None
@@ -108,6 +117,15 @@ class Playback:
         passed = self.sent - round((self._ends_at - now) * BYTES_PER_SECOND)
         return max(self.known, min(passed, self.marks[0] if self.marks else self.sent))
 
+    def unheard(self, now: float) -> bytes:
+        """Return what was sent and is not heard: what the caller hears from now on.
+
+        Of more than 60 s the first part is silence, as it is kept no longer.
+        """
+        size = self.sent - self.heard(now)
+        kept = b"".join(self._waiting)[-size:] if size else b""
+        return SILENCE * (size - len(kept)) + kept
+
     @property
     def begun(self) -> int:
         """Number of the latest utterance that has begun; 0 before the first."""
@@ -132,9 +150,16 @@ class Playback:
         """Take agent audio; return what to send now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()
         size = len(chunk)
-        if not self._rest and size == self._plain_size and self.sent + size < self._next_mark:
+        sent = self.sent + size
+        if not self._rest and size == self._plain_size and sent < self._next_mark:
             # The common case: agents send about a frame at a time, one in ten has a mark.
-            self._count(utterance, size, now)
+            if utterance.size and now <= self._ends_at:
+                self.sent = sent  # As `_count` does, without a call.
+                utterance.size += size
+                self._ends_at += size / BYTES_PER_SECOND
+            else:
+                self._count(utterance, size, now)
+            self._waiting.append(chunk)
             return [(chunk, None)]
         if self._keeping is not None:
             self._keep(chunk)
@@ -153,8 +178,7 @@ class Playback:
         self._next_mark = self.sent + MARK_EVERY
         pieces = self._send(_Utterance(0, self.sent), audio, len(audio), now)
         if self.marks[-1:] != [self.sent]:
-            self.marks.append(self.sent)
-            pieces.append((b"", self._mark_name(self.sent)))
+            pieces.append((b"", self._set_mark()))
         if self._open is not None:
             self._open.start = self.sent  # It was announced, and has no audio yet.
         self._next_mark = self.sent + FRAME_BYTES
@@ -170,8 +194,7 @@ class Playback:
         """Return the last mark of an operator's audio, if one is missing."""
         if not self.unconfirmed or self.marks[-1:] == [self.sent]:
             return []
-        self.marks.append(self.sent)
-        return [(b"", self._mark_name(self.sent))]
+        return [(b"", self._set_mark())]
 
     def say(self, text: str, *, is_kept: bool = False) -> AgentAnnounced | None:
         """Add a piece of text to the current utterance, or to a new one.
@@ -211,8 +234,7 @@ class Playback:
         if utterance.size:
             self._pace.learn(utterance.passages, utterance.size)
             if not (self.marks and self.marks[-1] == self.sent) and self.unconfirmed:
-                self.marks.append(self.sent)
-                pieces.append((b"", self._mark_name(self.sent)))
+                pieces.append((b"", self._set_mark()))
         return pieces, self._over()
 
     def confirm(self, name: str, now: float) -> list[AgentSaid] | None:
@@ -223,6 +245,7 @@ class Playback:
             return None
         for _ in range(position + 1):
             self.known = self.marks.pop(0)
+            self._forget(self._pieces_at.pop(0))
         self._ends_at = now + (self.sent - self.known) / BYTES_PER_SECOND
         return self._over()
 
@@ -250,6 +273,9 @@ class Playback:
         self._stop_keeping()
         self.epoch += 1
         self.marks.clear()
+        self._pieces_at.clear()
+        self._waiting.clear()
+        self._forgotten = 0
         self._rest = b""
         self.sent = self.known = self._heard_due = 0
         self._ends_at = now
@@ -284,11 +310,11 @@ class Playback:
             end = min(size, begin + self._next_mark - self.sent)
             piece = audio if end - begin == len(audio) else audio[begin:end]
             self._count(utterance, end - begin, now)
+            self._waiting.append(piece)
             begin = end
             if self.sent == self._next_mark:
                 self._next_mark += MARK_EVERY
-                self.marks.append(self.sent)
-                pieces.append((piece, self._mark_name(self.sent)))
+                pieces.append((piece, self._set_mark()))
             else:
                 pieces.append((piece, None))
         return pieces
@@ -302,6 +328,20 @@ class Playback:
         self.sent += size
         utterance.size += size
         self._ends_at += size / BYTES_PER_SECOND
+
+    def _set_mark(self) -> str:
+        """Set a mark behind all that was sent; return its name."""
+        self.marks.append(self.sent)
+        self._pieces_at.append(self._forgotten + len(self._waiting))
+        if len(self.marks) > WAITING_MAX:
+            self._forget(self._pieces_at[-WAITING_MAX - 1])
+        return self._mark_name(self.sent)
+
+    def _forget(self, pieces: int) -> None:
+        """Keep the first pieces of this epoch no longer."""
+        if pieces > self._forgotten:
+            del self._waiting[: pieces - self._forgotten]
+            self._forgotten = pieces
 
     def _mark_name(self, position: int) -> str:
         return f"{self.epoch}:{position}"

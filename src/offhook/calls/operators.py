@@ -7,7 +7,7 @@ audio path, and it costs nothing.
 
 import binascii
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -75,6 +75,9 @@ class OperatorsOwner(Protocol):
 
     def on_operator_audio(self, audio: bytes) -> None:
         """Pass audio of the operator on to the caller."""
+
+    def unheard(self) -> bytes:
+        """Return what went to Twilio and is not played yet: what the caller hears from now on."""
 
     def record(self, recorder: Recorder | None) -> None:
         """Give the caller's leg what is to get its audio."""
@@ -146,6 +149,9 @@ class Operators:
         else:
             owner.note(ListeningBegan(stream.by))
             self._add(stream)
+            # Twilio has the rest of what the agent says, which does not come by again.
+            for message in _messages(b"agent", owner.ms(), owner.unheard()):
+                stream.play(message)
 
     def _on_reply(self, stream: "OperatorStream", done: bool, what: str) -> None:
         if not done:
@@ -240,9 +246,7 @@ class Operators:
             timer.cancel()
         gathered, self._gathered = self._gathered, {}
         for track, each in gathered.items():
-            audio = bytes(each.audio)
-            for at in range(0, len(audio), GATHERED_MAX):
-                message = _media(track, each.ms, audio[at : at + GATHERED_MAX])
+            for message in _messages(track, each.ms, bytes(each.audio)):
                 for stream in [*self._streams]:
                     if stream is not self._speaker:
                         stream.play(message)
@@ -345,6 +349,12 @@ class _Gathered:
     def __init__(self, ms: int) -> None:
         self.ms: Final = ms
         self.audio = bytearray()
+
+
+def _messages(track: bytes, ms: int, audio: bytes) -> Iterator[bytes]:
+    """Return audio in messages of at most GATHERED_MAX bytes of it."""
+    for at in range(0, len(audio), GATHERED_MAX):
+        yield _media(track, ms, audio[at : at + GATHERED_MAX])
 
 
 def _media(track: bytes, ms: int, audio: bytes) -> bytes:

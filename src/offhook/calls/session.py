@@ -252,6 +252,14 @@ class Session(AgentLegs):
         """Name of the operator who speaks with the caller; empty while the agent does."""
         return self._call.taken_by
 
+    def unheard(self) -> bytes:
+        """Return what went to Twilio and is not played yet: what the caller hears from now on."""
+        leg = self._stream.leg
+        if leg is None:
+            return b""
+        audio = self._call.unheard(self._now())
+        return audio[: max(0, len(audio) - leg.held_back)]
+
     def record(self, recorder: Recorder | None) -> None:
         """Give the caller's leg, if there is one, what is to get its audio from now on."""
         self._stream.record(recorder)

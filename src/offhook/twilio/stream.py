@@ -76,6 +76,12 @@ class CallerLeg:
         """Give the audio of both sides to another recorder from now on, or to none."""
         self._recorder = recorder
 
+    @property
+    def held_back(self) -> int:
+        """Bytes of audio that wait in this process, as Twilio's socket is full."""
+        sent = [messages.read_ours(message) for message in self._outbox]
+        return sum(len(m.media.payload) for m in sent if isinstance(m, messages.PlayMessage))
+
     # --- to Twilio ---
 
     def play(self, pieces: Sequence[tuple[bytes, str | None]]) -> None:
