@@ -38,6 +38,11 @@ class Person:
         at = range(0, len(sound), audio.FRAME_BYTES)
         self._frames.extend(sound[i : i + audio.FRAME_BYTES] for i in at)
 
+    @property
+    def unsaid(self) -> int:
+        """Bytes of what they were told to say that are not sent yet."""
+        return len(self._frames) * audio.FRAME_BYTES
+
     def press(self, keys: str) -> None:
         self._keys.extend(keys)
 

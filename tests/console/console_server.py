@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.async_api import Browser, BrowserContext
+from playwright.async_api import Browser, BrowserContext, Page
 from sqlalchemy import Connection, make_url
 from tests.cli.served import Serving, serving
 from tests.console import chromium
@@ -30,6 +30,7 @@ ORDER = "Is my order ready?"
 READY = "Yes, your order is ready."
 BYE = "Thank you for calling. Goodbye!"
 WHAT_ELSE = "Of course, what else?"
+PASSWORD = "correct horse battery staple"
 
 SCRIPT = Script(
     turns=[
@@ -95,6 +96,11 @@ class ConsoleServer:
             secret = sessions.begin(connection, user, clock_ms(connection))
         await context.add_cookies([{"name": COOKIE, "value": secret, "url": self.url}])
 
+    async def add_operator(self, name: str) -> None:
+        """Add a user with the role operator and PASSWORD, as an admin does."""
+        person = {"name": name, "role": "operator", "password": PASSWORD}
+        (await self.ask("POST", "/api/v1/users", json=person)).raise_for_status()
+
     def sign_in_code(self) -> str:
         """Make a code that signs in once, as `offhook users link` does."""
         with self._database() as connection:
@@ -129,6 +135,13 @@ class ConsoleServer:
     async def _is_stored(self, path: str) -> bool:
         answer = await self.ask("GET", path)
         return answer.is_success and answer.json()["call"]["duration_ms"] is not None
+
+
+async def sign_in_as(page: Page, name: str) -> None:
+    """Sign in on the page that asks for it, with PASSWORD."""
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
 
 
 def require_built() -> None:

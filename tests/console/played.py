@@ -63,6 +63,16 @@ class Loudspeaker:
         return self.heard
 
 
+def reached(clip: bytes, sound: bytes) -> int | None:
+    """Return the place in a clip at which a sound ends, if that can be told from its last piece."""
+    clip, sound = (one.replace(b"\x7f", audio.SILENCE) for one in (clip, sound))
+    last = sound[-PIECE_BYTES:]
+    at = clip.find(last)
+    if not is_speech(last) or at < 0 or clip.find(last, at + 1) >= 0:
+        return None
+    return at + len(last)
+
+
 def share(clip: bytes, sound: bytes) -> float:
     """Return how much of a clip's speech is in a sound, in its order: 0 to 1."""
     # A page has one zero, mu-law two.

@@ -14,6 +14,7 @@ from tests.console import recorded
 from tests.console.calls import kept_call
 from tests.console.chromium import Watched
 from tests.console.console_server import GREETING, HOURS, OPEN, ConsoleServer
+from tests.console.views import drawn
 
 LIST = "/calls?text=on+a+Sunday"
 AXE = {"resultTypes": ["violations"]}
@@ -43,24 +44,6 @@ async def show(page: Page, sid: str, query: str = "") -> None:
 async def at_ms(page: Page) -> float:
     """Where the player is, as its slider has it."""
     return float(await page.get_by_label("Position in the recording").input_value())
-
-
-async def drawn(page: Page) -> list[bool]:
-    """Whether there is more than a line in the wave of the caller, and of the agent."""
-    found: list[bool] = await page.evaluate(
-        """() => {
-          const root = document.querySelector(".call-wave-box > div").shadowRoot;
-          return [...root.querySelectorAll(".canvases > div")].map((side) =>
-            [...side.querySelectorAll("canvas")].some((canvas) => {
-              const { width, height } = canvas;
-              const dots = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-              let filled = 0;
-              for (let at = 3; at < dots.length; at += 4) if (dots[at]) filled += 1;
-              return filled > 8 * width;
-            }));
-        }"""
-    )
-    return found
 
 
 async def test_a_call_is_heard_explained_and_erased(watched: Watched, full: ConsoleServer) -> None:

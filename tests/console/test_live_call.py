@@ -1,17 +1,27 @@
 """A live call, by two people at their consoles, and on the caller's side of the wire."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Request, expect
 from tests.console import chromium
 from tests.console.calls import kept_call
-from tests.console.console_server import BYE, GREETING, OPEN, ConsoleServer, require_built
-from tests.waiting import until
+from tests.console.console_server import (
+    BYE,
+    GREETING,
+    HOURS,
+    OPEN,
+    ORDER,
+    ConsoleServer,
+    require_built,
+    sign_in_as,
+)
+from tests.console.microphones import HIDE
+from tests.console.played import Loudspeaker, reached, share
+from tests.waiting import until, until_it
+from tests.whole_server import voice
 
 from offhook import audio
-
-PASSWORD = "correct horse battery staple"
 
 
 @asynccontextmanager
@@ -24,16 +34,9 @@ async def person_at_console(
         chromium.watched(context) as watched,
     ):
         watched.expects("401")
-        added = await context.request.post(
-            f"{server.url}/api/v1/users",
-            headers=dict(server.serving.headers),
-            data={"name": name, "role": "operator", "password": PASSWORD},
-        )
-        assert added.status == 201, await added.text()
+        await server.add_operator(name)
         await watched.page.goto(server.url + path)
-        await watched.page.get_by_label("Name").fill(name)
-        await watched.page.get_by_label("Password").fill(PASSWORD)
-        await watched.page.keyboard.press("Enter")
+        await sign_in_as(watched.page, name)
         yield watched.page
 
 
@@ -47,6 +50,11 @@ async def test_two_people_act_on_one_call(browser: Browser, server: ConsoleServe
             person_at_console(browser, server, "grace", path) as grace,
         ):
             await expect(ada.get_by_role("log")).to_contain_text(GREETING)
+
+            await ada.get_by_role("button", name="Mute the agent").click()
+            await expect(grace.get_by_text("open, muted")).to_be_visible()
+            await grace.get_by_role("button", name="Unmute the agent").click()
+            await expect(ada.get_by_role("button", name="Mute the agent")).to_be_visible()
 
             await ada.get_by_role("button", name="Listen", exact=True).click()
             await expect(ada.get_by_text("You hear both sides.")).to_be_visible()
@@ -75,6 +83,12 @@ async def test_two_people_act_on_one_call(browser: Browser, server: ConsoleServe
             await grace.get_by_label("To the caller").fill(BYE)
             await grace.get_by_role("button", name="Say", exact=True).click()
             await call.person.until_heard(BYE)
+
+            await ada.keyboard.press("x")
+            await ada.get_by_label("To", exact=True).select_option("billing")
+            await ada.get_by_label("What they should know").fill("They ask about a bill.")
+            await ada.get_by_role("button", name="Put through").click()
+            await expect(grace.get_by_text("with billing", exact=True)).to_be_visible()
 
             await grace.get_by_role("button", name="Hang up…").click()
             await grace.get_by_role("dialog").get_by_role("button", name="Hang up").click()
@@ -107,9 +121,104 @@ async def test_whoever_is_cut_off_while_they_speak_may_go_on_and_the_agent_has_t
             since = len(call.person.heard)
             await until(lambda: bytes(call.person.heard[since:]).strip(audio.SILENCE) != b"")
             await page.get_by_role("button", name="Hand back").click()
+            await page.get_by_role("button", name="Hand back without a word").click()
             await expect(page.get_by_role("button", name="Take over")).to_be_visible()
             await page.reload()
             await expect(page.get_by_role("button", name="Take over")).to_be_visible()
             await expect(cut_off).to_have_count(0)
         call.person.hang_up()
+        await call.ended()
+
+
+async def test_whoever_begins_to_listen_in_mid_answer_is_less_than_half_a_second_behind(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    require_built()
+    answer, question = voice(OPEN), voice(ORDER)
+    behind_ms: dict[bytes, list[float]] = {answer: [], question: []}
+    async with (
+        kept_call(server.public_url) as call,
+        server.page(browser, "/docs") as watched,
+    ):
+        page, person = watched.page, call.person
+        loudspeaker = Loudspeaker(page)
+        await loudspeaker.tap()
+        await page.goto(f"{server.url}/live/{call.sid}")
+        await person.until_heard(GREETING)
+        await person.until_quiet()
+        person.say(HOURS)
+        await person.until_heard_some(OPEN)
+        await page.get_by_role("button", name="Listen", exact=True).click()
+
+        async def is_heard(clip: bytes, rest: bytes, place: Callable[[], int | None]) -> bool:
+            # The page is asked first, so that it is not thought ahead of where it is.
+            here = reached(clip, await loudspeaker.listen())
+            there = place()
+            if here is not None and there is not None:
+                behind_ms[clip].append((there - here) / audio.BYTES_PER_MS)
+            return share(rest, loudspeaker.heard) > 0.9
+
+        # On a busy machine the click may take long: the last second is the rest at least.
+        rest = answer.strip(audio.SILENCE)[-audio.BYTES_PER_SECOND :]
+        await until_it(lambda: is_heard(answer, rest, lambda: reached(answer, bytes(person.heard))))
+        await person.until_quiet()
+        person.say(ORDER)
+        said = person.unsaid
+        await until_it(lambda: is_heard(question, question, lambda: said - person.unsaid))
+    await call.ended()
+    for clip, measured in behind_ms.items():
+        assert measured, len(clip)
+        # The least of them: each has what this process and the page were late by themselves.
+        assert min(measured) < 500, measured
+
+
+async def test_a_page_that_nobody_sees_holds_no_stream_and_then_shows_what_it_missed(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    require_built()
+    ended: list[str] = []
+    snapshots = 0
+
+    def keep(request: Request) -> None:
+        if "/api/v1/live?" in request.url:
+            ended.append(request.url)
+
+    def count(request: Request) -> None:
+        nonlocal snapshots
+        snapshots += request.url.endswith("/live/snapshot")
+
+    async def until_ended(count: int) -> None:
+        """Let time pass for the page until so many of its live streams have ended."""
+        while len(ended) < count:
+            await page.clock.fast_forward(1000)
+
+    async with server.page(browser, "/docs") as watched:
+        page = watched.page
+        await page.clock.install()
+        page.on("requestfailed", keep)
+        page.on("request", count)
+        await page.goto(server.url + "/live")
+        await expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+        await page.evaluate(HIDE, True)
+        await page.clock.fast_forward(29_000)
+        assert ended == []
+        await until_ended(1)
+        async with kept_call(server.public_url) as call:
+            await call.person.until_heard(GREETING)
+            row = page.locator(f"a[href='/live/{call.sid}']").first
+            await expect(row).to_have_count(0)
+            await page.evaluate(HIDE, False)
+            await expect(row).to_be_visible()
+            assert snapshots == 1, "it goes on behind the last event"
+
+            # A page on which somebody listens goes on in the background.
+            await row.click()
+            await page.get_by_role("button", name="Listen", exact=True).click()
+            await expect(page.get_by_text("You hear both sides.")).to_be_visible()
+            await page.evaluate(HIDE, True)
+            await page.clock.fast_forward(31_000)
+            call.person.say(HOURS)
+            await expect(page.get_by_role("log")).to_contain_text(HOURS)
+            await page.get_by_role("button", name="Stop listening").click()
+            await until_ended(len(ended) + 1)
         await call.ended()

@@ -1,5 +1,8 @@
 """What the page hears of a live call, and speaks into it, over streams that break as scripted."""
 
+import json
+import time
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,21 +10,16 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 from tests.console.chromium import Watched
-from tests.console.console_server import ConsoleServer, require_built
-from tests.console.scripted import SID, ScriptedServer, call, scripted
+from tests.console.console_server import HOURS, OPEN, ConsoleServer, require_built
+from tests.console.microphones import CONTEXTS, MICROPHONES
+from tests.console.played import Loudspeaker, share
+from tests.console.scripted import SID, ScriptedServer, call, problem, scripted
 from tests.waiting import until, until_it
+from tests.whole_server import voice
+
+from offhook import audio
 
 OTHER = "CA" + "1" * 32
-
-ASK_LATE = """
-const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
-window.allow = [];
-devices.getUserMedia = async (wanted) => {
-  if (window.late) await new Promise((allow) => window.allow.push(allow));
-  return ask(wanted);
-};
-"""
-"""A browser that asks for the microphone until the test allows it, once `late` is set."""
 
 
 class Streams:
@@ -30,12 +28,28 @@ class Streams:
     def __init__(self) -> None:
         self.opened: list[WebSocketRoute] = []
         self.closed: list[WebSocketRoute] = []
+        self.heard: list[bytes] = []
+        """The operator's voice, in frames."""
+        self.has_room = True
+        """False: somebody else has taken the call over."""
 
     def answer(self, stream: WebSocketRoute) -> None:
         self.opened.append(stream)
         stream.on_close(lambda code, reason: self.closed.append(stream))
         if stream.url.endswith("take-over"):
-            stream.send('{"event": "taken", "by": "ada"}')
+            stream.on_message(
+                lambda text: self.heard.append(b64decode(json.loads(text)["payload"]))
+            )
+            taken = {"event": "taken", "by": "ada"}
+            refused = {"event": "refused", "by": "grace", "why": "grace speaks with the caller"}
+            stream.send(json.dumps(taken if self.has_room else refused))
+
+    def play(self, ms: int, sound: bytes) -> None:
+        """Send the agent's voice, of a time in the call, to whoever listens."""
+        payload = b64encode(sound).decode()
+        self.opened[-1].send(
+            json.dumps({"event": "media", "track": "agent", "ms": ms, "payload": payload})
+        )
 
     async def lose(self) -> None:
         """Break off the last one."""
@@ -61,6 +75,28 @@ class Operator:
     def taken(self) -> int:
         """Requests to take over."""
         return sum(len(self.server.sent("POST", f"/calls/{sid}/take-over")) for sid in (SID, OTHER))
+
+    def may_take_over(self, *, is_up: bool) -> None:
+        """Have the server answer requests to take over, or be away."""
+        made = (200, {"stream": f"/console/streams/{SID}/take-over"})
+        away = problem(503, "The call process does not answer.")
+        self.server.answers[f"POST /api/v1/calls/{SID}/take-over"] = made if is_up else away
+
+    async def hold_time(self) -> None:
+        """Have the page's timers fire in `pass_time` alone."""
+        await self.page.clock.pause_at(time.time() + 3600)
+
+    async def pass_time(self, until_taken: int) -> int:
+        """Let time pass until the call was asked for so often; return the milliseconds."""
+        passed_ms = 0
+        while self.taken < until_taken:
+            await self.page.clock.run_for(100)
+            passed_ms += 100
+        return passed_ms
+
+    async def until_released(self) -> None:
+        """Wait until the page holds no microphone."""
+        await until_it(lambda: self.page.evaluate("window.unreleased === 0"))
 
     @property
     def handed_back(self) -> int:
@@ -101,8 +137,10 @@ def answers(sid: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def operator(browser: Browser, server: ConsoleServer) -> AsyncIterator[Operator]:
-    """Open a live call on a page that a scripted API tells of two.
+async def operator(
+    browser: Browser, server: ConsoleServer, *, clock: bool = False
+) -> AsyncIterator[Operator]:
+    """Open a live call on a page that a scripted API tells of two; `clock`: its time is the test's.
 
     The page itself is the real server's: Chromium loads an audio worklet past what is routed.
     """
@@ -113,28 +151,19 @@ async def operator(browser: Browser, server: ConsoleServer) -> AsyncIterator[Ope
     async with server.page(browser, "/docs", microphone=True) as watched:
         await watched.page.route(f"{server.url}/api/**", api.handle)
         await watched.page.route_web_socket(lambda url: "/console/streams/" in url, streams.answer)
-        await watched.page.add_init_script(ASK_LATE + MICROPHONES)
+        await watched.page.add_init_script(MICROPHONES + CONTEXTS)
+        if clock:
+            await watched.page.clock.install()
+            watched.expects("503")  # the browser tells of each such answer
         await watched.page.goto(f"{server.url}/live/{SID}")
         yield Operator(watched, api, streams)
 
 
-MICROPHONES = """
-window.tracks = [];
-const given = devices.getUserMedia;
-devices.getUserMedia = async (wanted) => {
-  const stream = await given(wanted);
-  window.tracks.push(...stream.getTracks());
-  return stream;
-};
-Object.defineProperty(window, "unreleased", {
-  get: () => window.tracks.filter((track) => track.readyState === "live").length,
-});
-"""
-"""Counts the tracks of the microphone that the page has not given back."""
-
-
 async def hand_back_on_the_panel(one: Operator) -> None:
     await one.press("Hand back to the agent")
+    await expect(one.page.get_by_text("Hand back without a word?")).to_be_visible()
+    assert one.handed_back == 0
+    await one.press("Hand back without a word")
 
 
 async def hand_back_on_the_banner(one: Operator) -> None:
@@ -166,6 +195,136 @@ async def test_a_lost_take_over_that_the_person_ends_does_not_come_back(
         if end is listen_to_another:
             await expect(one.page.get_by_role("button", name="Stop listening")).to_be_visible()
             assert one.streams.opened[-1] not in one.streams.closed
+
+
+async def sign_out(one: Operator) -> None:
+    await one.press("Sign out")
+
+
+@pytest.mark.parametrize("end", [hand_back_on_the_panel, listen_to_another, sign_out])
+async def test_a_lost_take_over_that_ends_between_two_attempts_does_not_come_back(
+    browser: Browser, server: ConsoleServer, end: Any
+) -> None:
+    async with operator(browser, server, clock=True) as one:
+        await one.take_over()
+        await one.hold_time()
+        one.may_take_over(is_up=False)
+        await one.streams.lose()
+        await one.pass_time(until_taken=2)
+        await one.until_released()
+        await end(one)
+        await until(lambda: one.handed_back == 1)
+        one.may_take_over(is_up=True)
+        await one.page.clock.run_for(5000)
+        assert one.taken == 2
+        assert await one.page.evaluate("window.unreleased === 0")
+
+
+async def test_a_call_that_is_lost_is_asked_for_again_and_is_back_or_with_somebody_else(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with operator(browser, server, clock=True) as one:
+        is_back = one.page.get_by_text("The connection broke off, and is back")
+        await one.take_over()
+        await one.hold_time()
+
+        one.may_take_over(is_up=False)
+        await one.streams.lose()
+        waits_ms = [await one.pass_time(until_taken=taken) for taken in (2, 3)]
+        assert waits_ms[1] >= 700
+        await expect(one.page.get_by_text("The connection broke off. Connecting")).to_be_visible()
+        one.may_take_over(is_up=True)
+        assert await one.pass_time(until_taken=4) >= 1500
+        await expect(one.page.get_by_text("You speak with the caller.")).to_be_visible()
+        await expect(is_back).to_be_visible()
+        await is_back.locator("xpath=../..").get_by_role("button", name="Close").click()
+
+        one.streams.has_room = False
+        await one.streams.lose()
+        await one.pass_time(until_taken=5)
+        refused = one.page.get_by_text("You do not have the call: grace speaks with the caller.")
+        await expect(refused).to_be_visible()
+        await expect(one.page.get_by_role("button", name="Take over")).to_be_visible()
+        await expect(is_back).to_have_count(0)
+        await one.until_released()
+        await one.page.clock.run_for(5000)
+        assert one.taken == 5
+
+
+async def test_a_call_that_cannot_be_had_back_is_the_agents_until_the_person_goes_on(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with operator(browser, server, clock=True) as one:
+        await one.take_over()
+        await one.hold_time()
+        one.may_take_over(is_up=False)
+        await one.streams.lose()
+        await one.pass_time(until_taken=4)
+        told = "The caller is with the agent again: The call process does not answer."
+        await expect(one.page.get_by_text(told)).to_be_visible()
+        await one.page.clock.run_for(5000)
+        assert one.taken == 4
+        one.may_take_over(is_up=True)
+        await one.press("Go on speaking")
+        await expect(one.page.get_by_text("You speak with the caller.")).to_be_visible()
+
+
+async def test_what_keeps_an_operators_voice_or_ear_from_the_call_is_told_with_the_way_on(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with operator(browser, server) as one:
+        page = one.page
+        await page.evaluate("window.refused = true")
+        await one.press("Take over")
+        fix = page.get_by_text("Allow it by the symbol beside the address, and take over again")
+        await expect(fix).to_contain_text("or write under Say what the agent shall say")
+        await page.evaluate("window.refused = false")
+
+        await one.take_over()
+        await until(lambda: b"".join(one.streams.heard).strip(audio.SILENCE))
+        await page.evaluate("unplug()")
+        gone = page.get_by_role("alert").filter(has_text="The microphone is gone")
+        await expect(gone).to_contain_text("the caller hears silence. Connect one, or hand back.")
+        await one.press("Use the microphone")
+        await expect(gone).to_have_count(0)
+        one.streams.heard.clear()
+        await until(lambda: b"".join(one.streams.heard).strip(audio.SILENCE))
+
+        await page.evaluate("contexts.at(-1).suspend()")
+        held = page.get_by_role("alert").filter(has_text="you do not hear the caller")
+        await expect(held).to_contain_text("The browser holds the sound back")
+        await one.press("Turn the sound on")
+        await expect(held).to_have_count(0)
+
+
+async def test_a_pause_of_the_network_makes_no_listener_late(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    # An operator has the call: their voice, on the agent's track, never pauses.
+    late, now = voice(OPEN)[:24000], voice(HOURS)
+    async with operator(browser, server) as one:
+        loudspeaker = Loudspeaker(one.page)
+        await loudspeaker.tap()
+        await one.page.reload()
+        await one.press("Listen")
+        await expect(one.page.get_by_text("You hear both sides.")).to_be_visible()
+        began = time.monotonic()
+
+        def ms() -> int:
+            return round((time.monotonic() - began) * 1000)
+
+        one.streams.play(0, audio.silence(100))
+        await until(lambda: ms() > 3500)
+        for at in range(0, len(late), 800):
+            one.streams.play(100 + at // audio.BYTES_PER_MS, late[at : at + 800])
+
+        async def is_now() -> bool:
+            one.streams.play(ms(), now)
+            await loudspeaker.listen()
+            return share(now, loudspeaker.heard) > 0.9
+
+        await until_it(is_now)
+        assert share(late[:16000], loudspeaker.heard) < 0.1
 
 
 async def test_only_the_user_and_the_tab_that_were_cut_off_are_told(

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, WebSocket, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, Response, WebSocket, WebSocketRoute, expect
 from tests.console.chromium import Watched, chromium
 from tests.console.console_server import (
     GREETING,
@@ -22,8 +22,11 @@ from tests.console.console_server import (
     ConsoleServer,
     console_server,
     require_built,
+    sign_in_as,
 )
+from tests.console.microphones import CONTEXTS, HIDE, MICROPHONES
 from tests.console.played import Loudspeaker, share
+from tests.console.views import drawn
 from tests.waiting import until, until_it
 from tests.whole_server import voice
 
@@ -119,6 +122,11 @@ async def phone(
         yield call
 
 
+async def is_drawn(page: Page) -> bool:
+    """Return whether the page of a call shows the wave of both sides."""
+    return await drawn(page) == [True, True]
+
+
 def write_wav(path: Path, sound: bytes) -> None:
     """Write mu-law as a file that Chromium's microphone plays."""
     with wave.open(str(path), "wb") as file:
@@ -168,6 +176,9 @@ async def test_a_person_talks_to_the_agent_interrupts_it_and_hangs_up(
         await expect(page.get_by_role("link", name="See this call")).to_be_visible()
         await expect(page.get_by_text("The call has ended:")).to_contain_text("hung up")
         record = await call.record(server)
+        await server.until_stored(record["call"]["sid"])
+        await page.get_by_role("link", name="See this call").click()
+        await until_it(lambda: is_drawn(page))
     summary = record["call"]
     assert (summary["came_by"], summary["slug"]) == ("browser", "caller_hung_up")
     assert (summary["agent"], record["variables"]["guest"]) == ("reception", "Ada")
@@ -268,16 +279,7 @@ async def test_a_browser_that_takes_no_microphone_at_another_rate_resamples(
 async def test_sound_that_the_browser_holds_back_goes_on_by_a_button(
     browser: Browser, server: ConsoleServer
 ) -> None:
-    script = """
-    const contexts = (window.contexts = []);
-    window.AudioContext = class extends AudioContext {
-      constructor(options) {
-        super(options);
-        contexts.push(this);
-      }
-    };
-    """
-    async with phone(browser, server, script, microphone=True) as call:
+    async with phone(browser, server, CONTEXTS, microphone=True) as call:
         await call.press("Call")
         await call.until_live()
         await call.page.evaluate("() => contexts.at(-1).suspend()")
@@ -291,25 +293,10 @@ async def test_sound_that_the_browser_holds_back_goes_on_by_a_button(
 async def test_a_microphone_that_is_unplugged_is_told_and_another_one_taken(
     browser: Browser, server: ConsoleServer
 ) -> None:
-    script = """
-    const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
-    const taken = (window.taken = []);
-    devices.getUserMedia = async (wanted) => {
-      const stream = await ask(wanted);
-      taken.push(...stream.getTracks());
-      return stream;
-    };
-    window.unplug = () => {
-      // A page's own stop() is no event, and nothing else can end Chromium's fake device.
-      taken.at(-1).stop();
-      taken.at(-1).dispatchEvent(new Event("ended"));
-    };
-    """
-
     def is_heard(since: int) -> bool:
         return any(set(one) != set(audio.SILENCE) for one in call.frames()[since:])
 
-    async with phone(browser, server, script, microphone=True) as call:
+    async with phone(browser, server, MICROPHONES, microphone=True) as call:
         await call.press("Call")
         await until(lambda: is_heard(0))
         await call.page.evaluate("() => unplug()")
@@ -326,14 +313,7 @@ async def test_a_call_goes_on_behind_another_tab(browser: Browser, server: Conso
     async with phone(browser, server, microphone=True) as call:
         await call.press("Call")
         await call.until_live()
-        # Chromium without a window calls every page visible: what a page is told is said to it.
-        await call.page.evaluate(
-            """() => {
-              Object.defineProperty(document, "hidden", { get: () => true });
-              Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
-              document.dispatchEvent(new Event("visibilitychange"));
-            }"""
-        )
+        await call.page.evaluate(HIDE, True)
         other = await call.page.context.new_page()
         await other.bring_to_front()
         behind = len(call.frames())
@@ -383,6 +363,67 @@ async def test_what_callers_are_told_is_said_before_the_call(
         await page.evaluate("timers.forEach((act) => act())")
         assert not await page.evaluate("window.cancelled")
         await expect(page.get_by_text("Announced before: “This call is recorded.”")).to_be_visible()
+        await call.press("Hang up h")
+        last = page.get_by_text("The last call")
+        await expect(last).to_be_visible()
+        # It is not for the next user of this tab.
+        call.watched.expects("401")
+        await server.add_operator("mary")
+        await call.press("Sign out")
+        await sign_in_as(page, "mary")
+        await expect(page.get_by_text("mary (operator)")).to_be_visible()
+        await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
+        await expect(last).to_have_count(0)
+
+
+async def test_a_call_that_is_cancelled_before_it_begins_is_made_by_nobody(
+    browser: Browser, server: ConsoleServer
+) -> None:
+    async with phone(browser, server, VOICE + MICROPHONES, microphone=True) as call:
+        page = call.page
+        made: list[str] = []
+
+        async def keep(answer: Response) -> None:
+            if answer.url.endswith("/phone-calls"):
+                made.append((await answer.json())["call_sid"])
+
+        page.on("response", keep)
+
+        async def press_cancel() -> None:
+            await call.press("Cancel Esc")
+            await expect(page.get_by_role("button", name="Call", exact=True)).to_be_focused()
+
+        async def press_escape() -> None:
+            await page.get_by_label("guest").press("Escape")
+
+        async def leave_the_view() -> None:
+            await page.get_by_role("link", name="Live").click()
+
+        told = page.get_by_text("Announced to every caller:")
+        for cancel in (press_cancel, press_escape, leave_the_view):
+            await call.press("Call")
+            await expect(told).to_be_visible()
+            assert await page.evaluate("[window.cancelled, window.unreleased]") == [None, 1]
+            await cancel()
+            await expect(told).to_have_count(0)
+            assert await page.evaluate("[window.cancelled, window.unreleased]") == [True, 0]
+            await page.evaluate("delete window.cancelled")
+        await until(lambda: len(made) == 3)
+        for sid in made:
+            await server.until_stored(sid)
+            summary = (await ask(server, f"/calls/{sid}")).json()["call"]
+            assert summary["slug"] == "operator_hung_up"
+
+        # The browser still asks for the microphone when the call is given up.
+        await page.goto(server.url + "/phone?agent=reception")
+        await page.evaluate("window.late = true")
+        await call.press("Call")
+        await until_it(lambda: page.evaluate("window.allow.length > 0"))
+        await call.press("Cancel Esc")
+        await page.evaluate("window.allow.forEach((allow) => allow())")
+        await until_it(lambda: page.evaluate("tracks.length === 1 && unreleased === 0"))
+        assert len(made) == 3
+        assert call.sent == []
 
 
 async def test_a_muted_microphone_sends_silence(browser: Browser, server: ConsoleServer) -> None:

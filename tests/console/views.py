@@ -33,3 +33,22 @@ VIEWS = (
     View("agent", "agents", "/agents/reception"),
     View("users", "users", "/users"),
 )
+
+
+async def drawn(page: Page) -> list[bool]:
+    """Whether there is more than a line in the wave of the caller, and of the agent."""
+    found: list[bool] = await page.evaluate(
+        """() => {
+          const root = document.querySelector(".call-wave-box > div")?.shadowRoot;
+          if (!root) return [];
+          return [...root.querySelectorAll(".canvases > div")].map((side) =>
+            [...side.querySelectorAll("canvas")].some((canvas) => {
+              const { width, height } = canvas;
+              const dots = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+              let filled = 0;
+              for (let at = 3; at < dots.length; at += 4) if (dots[at]) filled += 1;
+              return filled > 8 * width;
+            }));
+        }"""
+    )
+    return found

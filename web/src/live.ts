@@ -124,6 +124,9 @@ const SILENCE_MAX_MS = 40_000;
 let running: AbortController | null = null;
 let wake: () => void = () => {};
 
+/** Aborted while the page rests. */
+let rest = new AbortController();
+
 /** Follow the live calls until `stopFollowing`. The shell does it while somebody is signed in. */
 export function startFollowing(): void {
   if (running) return;
@@ -134,6 +137,7 @@ export function startFollowing(): void {
 export function stopFollowing(): void {
   running?.abort();
   running = null;
+  wake();
   calls.value = new Map();
   nodes.value = [];
   connection.value = { kind: "connecting" };
@@ -144,12 +148,29 @@ export function reconnect(): void {
   wake();
 }
 
+/** End the stream until `goOnFollowing`: nobody sees the page. */
+export function restFollowing(): void {
+  rest.abort();
+}
+
+/** Follow on behind the last event that came. */
+export function goOnFollowing(): void {
+  if (!rest.signal.aborted) return;
+  rest = new AbortController();
+  wake();
+}
+
 async function follow(aborted: AbortSignal): Promise<void> {
   let lastId: string | null = null;
   let failures = 0;
   let since = 0;
   while (!aborted.aborted) {
     const began = Date.now();
+    const resting = rest.signal;
+    if (resting.aborted) {
+      await woken();
+      continue;
+    }
     try {
       if (lastId === null) lastId = await refresh(aborted, failures > 0);
       for await (const id of stream(lastId, aborted)) {
@@ -164,6 +185,7 @@ async function follow(aborted: AbortSignal): Promise<void> {
       throw new Problem("The server ended the live stream.", "Wait: it is tried again.", "", 0);
     } catch (error) {
       if (aborted.aborted) return;
+      if (resting.aborted) continue;
       const problem = problemOf(error);
       if (problem.status === 401) return; // the sign-in page follows
       // A proxy may cut every stream at once: that is not a new break each time.
@@ -172,15 +194,20 @@ async function follow(aborted: AbortSignal): Promise<void> {
       const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures) * (0.75 + Math.random() / 2);
       failures += 1;
       connection.value = { kind: "lost", since, next: Date.now() + wait, problem };
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, wait);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      await woken(wait);
     }
   }
+}
+
+/** Wait until the next attempt is due, or is wanted now. */
+function woken(waitMs?: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = waitMs === undefined ? undefined : setTimeout(resolve, waitMs);
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
 }
 
 async function refresh(aborted: AbortSignal, again: boolean): Promise<string> {
@@ -201,7 +228,7 @@ async function* stream(lastId: string, aborted: AbortSignal): AsyncGenerator<str
   };
   alive();
   try {
-    const until = AbortSignal.any([aborted, silence.signal]);
+    const until = AbortSignal.any([aborted, silence.signal, rest.signal]);
     const response = await open("GET", address("/live", { after: lastId }), undefined, until);
     if (!response.body) throw new Problem("The live stream is empty.", "Load the page again.", "", 0);
     for await (const sent of sentEvents(response.body)) {

@@ -106,8 +106,7 @@ export async function listen(callSid: string, listenTo: ListenTo): Promise<void>
 }
 
 function follow(listening: Listening): void {
-  const end = effect(() => {
-    const state = listening.state.value;
+  const end = listening.state.subscribe((state) => {
     if (state === "connecting" || state === "live") return;
     const current = onAir.peek();
     if (current?.kind === "listening" && current.listening === listening) onAir.value = null;
@@ -134,10 +133,11 @@ export async function take(callSid: string, takeCall: TakeCall): Promise<void> {
 async function taken(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
   const takeOver = await wanted(takeCall, `/calls/${callSid}/take-over`, (late) => late.leave());
   onAir.value = { kind: "taken", callSid, takeOver };
-  const end = effect(() => {
-    const state = takeOver.state.value;
+  // Not an effect: that would follow every signal which is read here, such as the toasts shown.
+  const end = takeOver.state.subscribe((state) => {
     if (state === "connecting") return;
     if (state === "taken") {
+      if (attempt > 0) toast("The connection broke off, and is back");
       attempt = 0;
       keepSpeaking(callSid);
       return;
@@ -163,7 +163,6 @@ async function again(callSid: string, takeCall: TakeCall, attempt: number): Prom
     await new Promise((resolve) => setTimeout(resolve, wait));
     if (wish !== mine) return;
     await taken(callSid, takeCall, attempt + 1);
-    if (attempt === 0) toast("The connection broke off, and is back");
   } catch (error) {
     if (wish !== mine) return;
     if (wait !== undefined && attempt + 1 < ATTEMPTS.length) {

@@ -7,6 +7,7 @@ import { Problem, problemOf } from "./api";
 import icon from "./icon.svg";
 import { calls, connection, reconnect, startFollowing, stopFollowing } from "./live";
 import { leave, onAir } from "./on-air";
+import { startResting } from "./resting";
 import { navigate, place, startRouter } from "./router";
 import { may, resume, session, signOut, user } from "./session";
 import { SignIn } from "./sign-in";
@@ -54,7 +55,11 @@ export function Shell(): JSX.Element {
   useEffect(() => {
     if (!signedIn) return undefined;
     startFollowing();
-    return stopFollowing;
+    const endResting = startResting();
+    return () => {
+      endResting();
+      stopFollowing();
+    };
   }, [signedIn]);
   let shown: JSX.Element;
   if (state.kind === "asking") shown = <Loading what="Signing in" />;

@@ -13,21 +13,25 @@ const VOICES_MS = 500;
 const CHARACTER_MS = 65;
 const MORE_MS = 5000;
 
-/** Say an announcement; do nothing where the browser has no voice. Never throws. */
-export async function announce({ say, language }: Announcement): Promise<void> {
-  if (!(await hasVoice())) return;
+/** Say an announcement, until `signal`; do nothing where the browser has no voice. Never throws. */
+export async function announce({ say, language }: Announcement, signal: AbortSignal): Promise<void> {
+  if (!(await hasVoice()) || signal.aborted) return;
   await new Promise<void>((resolve) => {
     const words = new SpeechSynthesisUtterance(say);
     words.lang = language ?? "en-US";
-    // It must not outlive its words: cancel() ends whatever is said then.
-    const timer = setTimeout(() => {
+    const cutOff = () => {
       speechSynthesis.cancel();
-      resolve();
-    }, say.length * CHARACTER_MS + MORE_MS);
-    words.onend = words.onerror = () => {
+      done();
+    };
+    const timer = setTimeout(cutOff, say.length * CHARACTER_MS + MORE_MS);
+    signal.addEventListener("abort", cutOff);
+    // Neither may outlive the words: cancel() ends whatever is said then.
+    const done = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", cutOff);
       resolve();
     };
+    words.onend = words.onerror = done;
     speechSynthesis.speak(words);
   });
 }

@@ -3,11 +3,10 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { toBase64 } from "./base64";
 import { Voices } from "./listening";
-import { askForMicrophone, release } from "./microphone";
+import { CallMicrophone, type MicrophoneState, askForMicrophone, release } from "./microphone";
 import { CLOSE_TO_NOW } from "./playout";
 import { Sound, type SoundState } from "./sound";
 import { type StreamEnd, StreamSocket } from "./stream_socket";
-import type { MicrophoneState } from "./phone";
 
 /** `refused`: somebody else has the call; `returned`: the agent has it again. */
 export type TakeOverState =
@@ -24,24 +23,22 @@ export class TakeOver {
   /** Who has the call or has returned it, and why, as the server says. */
   readonly by: Signal<string> = signal("");
   readonly why: Signal<string> = signal("");
-  readonly microphone: Signal<MicrophoneState> = signal("on");
+  readonly microphone: ReadonlySignal<MicrophoneState>;
   readonly level: Signal<number> = signal(0);
   readonly sound: ReadonlySignal<SoundState>;
   readonly voices: Voices;
+  private readonly input: CallMicrophone;
   private readonly socket: StreamSocket;
 
   constructor(
     stream: string,
     private readonly output: Sound,
-    private readonly input: MediaStream,
+    input: MediaStream,
   ) {
     this.sound = output.state;
+    this.input = new CallMicrophone(input, output, "take-over");
+    this.microphone = this.input.state;
     this.voices = new Voices(output, CLOSE_TO_NOW);
-    for (const track of input.getTracks()) {
-      track.addEventListener("ended", () => {
-        this.microphone.value = "gone";
-      });
-    }
     this.socket = new StreamSocket(stream, {
       onOpen: () => this.speak(),
       onMessage: (message) => this.obey(message),
@@ -55,12 +52,12 @@ export class TakeOver {
 
   /** Have the caller hear nothing of this room, or the operator again. */
   mute(muted: boolean): void {
-    if (this.microphone.value !== "gone") {
-      for (const track of this.input.getTracks()) {
-        track.enabled = !muted;
-      }
-      this.microphone.value = muted ? "muted" : "on";
-    }
+    this.input.mute(muted);
+  }
+
+  /** Ask for a microphone again, after it was unplugged. Throws SoundError. */
+  async useMicrophone(): Promise<void> {
+    await this.input.replace();
   }
 
   /** Play on after the browser held the sound; call it in the handler of a click. */
@@ -111,14 +108,14 @@ export class TakeOver {
   private finish(state: TakeOverState): void {
     this.state.value = state;
     this.level.value = 0;
-    release(this.input);
+    this.input.release();
     void this.voices.close();
   }
 }
 
 /** Take a call over. Call it in the handler of a click. Throws SoundError, and what `make` does. */
 export async function takeOver(make: () => Promise<{ stream: string }>): Promise<TakeOver> {
-  const microphone = await askForMicrophone();
+  const microphone = await askForMicrophone("take-over");
   let sound: Sound | null = null;
   try {
     sound = await Sound.open(microphone);

@@ -3,7 +3,7 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { type Announcement, announce } from "./announcement";
 import { fromBase64, toBase64 } from "./base64";
-import { askForMicrophone, release } from "./microphone";
+import { CallMicrophone, type MicrophoneState, askForMicrophone, release } from "./microphone";
 import { AS_TWILIO } from "./playout";
 import { type Playback, Sound, type SoundState } from "./sound";
 import { type StreamEnd, StreamSocket } from "./stream_socket";
@@ -21,9 +21,6 @@ export interface OpenedCall {
 
 export type PhoneState = "connecting" | "live" | "over";
 
-/** `gone`: it was unplugged, or the system took it back. */
-export type MicrophoneState = "on" | "muted" | "none" | "gone";
-
 /** Who ended the call: this person, the other side, or a lost connection. */
 export type PhoneEnd = "hung-up" | StreamEnd;
 
@@ -35,13 +32,14 @@ export class Phone {
   readonly end: Signal<PhoneEnd | null> = signal(null);
   /** What the server said of the stream's end, or "". */
   readonly reason: Signal<string> = signal("");
-  readonly microphone: Signal<MicrophoneState>;
+  readonly microphone: ReadonlySignal<MicrophoneState>;
   /** Loudest sample of the last 20 ms of the microphone, of a full scale of 1. */
   readonly level: Signal<number> = signal(0);
   /** Milliseconds of the caller's voice that a slow connection left out. */
   readonly lostMs: Signal<number> = signal(0);
   readonly sound: ReadonlySignal<SoundState>;
   readonly agent: Playback;
+  private readonly input: CallMicrophone;
   private readonly socket: StreamSocket;
   private sequence = 0;
   private chunks = 0;
@@ -52,11 +50,11 @@ export class Phone {
   constructor(
     readonly call: OpenedCall,
     private readonly output: Sound,
-    private input: MediaStream | null,
+    input: MediaStream | null,
   ) {
     this.sound = output.state;
-    this.microphone = signal(input === null ? "none" : "on");
-    this.watch();
+    this.input = new CallMicrophone(input, output, "call");
+    this.microphone = this.input.state;
     // A page that is closed or left for another one takes its call with it.
     addEventListener("pagehide", this.leave);
     this.unwatchSound = this.countHeld();
@@ -81,26 +79,12 @@ export class Phone {
 
   /** Have the microphone send silence, or the voice again. */
   mute(muted: boolean): void {
-    if (this.input !== null && this.microphone.value !== "gone") {
-      for (const track of this.input.getTracks()) {
-        track.enabled = !muted;
-      }
-      this.microphone.value = muted ? "muted" : "on";
-    }
+    this.input.mute(muted);
   }
 
   /** Ask for a microphone again, after it was unplugged. Throws SoundError. */
   async useMicrophone(): Promise<void> {
-    const microphone = await askForMicrophone();
-    if (this.state.value === "over") {
-      release(microphone);
-      return;
-    }
-    release(this.input);
-    this.input = microphone;
-    this.output.connect(microphone);
-    this.microphone.value = "on";
-    this.watch();
+    await this.input.replace();
   }
 
   /** Play on; call it in the handler of a click. */
@@ -189,16 +173,6 @@ export class Phone {
     });
   }
 
-  private watch(): void {
-    for (const track of this.input?.getTracks() ?? []) {
-      track.addEventListener("ended", () => {
-        if (this.state.value !== "over") {
-          this.microphone.value = "gone";
-        }
-      });
-    }
-  }
-
   private finish(end: PhoneEnd, reason = ""): void {
     removeEventListener("pagehide", this.leave);
     this.unwatchSound();
@@ -206,7 +180,7 @@ export class Phone {
     this.end.value = end;
     this.reason.value = reason;
     this.level.value = 0;
-    release(this.input);
+    this.input.release();
     void this.output.close();
   }
 }
@@ -216,22 +190,31 @@ export class Phone {
  * connect.
  *
  * Call it in the handler of a click. `make` is asked last, since the stream waits a few seconds
- * only. Throws SoundError, and what `make` throws.
+ * only. Throws SoundError, what `make` throws, and the reason of `signal`, which gives microphone and
+ * sound back at any moment before the call.
  */
 export async function connectPhone(
   make: () => Promise<OpenedCall>,
-  options: { readonly withMicrophone: boolean },
+  options: { readonly withMicrophone: boolean; readonly signal: AbortSignal },
 ): Promise<Phone> {
-  const microphone = options.withMicrophone ? await askForMicrophone() : null;
+  const { withMicrophone, signal } = options;
+  const microphone = withMicrophone ? await askForMicrophone("call", signal) : null;
+  const giveBack = () => release(microphone); // at once, whatever is waited for
+  signal.addEventListener("abort", giveBack);
   let sound: Sound | null = null;
   try {
     sound = await Sound.open(microphone);
+    signal.throwIfAborted();
     const call = await make();
-    if (call.announcement !== null) await announce(call.announcement);
+    signal.throwIfAborted();
+    if (call.announcement !== null) await announce(call.announcement, signal);
+    signal.throwIfAborted();
     return new Phone(call, sound, microphone);
   } catch (error) {
     release(microphone);
     await sound?.close();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", giveBack);
   }
 }

@@ -21,6 +21,9 @@ export const CLOSE_TO_NOW: PlayoutRules = { startMs: 60, mostMs: 300, drop: "old
 /** As CLOSE_TO_NOW for whoever only listens: it comes gathered, by 100 ms (docs/protocols/console.md §3). */
 export const GATHERED: PlayoutRules = { startMs: 160, mostMs: 400, drop: "oldest" };
 
+/** For the agent's voice to whoever only listens: each piece has its own bound, by when the caller hears it. */
+export const IN_STEP: PlayoutRules = { startMs: 160, mostMs: 600_000, drop: "oldest" };
+
 /** Audio and marks in the order in which they came. It knows no clock: `read` is its time. */
 export class PlayoutQueue {
   /** Samples that wait. */
@@ -39,25 +42,27 @@ export class PlayoutQueue {
 
   constructor(private readonly rules: PlayoutRules) {}
 
-  /** Append mu-law audio. Return the names of marks that were passed by throwing some away. */
-  push(audio: Uint8Array): string[] {
-    const most = (this.rules.mostMs * RATE) / 1000;
+  /**
+   * Append mu-law audio, perhaps none, after which no more than `mostMs` wait. Return the names of
+   * marks that were passed by throwing some away.
+   */
+  push(audio: Uint8Array, mostMs = this.rules.mostMs): string[] {
+    const most = Math.round((Math.max(0, Math.min(mostMs, this.rules.mostMs)) * RATE) / 1000);
     const excess = Math.max(0, this.waiting + audio.length - most);
     this.dropped += excess;
     let piece = audio;
     if (excess > 0 && this.rules.drop === "newest") {
       piece = audio.subarray(0, audio.length - excess);
     }
-    if (piece.length === 0) {
-      return [];
+    if (piece.length > 0) {
+      if (!this.isPlaying && this.waiting === 0) {
+        this.hold = this.start;
+      }
+      this.pieces.push(piece);
+      this.waiting += piece.length;
     }
-    if (!this.isPlaying && this.waiting === 0) {
-      this.hold = this.start;
-    }
-    this.pieces.push(piece);
-    this.waiting += piece.length;
     if (excess > 0 && this.rules.drop === "oldest") {
-      this.leave(this.waiting - most);
+      this.leave(excess);
       return this.passed();
     }
     return [];

@@ -28,36 +28,46 @@ export function requireSecurePage(): void {
   if (problem !== null) throw problem;
 }
 
+/** What the microphone is asked for. */
+export type MicrophoneUse = "call" | "take-over";
+
+/** How to try once more, and what can be done without a microphone. */
+const WAYS: Record<MicrophoneUse, { again: string; without: string }> = {
+  call: { again: "call again", without: "call without a microphone" },
+  "take-over": { again: "take over again", without: "write under Say what the agent shall say" },
+};
+
 /** Return the SoundError for what getUserMedia threw. */
-export function microphoneError(error: unknown): SoundError {
+export function microphoneError(error: unknown, use: MicrophoneUse): SoundError {
   const name = error instanceof DOMException ? error.name : "";
   const words = error instanceof Error ? error.message : "";
+  const { again, without } = WAYS[use];
   if (name === "NotAllowedError" && /system/i.test(words)) {
     return new SoundError(
       "The operating system does not let this browser use the microphone.",
-      "Allow it in the system's privacy settings, and call again.",
+      `Allow it in the system's privacy settings, and ${again}.`,
     );
   }
   if (name === "NotAllowedError" || name === "SecurityError") {
     return new SoundError(
       "This page was refused the microphone.",
-      "Allow it by the symbol beside the address, and call again; or call without a microphone.",
+      `Allow it by the symbol beside the address, and ${again}; or ${without}.`,
     );
   }
   if (name === "NotFoundError" || name === "OverconstrainedError") {
     return new SoundError(
       "The browser finds no microphone.",
-      "Connect one and call again; or call without a microphone.",
+      `Connect one and ${again}; or ${without}.`,
     );
   }
   if (name === "NotReadableError" || name === "AbortError") {
     return new SoundError(
       "The microphone cannot be opened: another program has it, or it has a fault.",
-      "Close what uses it and call again; or call without a microphone.",
+      `Close what uses it and ${again}; or ${without}.`,
     );
   }
   return new SoundError(
     `The browser gives no microphone${words ? `: ${words}` : ""}.`,
-    "Try another browser; or call without a microphone.",
+    `Try another browser; or ${without}.`,
   );
 }

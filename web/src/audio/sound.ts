@@ -130,9 +130,9 @@ export class Playback {
     };
   }
 
-  /** Append mu-law audio. */
-  play(audio: Uint8Array): void {
-    this.order({ audio });
+  /** Append mu-law audio; no more than `mostMs` shall wait then, or than its rules say. */
+  play(audio: Uint8Array, mostMs?: number): void {
+    this.order({ audio, mostMs });
   }
 
   /** Set a mark after what waits. */

@@ -91,7 +91,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
 
   private obey(order: PlaybackOrder): void {
     if ("audio" in order) {
-      this.tell(this.queue.push(order.audio));
+      this.tell(this.queue.push(order.audio, order.mostMs));
     } else if ("mark" in order) {
       this.tell(this.queue.mark(order.mark));
     } else {

@@ -16,7 +16,8 @@ export interface Captured {
 
 /** To the loudspeaker: audio, a mark, or "throw away what waits". */
 export type PlaybackOrder =
-  | { readonly audio: Uint8Array }
+  /** `mostMs`: no more than that shall wait then. */
+  | { readonly audio: Uint8Array; readonly mostMs?: number | undefined }
   | { readonly mark: string }
   | { readonly clear: true };
 

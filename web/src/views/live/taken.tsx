@@ -27,10 +27,15 @@ export function ListeningNow({ listening }: { listening: Listening }): JSX.Eleme
 
 export function InTheCall({ call, takeOver }: { call: LiveCall; takeOver: TakeOver }): JSX.Element {
   const [note, setNote] = useState("");
+  const [isAsked, setAsked] = useState(false);
   const microphone = takeOver.microphone.value;
   const muted = microphone === "muted";
   const mute = (): void => takeOver.mute(!muted);
-  const back = (): Promise<string> => handBack(call.call_sid, note.trim());
+  const asksFirst = note.trim() === "" && !isAsked;
+  const back = async (): Promise<string | void> => {
+    if (asksFirst) setAsked(true);
+    else return handBack(call.call_sid, note.trim());
+  };
   useShortcut("m", "Mute your microphone, or not", mute);
   const state = takeOver.state.value;
   const words =
@@ -43,13 +48,18 @@ export function InTheCall({ call, takeOver }: { call: LiveCall; takeOver: TakeOv
     <div class="call-air stack">
       <p role="status"><strong>{words}</strong></p>
       {microphone === "gone" && (
-        <p class="row" role="alert">
-          <Icon name="warn" /> The microphone is gone: the caller hears silence. Hand back, or connect one
-          and take over again.
-        </p>
+        <div class="row" role="alert">
+          <Icon name="warn" />
+          <p>The microphone is gone: the caller hears silence. Connect one, or hand back.</p>
+          <ActionButton small act={() => takeOver.useMicrophone()}>Use the microphone</ActionButton>
+        </div>
       )}
       {takeOver.sound.value === "held" && (
-        <Button small onClick={() => takeOver.resume()}>Turn the sound on</Button>
+        <div class="row" role="alert">
+          <Icon name="warn" />
+          <p>The browser holds the sound back until you press a button: you do not hear the caller.</p>
+          <Button small onClick={() => takeOver.resume()}>Turn the sound on</Button>
+        </div>
       )}
       <div class="stack tight">
         <Level name="You" tone="operator" level={takeOver.level} />
@@ -59,11 +69,21 @@ export function InTheCall({ call, takeOver }: { call: LiveCall; takeOver: TakeOv
         label="What the agent should know"
         hint="The agent has heard the caller, and not you. It is told this when you hand back."
         value={note}
-        onValue={setNote}
+        onValue={(value) => {
+          setNote(value);
+          setAsked(false);
+        }}
         input={{ maxLength: 2000, autocomplete: "off" }}
       />
+      {isAsked && (
+        <p role="status">
+          Hand back without a word? The agent does not know what you have told the caller.
+        </p>
+      )}
       <div class="row">
-        <ActionButton kind="primary" act={back}>Hand back to the agent</ActionButton>
+        <ActionButton kind="primary" act={back}>
+          {isAsked ? "Hand back without a word" : "Hand back to the agent"}
+        </ActionButton>
         <Button pressed={muted} disabled={microphone === "gone" && "There is no microphone."} onClick={mute}>
           {muted ? "Unmute yourself" : "Mute yourself"}
         </Button>

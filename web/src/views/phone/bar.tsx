@@ -3,11 +3,11 @@ import type { JSX } from "preact";
 import { Button } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { Duration } from "../../ui/time";
-import { calling } from "./calling";
+import { calling, isInCall } from "./calling";
 
 export function PhoneBar({ path }: { path: string }): JSX.Element | null {
   const now = calling.value;
-  if (now === null || path === "/phone" || now.phone.state.value === "over") return null;
+  if (now === null || path === "/phone" || !isInCall.value) return null;
   const { phone, agent, beganMs } = now;
   return (
     <div class="banner">

@@ -1,6 +1,7 @@
 /** The call from this page. It goes on while other views are shown, until it is hung up. */
-import { signal } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Phone } from "../../audio/phone";
+import { session } from "../../session";
 
 export interface Calling {
   agent: string;
@@ -11,3 +12,17 @@ export interface Calling {
 
 /** The call that is on, or the last one; null before the first. */
 export const calling = signal<Calling | null>(null);
+
+/** True while a call is on. */
+export const isInCall = computed(
+  () => calling.value !== null && calling.value.phone.state.value !== "over",
+);
+
+// Whoever signs out speaks no more, and the next user has not called anybody.
+effect(() => {
+  if (session.value.kind !== "out") return;
+  untracked(() => {
+    calling.value?.phone.hangUp();
+    calling.value = null;
+  });
+});

@@ -1,7 +1,8 @@
 /** Calling an agent from this page. */
-import { signal } from "@preact/signals";
+import { effect, signal, untracked } from "@preact/signals";
 import { type Problem, post, problemOf } from "../../api";
 import { type OpenedCall, connectPhone } from "../../audio/phone";
+import { session } from "../../session";
 import { calling } from "./calling";
 
 /** True from the click until the call is there, or there is a problem. */
@@ -13,27 +14,59 @@ export const announced = signal<string | null>(null);
 /** Why the last attempt gave no call. */
 export const problem = signal<Problem | null>(null);
 
+/** The attempt that is under way. */
+let attempt: AbortController | null = null;
+
+/** Give up the call that is being made, if there is one; the microphone is given back. */
+export function cancel(): void {
+  attempt?.abort();
+  end();
+}
+
+function end(): void {
+  attempt = null;
+  isDialling.value = false;
+  announced.value = null;
+}
+
 /** Call an agent. Do it in the handler of a click: browsers let no page make sound before one. */
 export async function dial(
   agent: string,
   variables: Record<string, string>,
   withMicrophone: boolean,
 ): Promise<void> {
-  if (isDialling.value) return;
+  if (attempt !== null) return;
+  const mine = (attempt = new AbortController());
   isDialling.value = true;
   problem.value = null;
+  let made = null as OpenedCall | null;
   try {
     const make = async (): Promise<OpenedCall> => {
-      const call = await post<OpenedCall>("/phone-calls", { agent, variables });
-      announced.value = call.announcement?.say ?? null;
-      return call;
+      made = await post<OpenedCall>("/phone-calls", { agent, variables });
+      if (attempt === mine) announced.value = made.announcement?.say ?? null;
+      return made;
     };
-    const phone = await connectPhone(make, { withMicrophone });
+    const phone = await connectPhone(make, { withMicrophone, signal: mine.signal });
     calling.value = { agent, phone, beganMs: Date.now() };
   } catch (error) {
-    problem.value = problemOf(error);
+    if (made !== null) hangUp(made);
+    if (!mine.signal.aborted) problem.value = problemOf(error);
   } finally {
-    isDialling.value = false;
-    announced.value = null;
+    if (attempt === mine) end();
   }
 }
+
+/** End a call that has no stream. Where the server is not reached, it does so itself, after 10 s. */
+function hangUp({ call_sid }: OpenedCall): void {
+  post(`/calls/${call_sid}/hang-up`).catch(() => undefined);
+}
+
+// Whoever leaves the page, or signs out, calls nobody; and the next user was told of no problem.
+addEventListener("pagehide", cancel);
+effect(() => {
+  if (session.value.kind !== "out") return;
+  untracked(() => {
+    cancel();
+    problem.value = null;
+  });
+});

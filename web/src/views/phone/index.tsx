@@ -1,6 +1,6 @@
 /** The softphone: a call to an agent from the browser. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { get } from "../../api";
 import { insecurePage } from "../../audio/problems";
 import { place, setQuery } from "../../router";
@@ -19,8 +19,9 @@ import {
   useLoad,
   useShortcut,
 } from "../../ui";
-import { type Calling, calling } from "./calling";
-import { announced, dial, isDialling, problem } from "./dial";
+import { toast } from "../../ui/toast";
+import { type Calling, calling, isInCall } from "./calling";
+import { announced, cancel, dial, isDialling, problem } from "./dial";
 import { Keypad } from "./keypad";
 import { Lost, Notices } from "./notices";
 import { Said } from "./said";
@@ -35,7 +36,8 @@ interface Agent {
 
 export default function PhoneView(): JSX.Element {
   const now = calling.value;
-  const isOn = now !== null && now.phone.state.value !== "over";
+  const isOn = isInCall.value;
+  useEffect(() => cancel, []); // No call begins behind another view.
   return (
     <>
       <header class="view-head">
@@ -43,7 +45,7 @@ export default function PhoneView(): JSX.Element {
       </header>
       <div class="phone columns">
         <div class="stack">
-          {isOn ? <InCall calling={now} /> : <Dialling last={now} />}
+          {isOn && now !== null ? <InCall calling={now} /> : <Dialling last={now} />}
         </div>
         <Panel title="What is said" class="said">
           {now === null ? (
@@ -116,6 +118,9 @@ function DialForm({ agents, cannot }: { agents: readonly Agent[]; cannot: string
           event.preventDefault();
           if (disabled === null) begin(true);
         }}
+        onKeyDown={(event) => {
+          if (event.key === "Escape" && isDialling.value) giveUp();
+        }}
       >
         <Select
           label="Agent"
@@ -144,6 +149,7 @@ function DialForm({ agents, cannot }: { agents: readonly Agent[]; cannot: string
           <Button disabled={disabled} onClick={() => begin(false)}>
             Call without a microphone
           </Button>
+          {isDialling.value && <Cancel />}
         </div>
         {isDialling.value && (
           <p role="status">
@@ -158,6 +164,27 @@ function DialForm({ agents, cannot }: { agents: readonly Agent[]; cannot: string
         </p>
       </form>
     </Panel>
+  );
+}
+
+function giveUp(): void {
+  cancel();
+  toast("The call is cancelled.");
+}
+
+/** Gives up the call that is being made. */
+function Cancel(): JSX.Element {
+  useShortcut("Escape", "Cancel the call", giveUp);
+  return (
+    <Button
+      onClick={(event) => {
+        const call = event.currentTarget.form?.querySelector<HTMLElement>("[type=submit]");
+        giveUp();
+        call?.focus(); // this button is there no more
+      }}
+    >
+      Cancel <kbd>Esc</kbd>
+    </Button>
   );
 }
 
