@@ -11,9 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    # macOS has programs in folders of their own, none of which is on PATH.
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 MISSING = (
-    "THERE IS NO CHROMIUM ON PATH: THE CONSOLE IS NOT TESTED. On Debian: apt-get install chromium"
+    "THERE IS NO CHROMIUM: THE CONSOLE IS NOT TESTED. On Debian: apt-get install chromium; on"
+    " macOS: brew install --cask google-chrome"
 )
 PATIENCE_MS = 240_000
 """Milliseconds that Playwright waits for what a test expects: a bound for what hangs."""

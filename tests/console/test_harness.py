@@ -1,6 +1,7 @@
 """What the other tests here stand on: pages that fail on their errors, and calls that are kept."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
@@ -66,8 +67,10 @@ async def test_a_call_is_kept_until_somebody_ends_it(server: ConsoleServer) -> N
 
 
 def test_without_a_chromium_tests_are_skipped_loudly_and_fail_in_ci(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    program = tmp_path / "Google Chrome"
+    monkeypatch.setattr(chromium, "NAMES", ("chromium", str(program)))
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="NO CHROMIUM"):
@@ -75,3 +78,5 @@ def test_without_a_chromium_tests_are_skipped_loudly_and_fail_in_ci(
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="NO CHROMIUM"):
         chromium.path()
+    program.touch(mode=0o755)
+    assert chromium.path() == str(program), "as on macOS, where it is not on PATH"
