@@ -7,7 +7,8 @@ import pytest
 
 from offhook import yamlfile
 from offhook.deepgram import settings
-from offhook.deepgram.settings_checks import PROMPT_LIMIT, change
+from offhook.deepgram.settings_checks import change
+from offhook.deepgram.think_checks import PROMPT_LIMIT
 from offhook.yamlfile import Finding, InvalidFileError
 
 

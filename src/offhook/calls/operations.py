@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.requests import HandBack, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
-from offhook.deepgram.settings_checks import PROMPT_LIMIT
+from offhook.deepgram.think_checks import PROMPT_LIMIT
 from offhook.errors import UserError
 from offhook.tools.requests import ControlRequest, SetRecording, StartTransfer, UpdateAgent
 

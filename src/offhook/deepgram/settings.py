@@ -14,6 +14,7 @@ import msgspec
 from offhook.deepgram import settings_checks
 from offhook.deepgram.changes import Change, applied
 from offhook.deepgram.messages import History, UpdateListen, UpdateSpeak, UpdateThink
+from offhook.deepgram.settings_findings import Locate, nowhere
 from offhook.errors import UserError
 from offhook.yamlfile import Finding, InvalidFileError, Loc
 
@@ -184,7 +185,7 @@ def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
 
 def accept(
     pasted: Any,
-    locate: settings_checks.Locate = settings_checks.nowhere,
+    locate: Locate = nowhere,
     tools: Collection[str] | None = (),
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """Return Settings from what the user pasted, with the remarks about them.
