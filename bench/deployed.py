@@ -186,7 +186,7 @@ async def called(port: int, scenario: str, folder: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "offhook", "rehearse", str(path), "--json"),
         *("--to", f"http://127.0.0.1:{port}/twilio/voice", "--public-url", "https://localhost"),
-        env=CLEAN | {"TWILIO_AUTH_TOKEN": TOKEN},
+        env=CLEAN | {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN},
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
