@@ -1,0 +1,20 @@
+"""What the benches of live calls make of a delay: whose it is, the server's or a late load's."""
+
+from bench.attack import LATE_MS, P99_MS, Judged
+from bench.rush import Delay
+
+
+def test_a_delay_within_the_bar_is_met_whatever_the_load_did() -> None:
+    assert Judged("odd paths", before=0.3, during=P99_MS - 0.1, load_late=50.0).verdict is True
+    assert Delay("after it", P99_MS - 0.1, load_late=50.0).verdict is True
+
+
+def test_a_delay_above_the_bar_under_a_load_in_time_is_missed() -> None:
+    assert Judged("odd paths", before=4.9, during=P99_MS, load_late=LATE_MS / 2).verdict is False
+    assert Delay("after it", P99_MS, load_late=LATE_MS / 2).verdict is False
+
+
+def test_a_load_that_was_late_is_judged_by_what_was_added_or_not_at_all() -> None:
+    assert Judged("odd paths", before=4.0, during=8.9, load_late=LATE_MS).verdict is True
+    assert Judged("odd paths", before=0.3, during=8.9, load_late=LATE_MS).verdict is None
+    assert Delay("after it", 8.9, load_late=LATE_MS).verdict is None
