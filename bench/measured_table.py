@@ -124,16 +124,19 @@ async def attempted(
     except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
         if limit.expired():
             return Figure(f"it was not over after {limit_s:.3g} s{_place(error, files)}", False)
-        reasons = [f"{type(one).__name__}: {one}" for one in _leaves(error)]
+        reasons = [f"{type(one).__name__}: {one}{_place(one, files)}" for one in _leaves(error)]
         for reason in reasons:
             print(f"  WRONG {reason[-2000:]}", flush=True)
         return Figure(f"it could not be measured: {reasons[0][:REASON_MAX]}", False)
 
 
 def _place(error: BaseException, files: Sequence[str]) -> str:
-    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
-    names = [one.name for one in frames if Path(one.filename).stem in files]
-    return f", in {names[-1]}" if names else ""
+    """Return the function of a row and its line, to be appended to a reason."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if error.__cause__ is not None:
+        frames += traceback.extract_tb(error.__cause__.__traceback__)
+    of_rows = [one for one in frames if Path(one.filename).stem in files]
+    return f", in {of_rows[-1].name}, line {of_rows[-1].lineno}" if of_rows else ""
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
