@@ -309,7 +309,7 @@ ROWS: tuple[FleetRow, ...] = (
         "database away for 10 minutes, and during claims",
         "live calls go on; new ones are taken within static shares; nothing stored twice",
         away,
-        limit_s=840,
+        limit_s=900,
     ),
     FleetRow("clocks", "clocks of nodes apart by minutes", "no difference", clocks, limit_s=300),
     FleetRow(
