@@ -229,7 +229,7 @@ WHERE: Final = {
     "records/delivery.py": {"Thread": (1, GUARDED)},
     "serving/control_pipe.py": {"add_reader": (1, LOOP), "call_later": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
-    "serving/in_process.py": {"create_task": (1, GUARDED)},
+    "serving/in_process.py": {"create_task": (1, "its waiter gets what it raises")},
     "serving/operator_process.py": {"add_reader": (1, LOOP), "add_signal_handler": (1, LOOP)},
     "serving/operator_server.py": {
         "create_task": (1, "it ends the operator's side, which is started again")

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from offhook.link.lines import LineConnection, OnLine, OnLost, adopt
 
@@ -10,10 +11,12 @@ from offhook.link.lines import LineConnection, OnLine, OnLost, adopt
 class InProcessLink:
     """Connections from the operator's side to the call side, on one event loop.
 
-    Each is a pair of sockets: Windows has no Unix sockets.
+    Each is a pair of sockets: Windows has no Unix sockets. `failing` returns the names of what
+    fails on the operator's side, which only the call side can tell.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failing: Callable[[], Sequence[str]] = tuple) -> None:
+        self.failing: Final = failing
         self._serve: Callable[[socket.socket], Awaitable[None]] | None = None
         self._is_served = asyncio.Event()
 

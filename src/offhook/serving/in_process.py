@@ -1,7 +1,6 @@
 """Call side and operator side of `offhook serve` in one process, for Windows and debuggers."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Final
 from offhook.api.reading import Readers
 from offhook.concurrency.event_loop import on_stop_signal
 from offhook.concurrency.parts_owner import PartsOwner
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import AppConfig, load
 from offhook.link.in_process import InProcessLink
 from offhook.observability.log_format import log_to
@@ -22,8 +22,6 @@ from offhook.serving.options import ServeOptions
 from offhook.serving.record_keeping import RecordKeeping
 from offhook.serving.running import run_logged
 
-_log: Final = logging.getLogger("offhook.server")
-
 
 class OperatorSide(PartsOwner):
     """The operator's side of a server in the same process. A context manager that runs its threads.
@@ -31,16 +29,20 @@ class OperatorSide(PartsOwner):
     Attributes:
         keeping: The followers of the journals, and the API.
         link: The link to the Server of the call side.
-        server: The operator's server, which `run` runs.
+        server: The operator's server, which `run` runs, and restarts after a fault.
     """
 
     def __init__(
         self, config: AppConfig, readers: Readers | None = None, captures: Path | None = None
     ) -> None:
         """Compose the parts. Raises UserError for a configuration that cannot be served."""
-        self.link: Final = InProcessLink()
+        self.link: Final = InProcessLink(lambda: self.failing)
         self.keeping: Final = RecordKeeping(config, self.link, readers, captures)
         self.server: Final = OperatorServer(config, self.keeping)
+        self._tasks: ServerTasks | None = None
+        self._is_serving = False
+        self._fault: Exception | None = None
+        self._faulted: Final = asyncio.Event()
 
     def _enter_parts(self, stack: ExitStack) -> None:
         stack.enter_context(self.keeping)
@@ -49,17 +51,42 @@ class OperatorSide(PartsOwner):
     async def run(self, printer: Printer | None = None) -> AsyncIterator[None]:
         """Run the operator's server beside the call side; a fault in it ends no call."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._contained(printer), name="operator")
+            tasks = self._tasks = ServerTasks(group)
+            kept = tasks.keep("operator's server", lambda: self._serve(printer))
             try:
                 yield
             finally:
                 self.server.stop()
+                if not self._is_serving:  # it waits for its next start
+                    kept.cancel()
 
-    async def _contained(self, printer: Printer | None) -> None:
+    async def _serve(self, printer: Printer | None) -> None:
+        self._is_serving = True
         try:
             await self.server.run(printer)
-        except Exception:  # noqa: BLE001 - any fault of the operator's side ends no call
-            _log.exception("a fault ended the operator's server; calls go on")
+        except Exception as fault:
+            self._fault = fault
+            self._faulted.set()
+            raise
+        finally:
+            self._is_serving = False
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Names of what has failed within the last minute: the operator's server, or nothing."""
+        return () if self._tasks is None else self._tasks.failing
+
+    async def until_started(self) -> None:
+        """Wait until the operator's server answers. Raises its first fault if that comes before."""
+        loop = asyncio.get_running_loop()
+        waits = [loop.create_task(each.wait()) for each in (self.server.started, self._faulted)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if self._fault is not None and not self.server.started.is_set():
+            raise self._fault
 
 
 def serve_in_process(

@@ -65,6 +65,8 @@ class OperatorServer:
     async def run(self, printer: Printer | None = None) -> None:
         """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
 
+        May be called again after a fault.
+
         On a terminal's printer a link is printed that signs in to the console. A log is no place
         for it: it is kept, and others read it.
         """
@@ -122,6 +124,7 @@ class OperatorServer:
                 raise RuntimeError("nothing answers the operator any more")
         finally:
             self._web = None
+            self.started.clear()
             web.listener.close()
 
     async def _until_following(self) -> None:

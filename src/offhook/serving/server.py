@@ -387,7 +387,8 @@ class Server:
         if self._joined is not None and self._joined.parts.state != "ok":
             found["directory"] = self._joined.parts.state
         kept = self._tasks.failing if self._tasks is not None else ()
-        return {**found, **dict.fromkeys(kept, "failing")}
+        operators = self._operator.failing() if self._operator is not None else ()
+        return {**found, **dict.fromkeys((*kept, *operators), "failing")}
 
     def _faults(self) -> int:
         tasks = self._tasks.faults if self._tasks is not None else 0
