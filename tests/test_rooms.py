@@ -102,6 +102,8 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.serving.child_process",  # as the supervisor
     "offhook.serving.supervisor",  # when a process is started again; it has no event loop
     "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
+    "offhook.testing.simulator.speech.sphinx_worker",  # how long it had a core
+    "offhook.testing.simulator.speech.whisper_worker",  # likewise
     "offhook.cli.calls.filter_options",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given
 )

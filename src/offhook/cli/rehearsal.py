@@ -41,6 +41,7 @@ from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.dialogue import agent_file, agents
 from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.render import Rendered
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.twilio.signature import SharedKey
@@ -83,6 +84,7 @@ class Rehearsal:
         self._options = given
         self._environ = environ
         self._console = Console(highlight=False, stderr=given.as_json)
+        self._delays = AnswerDelays()
 
     async def run(self) -> int:
         """Call and report. Return the exit code, 0 if all calls met their expectations."""
@@ -105,7 +107,7 @@ class Rehearsal:
         )
         async with (
             self._target_of(loaded, agent, clock) as (target, own),
-            listeners.listeners(own, self._deepgram_key(own)) as heard,
+            listeners.listeners(own, self._deepgram_key(own), self._delays) as heard,
         ):
             cases = await preparing.prepare(
                 loaded, dialogues, heard, rendered, target, self._environ, faults
@@ -192,7 +194,7 @@ class Rehearsal:
         overrides = configuration.NOTHING
         async with AsyncExitStack() as stack:
             if standin is not None:
-                ready = await stack.enter_async_context(agents.ready(standin))
+                ready = await stack.enter_async_context(agents.ready(standin, delays=self._delays))
                 server = await standin_server.serve("127.0.0.1", 0, ready.agent, clock)
                 stack.push_async_callback(server.close)
                 environ = {**environ, "DEEPGRAM_API_KEY": "any"}
@@ -270,6 +272,7 @@ class Rehearsal:
                 cases,
                 clock,
                 jobs=self._options.jobs,
+                delays=self._delays,
                 began=lambda case: running.begin(case.loaded.name),
                 calling=lambda case, caller: running.begin(case.loaded.name, caller),
                 ended=ended,

@@ -1,19 +1,27 @@
 """What is judged, when, and again: a judge that was late blames nobody."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from offhook import yamlfile
 from offhook.clock import Clock, LoopClock
-from offhook.testing.scenarios import lateness, runner
+from offhook.errors import UserError
+from offhook.testing.scenarios import hearing, lateness, runner
+from offhook.testing.scenarios.caller import CallReport
+from offhook.testing.scenarios.deadlines import OverdueError, in_thread, within
 from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.lateness import Lateness, watching
 from offhook.testing.scenarios.results import ScenarioResult
 from offhook.testing.scenarios.runner import ScenarioRun, ScenarioServer, Target
 from offhook.testing.scenarios.scenario import Loaded, Scenario, ScenarioStep
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 
 TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
 
@@ -123,8 +131,103 @@ async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() ->
     assert happened[second + 1 :] == ["calling"]
 
 
+async def test_a_failure_while_speech_engines_were_late_is_not_the_agents() -> None:
+    delays = AnswerDelays(iter(range(1000)).__next__)
+
+    def listen(sid: str) -> Hearing:
+        delays.ask(usual_s=0.0).answered(0.0)
+        return NoWords()
+
+    clock = LoopClock(asyncio.get_running_loop())
+    (result,) = await runner.run([case(listen)], clock, jobs=1, delays=delays)
+    assert not result.passed
+    assert not result.is_judged
+    assert result.attempts == runner.ATTEMPTS
+    assert "speech engines up to 1.0 s" in str(result.late)
+
+
+@pytest.mark.parametrize("step", ["open", "close"])
+async def test_a_server_that_hangs_is_a_failure_of_its_scenario_and_holds_no_other(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = asyncio.Event()
+
+    @asynccontextmanager
+    async def hanging(clock: Clock) -> AsyncIterator[ScenarioServer]:
+        async with asyncio.TaskGroup():  # so that the error comes in a group
+            if step == "open":
+                async with within(0.01, "Opening the records"):
+                    await hangs.wait()
+            yield ScenarioServer(TARGET, lambda sid: NoWords())
+            async with within(0.01, "Opening the records"):
+                await hangs.wait()
+
+    cases = [case(server=hanging, slow=True), case(slow=True), case()]
+    bad, *others = await run(*cases, attempts=1)
+    told = [str(failure) for failure in bad.failures]
+    assert told == ["E-REH-07 Opening the records took longer than 0.01 s."]
+    assert len(bad.calls) == (step == "close"), "a call that was made is in the result"
+    assert [len(other.calls) for other in others] == [1, 1]
+    assert all("E-REH-07" not in str(each) for other in others for each in other.all_failures)
+
+
+async def test_a_call_that_the_server_does_not_place_fails_its_scenario_alone() -> None:
+    async def refuse(*_: object) -> CallReport:
+        raise UserError("E-OUT-12", "As many calls as may be are ringing.", "Ask again.")
+
+    @asynccontextmanager
+    async def opened(clock: Clock) -> AsyncIterator[ScenarioServer]:
+        yield ScenarioServer(TARGET, lambda sid: NoWords(), place=refuse)
+
+    scenario = Scenario.model_validate(
+        {
+            "config": "x.yaml",
+            "script": {"turns": []},
+            "placed": {"agent": "a"},
+            "steps": ["hang_up"],
+            "telephones": {"+12025550142": {}},
+        }
+    )
+    plain = case(server=opened)
+    placed = replace(plain, loaded=replace(plain.loaded, scenario=scenario))
+    refused, other = await run(placed, case(), attempts=1)
+    assert ["E-OUT-12 As many" in str(each) for each in refused.failures] == [True]
+    assert refused.calls == {}
+    assert other.calls
+
+
+async def test_words_that_never_come_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "WORDS_S", 0.01)
+    pending = hearing.PendingWords()
+    pending._begin()
+    with pytest.raises(OverdueError, match="Recognising what the caller heard took longer"):
+        await pending.finish()
+    pending._end()
+    await pending.finish()
+
+
+async def test_work_in_a_thread_raises_what_it_raised_and_may_be_left_behind() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 / 0)
+    free = threading.Event()
+    with pytest.raises(OverdueError):
+        async with within(0.01, "It"):
+            await in_thread(free.wait)
+    (thread,) = [each for each in threading.enumerate() if each.name == "rehearsal"]
+    assert thread.daemon
+    free.set()
+    thread.join()
+
+
+async def test_a_time_limit_of_the_block_itself_is_not_taken_for_the_deadline() -> None:
+    with pytest.raises(TimeoutError):
+        async with within(60, "It"):
+            raise TimeoutError
+
+
 def test_a_little_late_is_not_too_much() -> None:
-    assert not Lateness(worst=0.1, behind=0.5, watched=10).is_too_much
+    assert not Lateness(worst=0.1, behind=0.5, watched=10, answers=0.2).is_too_much
+    assert Lateness(watched=10, answers=0.3).is_too_much
     assert Lateness(worst=0.3, behind=0.3, watched=10).is_too_much
     assert Lateness(worst=0.1, behind=2.0, watched=10).is_too_much
 

@@ -1,6 +1,7 @@
 """Free speech, by Whisper's real process, which `make test` installs, and by stand-ins for it."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -16,10 +17,12 @@ from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.speech import clips, free_speech, installed
+from offhook.testing.simulator.speech import clips, installed, worker_process
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.engines import Transcript
 from offhook.testing.simulator.speech.free_speech import (
     NOTHING,
+    TURN_S_MAX,
     BackedSpeechToText,
     FreeRecogniser,
     FreeSpeechToText,
@@ -73,7 +76,7 @@ async def test_any_sentence_is_understood_and_a_process_that_hangs_is_replaced(
         assert not (await turn(ears, b"")).understood
 
         (pid,) = children() - before
-        monkeypatch.setattr(free_speech, "HANG_S", 0.2)
+        monkeypatch.setattr(worker_process, "HANG_S", 0.2)
         os.kill(pid, signal.SIGSTOP)
         hung = await turn(ears, clips.load(WEATHER))
         monkeypatch.undo()
@@ -155,16 +158,18 @@ class Unanswered(FreeRecogniser):
     """A recogniser whose process a test plays."""
 
     def __init__(self, waiting_max: int = 2) -> None:
-        super().__init__(waiting_max)
+        self.delays = AnswerDelays()
+        super().__init__(waiting_max, self.delays)
         self.asked: list[bytes] = []
 
     def _ask(self) -> None:
-        if self._waiting and self._hung is None:
+        if self._waiting and not self._is_asked:
             self.asked.append(self._waiting[0].audio)
-            self._hung = asyncio.get_running_loop().call_later(600, self.kill)
+            self._is_asked = True
 
-    def answer(self, text: str) -> None:
-        self.on_message(0, 1, b'{"text": "%s", "log_prob": -0.1, "no_speech": 0.0}' % text.encode())
+    def answer(self, text: str, cpu_s: float = 0.0) -> None:
+        found = {"text": text, "log_prob": -0.1, "no_speech": 0.0, "cpu_s": cpu_s}
+        self.on_message(0, 1, json.dumps(found).encode())
 
 
 @pytest.fixture
@@ -213,7 +218,7 @@ async def test_a_turn_that_is_too_long_is_not_understood_and_takes_no_memory(
     ears, told = unanswered.ears(), Told()
     for _ in range(200):
         ears.hear(bytes(audio.BYTES_PER_SECOND))
-    assert len(ears._audio) <= (free_speech.TURN_S_MAX + 1) * audio.BYTES_PER_SECOND
+    assert len(ears._audio) <= (TURN_S_MAX + 1) * audio.BYTES_PER_SECOND
     ears.end(told)
     assert await told.heard.get() == NOTHING
     assert unanswered.asked == []

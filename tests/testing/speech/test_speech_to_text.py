@@ -17,8 +17,9 @@ from offhook.errors import UserError
 from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.speech import clips, sphinx_worker
+from offhook.testing.simulator.speech import clips, sphinx_worker, worker_process
 from offhook.testing.simulator.speech import speech_to_text as module
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.engines import Transcript
 from offhook.testing.simulator.speech.speech_to_text import (
     Recogniser,
@@ -189,6 +190,41 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
         assert await turn(ears, NO) == HEARD_NO
         assert "started anew" in caplog.text
     assert children() <= before
+
+
+async def test_a_process_that_hangs_is_replaced_and_its_turns_are_late(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = children()
+    delays = AnswerDelays()
+    late: list[float] = []
+    async with recognising(SMALL, workers=1, delays=delays) as recogniser:
+        (pid,) = children() - before
+        monkeypatch.setattr(worker_process, "HANG_S", 2 * module.USUAL_S)
+        os.kill(pid, signal.SIGSTOP)
+        with delays.watched(late.append):
+            assert await turn(recogniser.ears(), YES) == NOTHING
+        monkeypatch.undo()
+        assert "does not answer" in caplog.text
+        assert late == [pytest.approx(module.USUAL_S, abs=60)]
+        assert late[0] > 0
+        async with asyncio.timeout(240):
+            while await turn(recogniser.ears(), YES) != HEARD_YES:
+                pass
+    assert children() <= before
+
+
+async def test_a_process_that_has_answered_may_be_silent(
+    small: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(worker_process.WorkerProcess, "kill", lambda self: killed.append(1))
+    monkeypatch.setattr(worker_process, "HANG_S", 0.0)
+    assert await turn(small.ears(), YES) == HEARD_YES
+    killed.clear()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert killed == []
 
 
 async def test_whoever_is_told_may_fail_and_others_are_told(

@@ -13,6 +13,8 @@ from tests.testing.speech.processes import children
 from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import text_to_speech as module
+from offhook.testing.simulator.speech import worker_process
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.levels import is_speech
 from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
 
@@ -116,6 +118,28 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
             await listener.done.wait()
         assert "started anew" in caplog.text
         assert listener.times_done == 1
+        async with asyncio.timeout(240):
+            while not await said(speaker, "Hello."):
+                pass
+    assert children() <= before
+
+
+async def test_a_process_that_hangs_is_replaced_and_its_sentence_is_late(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = children()
+    delays = AnswerDelays()
+    late: list[float] = []
+    async with speaking(delays=delays) as speaker:
+        (pid,) = children() - before
+        monkeypatch.setattr(worker_process, "HANG_S", 2 * module.USUAL_S)
+        os.kill(pid, signal.SIGSTOP)
+        with delays.watched(late.append):
+            assert await said(speaker, HOURS) == b""
+        monkeypatch.undo()
+        assert "does not answer" in caplog.text
+        assert len(late) == 1
+        assert late[0] > 0
         async with asyncio.timeout(240):
             while not await said(speaker, "Hello."):
                 pass

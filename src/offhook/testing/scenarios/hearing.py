@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from offhook import audio
+from offhook.testing.scenarios.deadlines import WORDS_S, within
 
 PAUSE_S: Final = 0.4
 """Seconds of silence after which the agent is no longer speaking."""
@@ -70,8 +71,7 @@ class PendingWords:
     def __init__(self) -> None:
         self._texts: dict[Stretch, str] = {}
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._progress = asyncio.Event()
 
     def words(self, stretch: Stretch) -> str | None:
         """Return the words of the stretch; None while they are not known."""
@@ -82,17 +82,18 @@ class PendingWords:
         return ()
 
     async def finish(self) -> None:
-        """Wait for the words of every stretch."""
-        await self._idle.wait()
+        """Wait for the words of every stretch. Raises OverdueError if none come for WORDS_S."""
+        while self._under_way:
+            self._progress.clear()
+            async with within(WORDS_S, "Recognising what the caller heard"):
+                await self._progress.wait()
 
     def _begin(self) -> None:
         self._under_way += 1
-        self._idle.clear()
 
     def _end(self) -> None:
         self._under_way -= 1
-        if not self._under_way:
-            self._idle.set()
+        self._progress.set()
 
 
 class NoWords:

@@ -1,4 +1,7 @@
-"""Measurement of the event loop's lateness: on a late machine, an agent cannot be judged."""
+"""Measurement of this machine's lateness: on a late machine, an agent cannot be judged.
+
+Late may be the event loop of the rehearsal, or the processes that recognise and synthesise speech.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from offhook.clock import LoopClock
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 
 TICK_S: Final = 0.02
 """Seconds between two measurements: one frame of audio."""
@@ -20,33 +24,47 @@ BEHIND: Final = 0.1
 
 @dataclass(slots=True)
 class Lateness:
-    """Lateness of the event loop during one scenario, in seconds."""
+    """Lateness of this machine during one scenario, in seconds.
+
+    Attributes:
+        worst: The largest delay of the event loop.
+        behind: The sum of its delays.
+        watched: Time for which it was measured.
+        answers: The largest delay of an answer of a recogniser or synthesiser.
+    """
 
     worst: float = 0.0
     behind: float = 0.0
     watched: float = 0.0
+    answers: float = 0.0
 
     @property
     def is_too_much(self) -> bool:
         """True if this machine may have caused what was measured."""
-        return self.worst >= HELD_S or self.behind >= BEHIND * max(self.watched, 1.0)
+        held = max(self.worst, self.answers) >= HELD_S
+        return held or self.behind >= BEHIND * max(self.watched, 1.0)
 
     def __str__(self) -> str:
-        return f"up to {self.worst:.1f} s late, {self.behind:.1f} s in all"
+        words = f"up to {self.worst:.1f} s late, {self.behind:.1f} s in all"
+        if self.answers < HELD_S:
+            return words
+        return f"{words}, and speech engines up to {self.answers:.1f} s"
 
 
 @asynccontextmanager
-async def watching() -> AsyncIterator[Lateness]:
-    """Measure the lateness of the running loop within the context."""
+async def watching(delays: AnswerDelays | None = None) -> AsyncIterator[Lateness]:
+    """Measure the lateness of the running loop, and of the engines, within the context."""
+    delays = delays or AnswerDelays()
     watch = _Watch(LoopClock(asyncio.get_running_loop()))
     try:
-        yield watch.found
+        with delays.watched(watch.on_answer):
+            yield watch.found
     finally:
         watch.stop()
 
 
 class _Watch:
-    """A repeating timer that records its own lateness."""
+    """A repeating timer that records its own lateness, and the answers'."""
 
     def __init__(self, clock: LoopClock) -> None:
         self.found = Lateness()
@@ -62,6 +80,10 @@ class _Watch:
         self.found.watched += late + TICK_S
         self._due = now + TICK_S
         self._timer = self._clock.call_at(self._due, self._look)
+
+    def on_answer(self, delay_s: float) -> None:
+        """Note the delay of an answer."""
+        self.found.answers = max(self.found.answers, delay_s)
 
     def stop(self) -> None:
         """Measure a last time, as the loop may have been blocked until now, and stop."""

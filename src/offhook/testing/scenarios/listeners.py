@@ -16,6 +16,7 @@ from offhook.testing.scenarios.validation import Sight
 from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.speech import installed
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.engines import SpeechToText
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class Listeners:
         deepgram: Transcribe | None,
         group: asyncio.TaskGroup,
         recognisers: AsyncExitStack,
+        delays: AnswerDelays | None,
     ) -> None:
         self._own = own
         self._deepgram = deepgram
         self._group = group
         self._recognisers = recognisers
+        self._delays = delays
         self._free: FreeRecogniser | None = None
         self._by_dialogue: dict[AgentVocabulary, Callable[[], SpeechToText]] = {}
 
@@ -94,7 +97,9 @@ class Listeners:
         if known not in self._by_dialogue:
             from offhook.testing.simulator.speech.speech_to_text import recognising
 
-            recogniser = await self._recognisers.enter_async_context(recognising(known.vocabulary))
+            recogniser = await self._recognisers.enter_async_context(
+                recognising(known.vocabulary, delays=self._delays)
+            )
             self._by_dialogue[known] = recogniser.ears
         return self._by_dialogue[known]
 
@@ -104,18 +109,23 @@ class Listeners:
             from offhook.testing.simulator.speech.free_speech import recognising_freely
 
             self._free = await self._recognisers.enter_async_context(
-                recognising_freely(at_once=True, waiting_max=WAITING_MAX)
+                recognising_freely(at_once=True, waiting_max=WAITING_MAX, delays=self._delays)
             )
         return self._free
 
 
 @asynccontextmanager
-async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIterator[Listeners]:
-    """Open what the Hearings of a rehearsal need, and close it after all calls."""
+async def listeners(
+    own: OwnServer | None, deepgram_key: str | None, delays: AnswerDelays | None = None
+) -> AsyncIterator[Listeners]:
+    """Open what the Hearings of a rehearsal need, and close it after all calls.
+
+    `delays` are told how late the recognisers answer.
+    """
     async with (
         AsyncExitStack() as recognisers,
         httpx2.AsyncClient(timeout=None) as http,
         asyncio.TaskGroup() as group,
     ):
         deepgram = None if deepgram_key is None else Listen(deepgram_key, http)
-        yield Listeners(own, deepgram, group, recognisers)
+        yield Listeners(own, deepgram, group, recognisers, delays)

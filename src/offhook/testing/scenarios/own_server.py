@@ -23,6 +23,7 @@ from offhook.serving.listen import listen
 from offhook.serving.server import Server
 from offhook.testing.faults.fault import Fault
 from offhook.testing.faults.rig import FaultRig, fault_rig
+from offhook.testing.scenarios.deadlines import CLOSE_S, OPEN_S, in_thread, within
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
@@ -83,13 +84,15 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def _entered(parts: AbstractContextManager[Any]) -> AsyncIterator[None]:
-    """Enter and leave a context in a thread: it waits for the disk."""
-    await asyncio.to_thread(parts.__enter__)
+async def _entered(parts: AbstractContextManager[Any], what: str) -> AsyncIterator[None]:
+    """Enter and leave a context in a thread: it waits for the disk. Raises OverdueError."""
+    async with within(OPEN_S, f"Opening {what}"):
+        await in_thread(parts.__enter__)
     try:
         yield
     finally:
-        await asyncio.to_thread(parts.__exit__, None, None, None)
+        async with within(CLOSE_S, f"Closing {what}"):
+            await in_thread(lambda: parts.__exit__(None, None, None))
 
 
 @asynccontextmanager
@@ -99,7 +102,8 @@ async def _temporary_folder() -> AsyncIterator[Path]:
     try:
         yield Path(temporary.name)
     finally:
-        await asyncio.to_thread(temporary.cleanup)
+        async with within(CLOSE_S, "Removing the temporary folder"):
+            await in_thread(temporary.cleanup)
 
 
 def _with_records(config: Config, folder: Path, token: str, listen_at: str) -> Config:
@@ -115,7 +119,7 @@ async def _operator(config: Config) -> "AsyncIterator[OperatorSide]":
     from offhook.serving.in_process import OperatorSide
 
     side = OperatorSide(config)
-    async with _entered(side), side.run():
+    async with _entered(side, "the records"), side.run():
         yield side
 
 
@@ -149,6 +153,8 @@ async def run(
     Without `sock` the server listens on a free port. With `faults`, even none, a fault rig is
     around it. With `operator_listen`, HOST:PORT, the server has an operator's side, and keeps
     records until it ends; one that places calls has them anyway.
+
+    Raises OverdueError, in a group, for a part that does not open or close in time.
     """
     token = secrets.token_hex(16)
     sock = sock or listen("127.0.0.1", 0)
@@ -183,7 +189,7 @@ async def run(
             config = _with_records(config, folder, token, operator_listen or "127.0.0.1:0")
             side = await around.enter_async_context(_operator(config))
             files = CallFiles(config)
-            await around.enter_async_context(_entered(files))
+            await around.enter_async_context(_entered(files, "the journal"))
         server = Server(
             config,
             sock,
@@ -197,9 +203,11 @@ async def run(
         )
         own.server = server
         serving = group.create_task(server.run(), name="server")
-        await server.started.wait()
+        async with within(OPEN_S, "Starting the server"):
+            await server.started.wait()
         if side is not None:
-            await side.server.started.wait()
+            async with within(OPEN_S, "Starting the operator's server"):
+                await side.until_started()
             own.side = side
             own.api_url = side.server.url
         try:
@@ -207,4 +215,5 @@ async def run(
         finally:
             server.stop()
             server.stop()
-            await serving
+            async with within(CLOSE_S, "Stopping the server"):
+                await serving

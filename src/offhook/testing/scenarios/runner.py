@@ -6,8 +6,8 @@ is opened before. A scenario that failed while this machine was late runs again,
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from offhook.errors import UserError
 from offhook.testing.faults.fault import Fault, FaultyEnd
 from offhook.testing.faults.rig import FaultRig
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.deadlines import OverdueError
 from offhook.testing.scenarios.hearing import Hearing
 from offhook.testing.scenarios.judge import Judge, unreached
 from offhook.testing.scenarios.lateness import Lateness, watching
@@ -23,6 +24,7 @@ from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResul
 from offhook.testing.scenarios.scenario import Loaded, PlacedCaller, ScenarioCaller
 from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.scenarios.word_matching import AgentVocabulary
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.phone import place_call
@@ -77,15 +79,18 @@ async def run(
     *,
     jobs: int,
     attempts: int = ATTEMPTS,
+    delays: AnswerDelays | None = None,
     began: Callable[[ScenarioRun], None] = lambda case: None,
     calling: Callable[[ScenarioRun, SimulatedCaller], None] = lambda case, caller: None,
     ended: Callable[[ScenarioResult], None] = lambda result: None,
 ) -> list[ScenarioResult]:
     """Run all scenarios, at most `jobs` at a time. Cancelling the task hangs up every call.
 
-    A scenario that could not be judged runs again, up to `attempts` times in all. `began`,
-    `calling` and `ended` are told of each scenario, of its callers and of its result.
+    A scenario that could not be judged runs again, up to `attempts` times in all. `delays` are of
+    the speech engines. `began`, `calling` and `ended` are told of each scenario, of its callers and
+    of its result.
     """
+    delays = delays or AnswerDelays()
     results: dict[int, ScenarioResult] = {}
     slow = [index for index, case in enumerate(cases) if case.opens_slowly]
     quick = [index for index, case in enumerate(cases) if not case.opens_slowly]
@@ -95,7 +100,7 @@ async def run(
     async def one(index: int, free: asyncio.Semaphore, barrier: "_Barrier") -> None:
         async with free:
             began(cases[index])
-            result = await _Run(cases[index], clock, calling).run(barrier)
+            result = await _Run(cases[index], clock, delays, calling).run(barrier)
             if index in results:
                 result = replace(result, attempts=results[index].attempts + 1)
             results[index] = result
@@ -125,7 +130,7 @@ class _Barrier:
             self._open.set()
 
     def opened(self) -> None:
-        """Count a server that opens slowly as open."""
+        """Count a server that opens slowly as open, or as one that will not open."""
         self._missing -= 1
         if not self._missing:
             self._open.set()
@@ -142,36 +147,65 @@ class _Run:
         self,
         case: ScenarioRun,
         clock: Clock,
+        delays: AnswerDelays,
         calling: Callable[[ScenarioRun, SimulatedCaller], None],
     ) -> None:
         self._case = case
         self._calling = calling
         self._clock = clock
+        self._delays = delays
+        self._calls: dict[str, CallResult] = {}
+        self._failures: list[Failure] = []
+        self._late = Lateness()
         self._judge = Judge(case.known.meant if case.known is not None else None)
 
     async def run(self, barrier: _Barrier) -> ScenarioResult:
         case = self._case
-        calls: dict[str, CallResult] = {}
         if not case.opens_slowly:
             await barrier.wait()
-        async with case.server(self._clock) as server:
-            if case.opens_slowly:
-                barrier.opened()
-                await barrier.wait()
-            late = await self._all_called(server, calls)
-            never = [] if server.rig is None else server.rig.armed.never()
-        for fault in never:
-            # Nothing passes unseen: a fault that did not happen was not survived.
-            calls[min(calls)].failures.append(Failure(f"{fault} did not happen"))
+        # Also while the server opens and closes: one that was not in time may not be at fault.
+        async with watching(self._delays) as around:
+            try:
+                await self._with_server(barrier)
+            except* OverdueError as overdue:
+                told = [Failure(f"{each.code} {each.what}") for each in _leaves(overdue)]
+                self._failures += told
+                self._late = around
+        late = self._late
         people = case.loaded.scenario.people
-        found = {name: calls[name] for name in people}
-        return ScenarioResult(case.loaded, found, case.how, late=late if late.is_too_much else None)
+        found = {name: self._calls[name] for name in people if name in self._calls}
+        return ScenarioResult(
+            case.loaded,
+            found,
+            case.how,
+            self._failures,
+            late=late if late.is_too_much else None,
+        )
 
-    async def _all_called(self, server: ScenarioServer, calls: dict[str, CallResult]) -> Lateness:
+    async def _with_server(self, barrier: _Barrier) -> None:
+        """Open the server, call it, and close it. Raises OverdueError, alone or in a group."""
+        case = self._case
+        async with AsyncExitStack() as opened:
+            try:
+                server = await opened.enter_async_context(case.server(self._clock))
+            finally:
+                if case.opens_slowly:
+                    barrier.opened()
+            await barrier.wait()
+            self._late = await self._all_called(server)
+            never = [] if server.rig is None else server.rig.armed.never()
+            # Nothing passes unseen: a fault that did not happen was not survived.
+            self._failures += [Failure(f"{fault} did not happen") for fault in never]
+
+    async def _all_called(self, server: ScenarioServer) -> Lateness:
         async def call(name: str, person: ScenarioCaller) -> None:
-            calls[name] = await self._call(server, name, person)
+            try:
+                self._calls[name] = await self._call(server, name, person)
+            except UserError as problem:
+                where = self._case.loaded.place(*self._case.loaded.person_at(name))
+                self._failures.append(Failure(f"{problem.code} {problem.what}", where))
 
-        async with watching() as late, asyncio.TaskGroup() as group:
+        async with watching(self._delays) as late, asyncio.TaskGroup() as group:
             for name, person in self._case.loaded.scenario.people.items():
                 group.create_task(call(name, person), name=f"caller {name}")
         return late
@@ -286,3 +320,12 @@ class _Run:
                 for what in self._judge.call(person.expect, report, server, ledger)
             ]
         return failures
+
+
+def _leaves(group: BaseExceptionGroup[OverdueError]) -> Iterator[OverdueError]:
+    """Yield the errors of a group, and of the groups within it."""
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each

@@ -17,6 +17,7 @@ from offhook.testing.faults.fault import Fault
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.deadlines import within
 from offhook.testing.scenarios.listeners import inside
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.runner import ScenarioServer, Target
@@ -32,6 +33,7 @@ SIGHT: Final = Sight(
 """Sight of the calls of a scenario's own server."""
 
 _PLACING_S: Final = 20.0
+"""Seconds that the server has for the answer to a request that places a call."""
 _LOOKS_S: Final = 0.05
 
 _ACCOUNT: Final = "AC" + "0" * 32
@@ -122,14 +124,20 @@ class _Placing:
         self._time_limit_s = time_limit_s
 
     async def place(self, to: str, placed: PlacedCaller, caller: SimulatedCaller) -> CallReport:
-        """Have the server place a call; return its report. Raises UserError if it refuses."""
+        """Have the server place a call; return its report.
+
+        Raises UserError if it refuses, OverdueError if it does not answer in time.
+        """
         who = self._people[to]
         if who.machine is not None:
             sound = who.machine.sound()
             caller = SimulatedCaller((ScenarioStep(say="greeting"),), lambda _: sound)
         self._people[to] = replace(who, caller=lambda: caller)
         body = {"to": to, "agent": placed.agent, "variables": placed.variables}
-        async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:
+        async with (
+            within(_PLACING_S, "Placing a call"),
+            httpx2.AsyncClient(timeout=None, trust_env=False) as http,
+        ):
             response = await http.post(
                 f"{self._own.api_url}{PREFIX}/calls",
                 json=body,

@@ -14,6 +14,7 @@ from offhook.testing.simulator.dialogue.dialogue_policy import talking
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 from offhook.testing.simulator.dialogue.model_policy import thinking
 from offhook.testing.simulator.speech import installed
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,15 @@ class ReadyAgent:
 
 @asynccontextmanager
 async def ready(
-    what: Script | Dialogue | None = None, model: Model | None = None
+    what: Script | Dialogue | None = None,
+    model: Model | None = None,
+    delays: AnswerDelays | None = None,
 ) -> AsyncIterator[ReadyAgent]:
     """Make an agent ready until the end of the block, which ends its processes and requests.
 
     Without `what` it is the front desk: the dialogue, or a script if this machine has no speech
-    engines. Raises UserError E-STANDIN-02 if a dialogue needs engines that are missing, E-EAR-...
-    if they do not start or a word is unknown.
+    engines. `delays` are told how late these answer. Raises UserError E-STANDIN-02 if a dialogue
+    needs engines that are missing, E-EAR-... if they do not start or a word is unknown.
     """
     missing = installed.missing()
     missing_ears = installed.missing_ears()
@@ -44,7 +47,7 @@ async def ready(
             made = ReadyAgent(agent_of(what), "It plays a script, whatever is said.", None)
         elif missing is None:
             dialogue = what or front_desk()
-            agent = await stack.enter_async_context(talking(dialogue, freely=freely))
+            agent = await stack.enter_async_context(talking(dialogue, freely=freely, delays=delays))
             words = "It understands what is said, and answers."
             if missing_ears is not None:
                 words += f" It knows one file's sentences; for free speech: {installed.get_ears()}."

@@ -10,6 +10,7 @@ from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.deepgram.settings import StandInSettings
 from offhook.testing.simulator.dialogue.conversation import DialogueConversation, Move
 from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech, Transcript
 
 
@@ -26,17 +27,20 @@ def conversing(
 
 
 @asynccontextmanager
-async def talking(dialogue: Dialogue, *, freely: bool = False) -> AsyncIterator[StandInAgent]:
+async def talking(
+    dialogue: Dialogue, *, freely: bool = False, delays: AnswerDelays | None = None
+) -> AsyncIterator[StandInAgent]:
     """Run the speech engines for an agent that follows a dialogue, until the end of the block.
 
     With `freely`, its recogniser is for free speech alone, because something else does the talking.
+    `delays` are told how late the engines' answers are.
     Raises UserError (E-EAR-...) if the engines do not start or do not know a word.
     """
     from offhook.testing.simulator.speech.listening import listening
     from offhook.testing.simulator.speech.text_to_speech import speaking
 
     vocabulary = None if freely else dialogue.vocabulary()
-    async with listening(vocabulary) as ears, speaking() as voice:
+    async with listening(vocabulary, delays) as ears, speaking(delays=delays) as voice:
         yield conversing(dialogue, ears, voice)
 
 

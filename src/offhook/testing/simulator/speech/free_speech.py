@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 
 from offhook import audio as telephone
 from offhook.errors import UserError
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays, PendingAnswer
 from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
 from offhook.testing.simulator.speech.free_transcript import FreeTranscript
 from offhook.testing.simulator.speech.whisper_worker import TURN
@@ -32,8 +33,8 @@ WAITING_MAX: Final = 8
 TURN_S_MAX: Final = 120
 """Seconds of one turn that are recognised; a longer turn is not understood."""
 
-HANG_S: Final = 60.0
-"""Wall-clock seconds without an answer after which the process is killed and started anew."""
+USUAL_S: Final = 2.0
+"""Seconds within which a turn is recognised on a machine with time (docs/local-voice.md)."""
 
 TRUSTED_LOG_PROB: Final = -1.0
 """Mean logarithm of the probability of a token below which a turn is not understood."""
@@ -59,6 +60,7 @@ class _PendingTurn:
     audio: bytes
     told: Told | None
     """Callback for the result; None after a cancellation."""
+    answer: PendingAnswer
 
 
 class FreeRecogniser(WorkerProcess):
@@ -68,14 +70,16 @@ class FreeRecogniser(WorkerProcess):
     missing = "E-EAR-04"
     extra = "ears"
 
-    def __init__(self, waiting_max: int) -> None:
+    def __init__(self, waiting_max: int, delays: AnswerDelays) -> None:
         threads = min(os.cpu_count() or 1, THREADS_MAX)
         super().__init__("offhook.testing.simulator.speech.whisper_worker", str(threads))
         self._waiting_max = waiting_max
+        self._delays = delays
         self._numbers = itertools.count(1)
         self._waiting: deque[_PendingTurn] = deque()
-        """Turns that wait for an answer; the process has the first of them."""
-        self._hung: asyncio.TimerHandle | None = None
+        """Turns that wait for an answer."""
+        self._is_asked = False
+        """True while the process has the first of them."""
         self._wanted = asyncio.Event()
         self._gone = False
         """True when the process has died for good, or never started."""
@@ -87,7 +91,7 @@ class FreeRecogniser(WorkerProcess):
 
     def recognise(self, audio: bytes, told: Told) -> Callable[[], None]:
         """Recognise a whole turn; `told` gets its Transcript later. Return what cancels that."""
-        turn = _PendingTurn(audio, told)
+        turn = _PendingTurn(audio, told, self._delays.ask(USUAL_S))
         if self._gone or len(self._waiting) >= self._waiting_max or len(audio) > _TURN_MAX:
             _log.warning("a turn is not understood: Whisper cannot keep up, or is gone")
             asyncio.get_running_loop().call_soon(self._tell, turn, NOTHING)
@@ -98,16 +102,18 @@ class FreeRecogniser(WorkerProcess):
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
         """Report the result of the turn that was asked about, and ask about the next."""
-        self._answered()
+        self._settle()
         if not self._waiting:
             return
         turn = self._waiting.popleft()
         self._ask()
-        self._tell(turn, judged(FreeTranscript(**json.loads(data))))
+        found = json.loads(data)
+        turn.answer.answered(found.pop("cpu_s"))
+        self._tell(turn, judged(FreeTranscript(**found)))
 
     def on_death(self) -> None:
         """Report all waiting turns as not understood."""
-        self._answered()
+        self._settle()
         while self._waiting:  # one at a time: a callback may cancel others
             self._tell(self._waiting.popleft(), NOTHING)
 
@@ -130,27 +136,29 @@ class FreeRecogniser(WorkerProcess):
 
     async def close(self) -> None:
         """End the process."""
-        self._answered()
+        self._settle()
         await super().close()
 
     def _ask(self) -> None:
         """Ask about the first turn that waits, unless the process has it already."""
-        if self._waiting and self._hung is None and self._process is not None:
+        if self._waiting and not self._is_asked and self._process is not None:
             self.send(next(self._numbers), TURN, self._waiting[0].audio)
-            self._hung = asyncio.get_running_loop().call_later(HANG_S, self.kill)
+            self._is_asked = True
+            self.expect_answer()
 
-    def _answered(self) -> None:
-        if self._hung is not None:
-            self._hung.cancel()
-            self._hung = None
+    def _settle(self) -> None:
+        self._is_asked = False
+        self.expect_nothing()
 
     def _cancel(self, turn: _PendingTurn) -> None:
         turn.told = None
+        turn.answer.given_up()
         if turn in self._waiting and turn is not self._waiting[0]:
             self._waiting.remove(turn)
 
     def _tell(self, turn: _PendingTurn, heard: Transcript) -> None:
         told, turn.told = turn.told, None
+        turn.answer.given_up()
         if told is not None:
             call_back(told, heard)
 
@@ -245,13 +253,13 @@ def judged(found: FreeTranscript) -> Transcript:
 
 @contextlib.asynccontextmanager
 async def recognising_freely(
-    *, at_once: bool, waiting_max: int = WAITING_MAX
+    *, at_once: bool, waiting_max: int = WAITING_MAX, delays: AnswerDelays | None = None
 ) -> AsyncIterator[FreeRecogniser]:
     """Run Whisper until the end of the block: `at_once`, or from the first caller on.
 
     At once, raises UserError E-EAR-04 if it does not start. From the first caller on, no turn is
-    understood then, and a log line says why.
+    understood then, and a log line says why. `delays` are told how late its answers are.
     """
-    recogniser = FreeRecogniser(waiting_max)
+    recogniser = FreeRecogniser(waiting_max, delays or AnswerDelays())
     async with running([recogniser]) if at_once else running([], [recogniser]):
         yield recogniser

@@ -14,10 +14,13 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from offhook.clock import LoopClock
 from offhook.testing.simulator.speech import dictionary, ngram
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays, PendingAnswer
 from offhook.testing.simulator.speech.engines import Transcript
 from offhook.testing.simulator.speech.sphinx_worker import AUDIO, CLOSE, END, FORGET
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
@@ -37,9 +40,22 @@ _PIECE: Final = 8000
 
 WORKERS_MAX: Final = 4
 
+USUAL_S: Final = 0.25
+"""Seconds within which the end of a turn is answered on a machine with time
+(docs/local-voice.md)."""
+
 Told = Callable[[Transcript], None]
 
 _NOTHING: Final = Transcript("", understood=False)
+
+
+@dataclass(slots=True)
+class _EndedTurn:
+    told: Told | None
+    """Callback for the result; None for a turn that was dropped."""
+    streamed_s: float
+    """Seconds from the first audio of the turn to its end."""
+    answer: PendingAnswer
 
 
 class _Recogniser(WorkerProcess):
@@ -48,48 +64,65 @@ class _Recogniser(WorkerProcess):
     name = "recogniser"
     missing = "E-EAR-03"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, delays: AnswerDelays) -> None:
         super().__init__("offhook.testing.simulator.speech.sphinx_worker", str(folder))
-        self._waiting: dict[int, deque[Told | None]] = {}
-        """Callbacks for ended turns, by session; None for a turn that was dropped."""
+        self._delays = delays
+        self._waiting: dict[int, deque[_EndedTurn]] = {}
+        """Turns that wait for their results, by session."""
+        self._unanswered = 0
+        """Number of turns whose results the process has yet to send, of closed sessions too."""
         self.sessions = 0
 
-    def end(self, session: int, told: Told) -> bool:
-        """End a turn. Return True if `told` will be called with its result."""
+    def end(self, session: int, streamed_s: float, told: Told) -> bool:
+        """End a turn, whose audio came for so long. Return True if `told` gets its result."""
         sent = self.send(session, END)
         if sent:
-            self._waiting.setdefault(session, deque()).append(told)
+            turn = _EndedTurn(told, streamed_s, self._delays.ask(USUAL_S))
+            self._waiting.setdefault(session, deque()).append(turn)
+            self._unanswered += 1
+            self.expect_answer()
         return sent
 
     def forget(self, session: int) -> None:
         """Drop the callbacks of a session's earlier turns."""
-        waiting = self._waiting.get(session)
-        if waiting is not None:
-            self._waiting[session] = deque([None] * len(waiting))
+        for turn in self._waiting.get(session, ()):
+            turn.told = None
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
         """Report the result of a turn, unless its session is closed."""
+        self.expect_nothing()
+        self._unanswered -= 1
+        if self._unanswered:
+            self.expect_answer()
         waiting = self._waiting.get(number)
-        told = waiting.popleft() if waiting else None
-        if told is not None:
-            found = json.loads(data)
-            call_back(told, judged(found["text"], found["prob"]))
+        if not waiting:
+            return
+        turn, found = waiting.popleft(), json.loads(data)
+        # What was decoded while the caller spoke is not waited for.
+        turn.answer.answered(max(0.0, found["heard_s"] - turn.streamed_s) + found["ended_s"])
+        if turn.told is not None:
+            call_back(turn.told, judged(found["text"], found["prob"]))
 
     def on_death(self) -> None:
         """Report all waiting turns as not understood."""
+        self._unanswered = 0
+        self.expect_nothing()
         while self._waiting:  # one at a time: a callback may drop the rest
             session = next(iter(self._waiting))
             turns = self._waiting[session]
-            told = turns.popleft() if turns else None
+            turn = turns.popleft() if turns else None
             if not turns:
                 del self._waiting[session]
-            if told is not None:
-                call_back(told, _NOTHING)
+            if turn is not None:
+                turn.answer.given_up()
+                if turn.told is not None:
+                    call_back(turn.told, _NOTHING)
 
     def drop(self, session: int) -> None:
         """Close a session."""
         self.send(session, CLOSE)
-        self._waiting.pop(session, None)
+        for turn in self._waiting.pop(session, ()):
+            turn.answer.given_up()
 
 
 def judged(text: str, trust: float) -> Transcript:
@@ -105,6 +138,9 @@ class SphinxSpeechToText:
         self._session = session
         self._deaths: int | None = None
         """Number of deaths of the process when the current turn began; None between turns."""
+        self._now = LoopClock(asyncio.get_running_loop()).now
+        self._began_at = 0.0
+        """Time of the first audio of the current turn."""
         self._deaf = False
         """True if a part of the current turn is lost, so that it cannot be understood."""
         self._lost: deque[Told] = deque()
@@ -116,6 +152,7 @@ class SphinxSpeechToText:
         """Send audio of the current turn to the process."""
         if self._deaths is None:
             self._deaths = self._worker.deaths
+            self._began_at = self._now()
         if self._is_lost() or self._worker.send(
             self._session, AUDIO, audio, backlog_max=BACKLOG_MAX
         ):
@@ -128,7 +165,8 @@ class SphinxSpeechToText:
         lost = self._is_lost()
         if lost:
             self._worker.send(self._session, FORGET)
-        if lost or not self._worker.end(self._session, heard):
+        streamed_s = 0.0 if self._deaths is None else self._now() - self._began_at
+        if lost or not self._worker.end(self._session, streamed_s, heard):
             self._lost.append(heard)
             asyncio.get_running_loop().call_soon(self._tell_of_lost)
         self._begin_anew()
@@ -195,13 +233,13 @@ class Recogniser:
 
 @contextlib.asynccontextmanager
 async def recognising(
-    vocabulary: Vocabulary, workers: int | None = None
+    vocabulary: Vocabulary, workers: int | None = None, delays: AnswerDelays | None = None
 ) -> AsyncIterator[Recogniser]:
     """Run a recogniser of a vocabulary until the end of the block.
 
-    It has `workers` processes, by default one per core, at most WORKERS_MAX. Raises
-    InvalidFileError E-EAR-01 with every unknown word, UserError E-EAR-03 if there is no recogniser
-    on this machine.
+    It has `workers` processes, by default one per core, at most WORKERS_MAX. `delays` are told how
+    late its answers are. Raises InvalidFileError E-EAR-01 with every unknown word, UserError
+    E-EAR-03 if there is no recogniser on this machine.
     """
     count = workers or min(os.cpu_count() or 1, WORKERS_MAX)
     with tempfile.TemporaryDirectory(prefix="offhook-ears-") as name:
@@ -210,6 +248,7 @@ async def recognising(
         (folder / "words.dict").write_text(words + "\n", encoding="utf-8")
         model = ngram.arpa(dictionary.words_of(vocabulary))
         (folder / "sentences.arpa").write_text(model, encoding="utf-8")
-        started = [_Recogniser(folder) for _ in range(count)]
+        delays = delays or AnswerDelays()
+        started = [_Recogniser(folder, delays) for _ in range(count)]
         async with running(started):
             yield Recogniser(started)

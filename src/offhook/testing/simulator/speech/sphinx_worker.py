@@ -5,12 +5,14 @@
 Decoding runs in a process of its own because it would block the event loop. FOLDER has a dictionary
 and a language model, which speech_to_text.py writes. Messages (worker_process.py) carry the number
 of a session: AUDIO has mu-law, END ends a turn, FORGET drops it, CLOSE drops the session. Each END
-is answered by JSON: `{"text": "yes please", "prob": 0.46}`.
+is answered by JSON: `{"text": "yes please", "prob": 0.46, "heard_s": 0.2, "ended_s": 0.05}`; the
+last two are the seconds of processor time that the audio of the turn took, and its end.
 """
 
 import contextlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -37,13 +39,17 @@ class SphinxTurn:
         from offhook.testing.simulator.speech.folding import Folding
 
         self.decoder = decoder
+        self.heard_s = 0.0
+        """Seconds of processor time that the audio took."""
         self._folding = Folding()
         decoder.start_utt()
 
     def hear(self, mulaw: bytes) -> None:
         """Decode a piece of the turn."""
         if mulaw:  # the decoder raises an error for empty audio
+            began = time.process_time()
             self.decoder.process_raw(self._folding.feed(mulaw))
+            self.heard_s += time.process_time() - began
 
     def end(self) -> tuple[str, float]:
         """Return the words and their probability, 0 to 1."""
@@ -73,9 +79,17 @@ class SphinxWorker:
             if kind == AUDIO:
                 self._hear(session, audio)
                 continue
+            turn = self._turns.get(session)
+            began = time.process_time()
             text, prob = self._finish(session)
             if kind == END:
-                answer(self._sink, session, END, json.dumps({"text": text, "prob": prob}).encode())
+                found = {
+                    "text": text,
+                    "prob": prob,
+                    "heard_s": 0.0 if turn is None else turn.heard_s,
+                    "ended_s": time.process_time() - began,
+                }
+                answer(self._sink, session, END, json.dumps(found).encode())
             elif kind == CLOSE:
                 self._lines.pop(session, None)
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from offhook.testing.simulator.speech.answer_delays import AnswerDelays, PendingAnswer
 from offhook.testing.simulator.speech.espeak_worker import CANCEL, DONE, SAY
 from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_back, running
 
@@ -27,10 +28,16 @@ WAITING_MAX: Final = 500
 """Sentences that may wait for the process; further ones are not said."""
 
 
+USUAL_S: Final = 0.1
+"""Seconds within which the first sound of a sentence comes on a machine with time."""
+
+
 @dataclass(slots=True)
 class _Sentence:
     audio: Callable[[bytes], None]
     done: Callable[[], None]
+    answer: PendingAnswer
+    """The first sound that is waited for."""
 
 
 class _Said:
@@ -50,9 +57,12 @@ class EspeakTextToSpeech(WorkerProcess):
     name = "local voice"
     missing = "E-EAR-02"
 
-    def __init__(self, voice: str = VOICE, speed: int = SPEED) -> None:
+    def __init__(
+        self, voice: str = VOICE, speed: int = SPEED, delays: AnswerDelays | None = None
+    ) -> None:
         super().__init__("offhook.testing.simulator.speech.espeak_worker")
         self._manner = {"voice": voice, "speed": speed}
+        self._delays = delays or AnswerDelays()
         self._numbers = itertools.count()
         self._sentences: dict[int, _Sentence] = {}
 
@@ -66,19 +76,26 @@ class EspeakTextToSpeech(WorkerProcess):
             _log.warning("the local voice does not say a sentence: %s", why)
             handle = asyncio.get_running_loop().call_soon(done)
             return _Said(handle.cancel)
-        self._sentences[number] = _Sentence(audio, done)
+        self._sentences[number] = _Sentence(audio, done, self._delays.ask(USUAL_S))
         self.send(number, SAY, json.dumps({"text": sentence, **self._manner}).encode())
+        self.expect_answer()
         return _Said(lambda: self._call_off(number))
 
     def _call_off(self, number: int) -> None:
-        if self._sentences.pop(number, None) is not None:
+        sentence = self._sentences.pop(number, None)
+        if sentence is not None:
+            sentence.answer.given_up()
             self.send(number, CANCEL)
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
         """Pass on audio of a sentence, unless it was cancelled."""
+        self.expect_nothing()
         sentence = self._sentences.get(number)
+        if self._sentences and not (kind == DONE and self._sentences.keys() == {number}):
+            self.expect_answer()
         if sentence is None:
             return
+        sentence.answer.answered(USUAL_S)
         if kind == DONE:
             del self._sentences[number]
             call_back(sentence.done)
@@ -87,16 +104,22 @@ class EspeakTextToSpeech(WorkerProcess):
 
     def on_death(self) -> None:
         """Report every waiting sentence as done."""
+        self.expect_nothing()
         while self._sentences:  # one at a time: a callback may cancel another
-            call_back(self._sentences.pop(next(iter(self._sentences))).done)
+            sentence = self._sentences.pop(next(iter(self._sentences)))
+            sentence.answer.given_up()
+            call_back(sentence.done)
 
 
 @contextlib.asynccontextmanager
-async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[EspeakTextToSpeech]:
+async def speaking(
+    voice: str = VOICE, speed: int = SPEED, delays: AnswerDelays | None = None
+) -> AsyncIterator[EspeakTextToSpeech]:
     """Run eSpeak NG until the end of the block. Raises UserError E-EAR-02 if it is missing.
 
-    `voice` is the name of a voice of eSpeak NG, `speed` is in words per minute.
+    `voice` is the name of a voice of eSpeak NG, `speed` is in words per minute. `delays` are told
+    how late sentences begin.
     """
-    speaker = EspeakTextToSpeech(voice, speed)
+    speaker = EspeakTextToSpeech(voice, speed, delays)
     async with running([speaker]):
         yield speaker

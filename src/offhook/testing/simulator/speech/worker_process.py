@@ -22,8 +22,11 @@ HEADER: Final = struct.Struct("<IIB")
 READY: Final = 255
 """Kind of the first message of a process."""
 
-START_S: Final = 30.0
-"""Wall-clock seconds that a process may take to start."""
+START_S: Final = 120.0
+"""Wall-clock seconds that a process may take to start, on a machine that is very busy too."""
+
+HANG_S: Final = 60.0
+"""Wall-clock seconds without an answer after which a process is killed and started anew."""
 
 LEAVE_S: Final = 2.0
 """Wall-clock seconds that a process may take to end when its input has ended."""
@@ -48,6 +51,7 @@ class WorkerProcess:
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
         self._process: Process | None = None
+        self._hung: asyncio.TimerHandle | None = None
         self.deaths = 0
 
     def send(
@@ -88,9 +92,16 @@ class WorkerProcess:
             start_new_session=True,  # Ctrl-C must reach only the parent
         )
         ready = None
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(START_S):
                 ready = await self._read()
+        except TimeoutError:
+            await self.close()
+            raise UserError(
+                self.missing,
+                f"The {self.name} has not started within {START_S:g} s.",
+                "Stop other programs, and try again.",
+            ) from None
         if ready is None:
             await self.close()
             assert process.stderr is not None  # it was started with a pipe
@@ -122,6 +133,17 @@ class WorkerProcess:
                 _log.error("%s %s %s", problem.code, problem.what, problem.fix)
                 return
 
+    def expect_answer(self) -> None:
+        """Have the process killed if it sends nothing for HANG_S, unless that is so already."""
+        if self._hung is None:
+            self._hung = asyncio.get_running_loop().call_later(HANG_S, self.kill)
+
+    def expect_nothing(self) -> None:
+        """Let the process be silent: it has answered, or has died."""
+        if self._hung is not None:
+            self._hung.cancel()
+            self._hung = None
+
     def kill(self) -> None:
         """Kill the process, because it hangs: `run` starts it anew."""
         if self._process is not None and self._process.returncode is None:
@@ -130,6 +152,7 @@ class WorkerProcess:
 
     async def close(self) -> None:
         """End the process: close its input, and kill it after LEAVE_S."""
+        self.expect_nothing()
         process, self._process = self._process, None
         if process is None:
             return
