@@ -274,7 +274,7 @@ class Conversation:
             tools=lambda toolbox, call: NoTools(clock),
             look_up=nothing_known,
             messaging=empty_office(clock),
-            guard=DialPolicy(DialRules()),
+            dial_policy=DialPolicy(DialRules()),
             inbound=InboundPolicy(InboundRules(), clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )

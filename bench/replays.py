@@ -55,9 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replays", type=int, default=20)
     parser.add_argument("--burners", type=int, default=0)
-    wishes = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(Path(folder), wishes.replays, wishes.burners))
+        found = asyncio.run(measure(Path(folder), options.replays, options.burners))
     beside = [
         abs(one.replayed.began - one.captured.began)
         for comparison in found

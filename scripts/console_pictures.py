@@ -73,7 +73,7 @@ async def record(server: ConsoleServer) -> str:
         asks(server, CALLERS[4], HOURS, OPEN, to=BILLING),
         is_hung_up_on(server, CALLERS[5]),
         asks(server, CALLERS[1], HOURS, OPEN, ORDER, READY),
-        is_put_through(server, CALLERS[4]),
+        is_transferred(server, CALLERS[4]),
     ]
     shown, *_ = await asyncio.gather(*calls)
     await server.until_stored(shown)
@@ -126,7 +126,7 @@ async def is_hung_up_on(server: ConsoleServer, number: str) -> str:
     return call.sid
 
 
-async def is_put_through(server: ConsoleServer, number: str) -> str:
+async def is_transferred(server: ConsoleServer, number: str) -> str:
     async with kept_call(server.public_url, from_=number) as call:
         await greeted(call)
         await server.act(call.sid, "transfer", destination="kitchen")

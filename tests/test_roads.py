@@ -33,7 +33,7 @@ TAGS: Final = {
 REST: Final = {"create_call", "create_participant"}
 
 MAKERS: Final = {
-    ("twiml", "dial"): "the caller is put through, or to the number of a farewell, and below",
+    ("twiml", "dial"): "the caller is transferred, or to the number of a farewell, and below",
     ("twiml", "wait_in"): "rings nobody: the person in the conference was rung by `_ring`",
     ("responses", "fallback"): "the agent file's fallback.dial",
     ("responses", "busy"): "the agent file's busy.dial",
@@ -147,8 +147,8 @@ class Taken:
 
     def __init__(self, to: str, rules: DialRules | None = None) -> None:
         self.events: list[Event] = []
-        self.guard = DialPolicy(rules or DialRules())
-        self.farewells = Farewells(self.guard, lambda sid, event: self.events.append(event))
+        self.dial_policy = DialPolicy(rules or DialRules())
+        self.farewells = Farewells(self.dial_policy, lambda sid, event: self.events.append(event))
         parts = {"fallback": {"dial": to}, "busy": {"dial": to}}
         self.agent = Agent.model_validate({"settings": 0, **parts})
 
@@ -158,8 +158,8 @@ class Taken:
 
 async def test_no_limit_strands_a_caller_who_was_let_down() -> None:
     taken = Taken(US, DialRules(calls_per_hour=1, spend_per_hour=0.2))
-    assert await taken.guard.check("call", US, 0.0) is None
-    assert await taken.guard.check("call", US, 1.0) is not None
+    assert await taken.dial_policy.check("call", US, 0.0) is None
+    assert await taken.dial_policy.check("call", US, 1.0) is not None
     assert "<Number>" in taken.ended("CA1", Slug.AGENT_LOST)
     assert "<Number>" in taken.ended("CA2", Slug.AGENT_BUSY)
     assert taken.events == [Dialled("fallback", "", US), Dialled("busy", "", US)]

@@ -53,7 +53,7 @@ def transfer() -> str:
         " answers, the caller is back with the agent, which knows what happened.",
         ["Caller", "Twilio", "Offhook", "Deepgram", "Person"],
         [
-            Part("The agent puts the caller through"),
+            Part("The agent transfers the caller"),
             Says("Deepgram", "Offhook", "transfer_call(front_desk)"),
             Says("Offhook", "Twilio", "“One moment, I am connecting you.”"),
             Says("Offhook", "Twilio", "when that was heard: closes the stream"),

@@ -204,7 +204,7 @@ async def test_keys_are_pressed_and_the_conversation_goes_on(tmp_path: Path) -> 
         assert CallerLeft("digits", "") in whole.events()
 
 
-async def test_the_caller_is_put_through(tmp_path: Path) -> None:
+async def test_the_caller_is_transferred(tmp_path: Path) -> None:
     transfer = {"destinations": {"desk": {"to": "+12025550123"}}}
     async with live(tmp_path, transfer=transfer) as call:
         what = await call.done("transfer", {"destination": "desk", "summary": "A table."})

@@ -178,7 +178,7 @@ class Contract:
         self.has_spare = False
         self.started = False
         self.over = False
-        self.concealed = False
+        self.is_masked = False
         self.has_operator = False
         self.sent = 0
         self.owed: set[str] = set()
@@ -246,10 +246,10 @@ class Contract:
                 case ChangeAgent():
                     assert not self.dialled, "the agent before is there"
                 case TransferCaller():
-                    assert self.started, "nobody to put through"
+                    assert self.started, "nobody to transfer"
                 case MaskCaller():
-                    assert command.on is not self.concealed, "as before"
-                    self.concealed = command.on
+                    assert command.on is not self.is_masked, "as before"
+                    self.is_masked = command.on
                 case Note(OperatorTookOver()):
                     self.has_operator = True
                 case ReleaseOperator():

@@ -363,10 +363,10 @@ def test_the_end_of_the_call_ends_the_asking(call: Playbook) -> None:
 def test_so_does_its_leaving(call: Playbook) -> None:
     (asked(call) >> key("4") >> Requested(2, requests.Leave(DESK, "")))
     call << SecretEntered(1, False)
-    call << Reply(1, False, "the call is being ended, or its caller put through")
+    call << Reply(1, False, "the call is being ended, or its caller transferred")
     (call >> key("4") >> Wait(1) << ...)
     assert call.call.phase is Phase.AWAY
-    assert not call.contract.concealed
+    assert not call.contract.is_masked
 
 
 def test_digits_are_not_asked_for_where_nobody_can_be_asked(call: Playbook) -> None:

@@ -171,7 +171,7 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
 )
 
 
-WISHES: Final[st.SearchStrategy[requests.CallRequest]] = st.one_of(
+REQUESTS: Final[st.SearchStrategy[requests.CallRequest]] = st.one_of(
     st.builds(requests.HangUp, st.sampled_from(["agent", "operator"]), st.just("Goodbye.")),
     st.just(requests.HangUp("agent")),
     st.builds(
@@ -285,7 +285,7 @@ class Conversation(RuleBasedStateMachine):
         settling = self.call.phase is Phase.SETTLING
         frame = bytes([len(self.caller_audio) % 251]) * size
         forwarded = self.call.hear(frame, self.now)
-        if self.contract.concealed:
+        if self.contract.is_masked:
             frame = SILENCE * size
         talking = self.call.phase in (Phase.TALKING, Phase.BARGE_IN, Phase.CLOSING)
         # The leg may be lost during last words, after which none may be needed.
@@ -299,7 +299,7 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: self.contract.started)
     @rule(digit=st.sampled_from("01789#*"))
     def the_caller_presses_a_key(self, digit: str) -> None:
-        secret, over = self.contract.concealed, self.contract.over
+        secret, over = self.contract.is_masked, self.contract.over
         commands = self.receive(key(digit))
         told = [each for each in commands if isinstance(each, Note)]
         assert any(isinstance(each.event, KeyPressed) for each in told) == (not secret and not over)
@@ -350,10 +350,10 @@ class Conversation(RuleBasedStateMachine):
     def the_agent_says_something(self, message: Input) -> None:
         self.receive(message)
 
-    @rule(wish=WISHES)
-    def something_is_asked(self, wish: requests.CallRequest) -> None:
+    @rule(request=REQUESTS)
+    def something_is_asked(self, request: requests.CallRequest) -> None:
         self.asks += 1
-        self.receive(Requested(self.asks, wish))
+        self.receive(Requested(self.asks, request))
 
     @precondition(lambda self: self.call.is_taken)
     @rule(frames=st.integers(1, 40))
@@ -373,7 +373,7 @@ class Conversation(RuleBasedStateMachine):
 
     @precondition(lambda self: self.call.phase is Phase.AWAY)
     @rule()
-    def an_errand_has_begun(self) -> None:
+    def a_handoff_has_begun(self) -> None:
         self.receive(HandoffBegun())
 
     @precondition(lambda self: self.call.phase is Phase.AWAY)
@@ -381,7 +381,7 @@ class Conversation(RuleBasedStateMachine):
         outcome=st.sampled_from(["busy", "no-answer", "reached", "declined", "hung-up"]),
         back=st.booleans(),
     )
-    def an_errand_is_done(self, outcome: HandoffOutcome, back: bool) -> None:
+    def a_handoff_is_done(self, outcome: HandoffOutcome, back: bool) -> None:
         self.receive(HandoffDone(outcome))
         if back and self.call.phase is Phase.AWAY:
             self.receive(START)

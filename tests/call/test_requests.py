@@ -1,4 +1,4 @@
-"""What is asked of a call from outside: last words, errands and returns, and what is replied."""
+"""What is asked of a call from outside: last words, handoffs and returns, and what is replied."""
 
 import pytest
 from tests.call.playbook import (
@@ -101,7 +101,7 @@ def test_the_agent_hangs_up_when_its_goodbye_was_heard_and_only_once(call: Playb
         << inject(GOODBYE, "queue")
         << Phase.CLOSING
         >> Requested(2, HANG_UP)
-        << Reply(2, False, "the call is being ended, or its caller put through, already")
+        << Reply(2, False, "the call is being ended, or its caller transferred, already")
         >> agent("Thank you.")
         >> speech(20)
         << Sent(160, "0:160")
@@ -199,7 +199,7 @@ def test_an_operator_ends_the_call_at_once(call: Playbook) -> None:
     ends(call, Slug.OPERATOR_HUNG_UP)
 
 
-# --- errands ----------------------------------------------------------------------------------
+# --- handoffs ---------------------------------------------------------------------------------
 
 
 def left(call: Playbook) -> Playbook:
@@ -230,7 +230,7 @@ def left(call: Playbook) -> Playbook:
         ("hung-up", "they hung up before the caller was there"),
     ],
 )
-def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
+def test_a_caller_who_was_not_transferred_is_back_and_the_agent_knows_why(
     call: Playbook, outcome: str, words: str
 ) -> None:
     told = (
@@ -260,12 +260,12 @@ def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
     )
 
 
-def test_a_caller_who_was_put_through_is_transferred(call: Playbook) -> None:
+def test_a_caller_who_was_transferred_is_transferred(call: Playbook) -> None:
     left(call) >> HandoffBegun() >> Wait(600) >> HandoffDone("reached")
     ends(call, Slug.TRANSFERRED, "front_desk")
 
 
-def test_the_calls_end_may_be_told_before_it_was_put_through(call: Playbook) -> None:
+def test_the_calls_end_may_be_told_before_it_was_transferred(call: Playbook) -> None:
     left(call) >> CallOver() >> Wait(1) >> HandoffDone("reached")
     ends(call, Slug.TRANSFERRED, "front_desk")
 
@@ -282,7 +282,7 @@ def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("errand", "begun", "seconds"),
+    ("handoff", "begun", "seconds"),
     [
         (DESK, False, 60),
         (DESK, True, DESK.timeout_s + 4 * 3600 + 60),
@@ -292,9 +292,9 @@ def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
     ids=["never asked for", "dial", "meet", "keys"],
 )
 def test_no_caller_is_away_for_ever(
-    call: Playbook, errand: HandoffAction, begun: bool, seconds: float
+    call: Playbook, handoff: HandoffAction, begun: bool, seconds: float
 ) -> None:
-    call.talking() >> Requested(1, requests.Leave(errand)) >> Wait(1) << ...
+    call.talking() >> Requested(1, requests.Leave(handoff)) >> Wait(1) << ...
     if begun:
         call >> HandoffBegun()
     call >> Wait(seconds - 0.1)
@@ -303,18 +303,18 @@ def test_no_caller_is_away_for_ever(
     assert call.call.ending == Ending(Slug.STREAM_NEVER_CAME)
 
 
-@pytest.mark.parametrize("wish", [TRANSFER, HANG_UP])
+@pytest.mark.parametrize("request", [TRANSFER, HANG_UP])
 def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
-    call: Playbook, wish: requests.CallRequest
+    call: Playbook, request: requests.CallRequest
 ) -> None:
-    call.talking() >> Requested(1, wish) << ... << Phase.CLOSING
+    call.talking() >> Requested(1, request) << ... << Phase.CLOSING
     (
         call
         >> RequestCancelled(1)
         << Reply(1, False, "it was called off")
         << Phase.TALKING
         >> RequestCancelled(1)
-        >> Requested(2, wish)
+        >> Requested(2, request)
         << ...
         << Phase.CLOSING
         >> RequestCancelled(1)
@@ -374,7 +374,7 @@ def back_after_a_change(call: Playbook) -> None:
     (call >> Requested(2, requests.Leave(SendDigits("1"))) >> Wait(1) << ... >> START << ...)
 
 
-def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
+def test_changes_of_the_agent_outlive_a_handoff(call: Playbook) -> None:
     back_after_a_change(call)
     call >> WELCOME << SendSettings(greeting=False, changes=(PROMPT,))
     told = "(The keys were pressed. Go on.)"

@@ -102,7 +102,7 @@ class Process:
             tools=lambda toolbox, call: NoTools(owner.clock),
             look_up=nothing_known,
             messaging=empty_office(owner.clock),
-            guard=DialPolicy(DialRules()),
+            dial_policy=DialPolicy(DialRules()),
             inbound=InboundPolicy(InboundRules(), owner.clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
             journal=journal,

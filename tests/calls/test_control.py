@@ -182,7 +182,7 @@ async def test_who_hangs_up_on_a_caller_beyond_reach_is_told_so() -> None:
     assert "is hung up on when Twilio asks" in await rig.control.perform(HangUp("operator"))
 
 
-async def test_a_key_of_a_destination_puts_the_caller_through() -> None:
+async def test_a_key_of_a_destination_transfers_the_caller() -> None:
     async with asyncio.TaskGroup() as tasks:
         rig = Rig(tasks=tasks)
         rig.control.transfer_by_key("desk")

@@ -246,7 +246,7 @@ def test_a_transfer_in_progress_ends_as_if_nothing_had_happened() -> None:
     assert ended.slug == "transferred"
 
 
-def test_a_caller_who_was_not_put_through_comes_back_and_the_agent_is_told() -> None:
+def test_a_caller_who_was_not_transferred_comes_back_and_the_agent_is_told() -> None:
     of = servers()
     on_the_line(of)
     session = of.now.entry().session

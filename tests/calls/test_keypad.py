@@ -90,7 +90,7 @@ async def test_words_right_before_keys_are_a_turn_of_their_own(
         assert texts(h.events(), CallerSaid) == [HOURS]
 
 
-async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> None:
+async def test_a_key_transfers_a_caller_who_gets_no_agent(tmp_path: Path) -> None:
     """Settings are never answered: without the key the caller would wait 10 s and be let down."""
     stuck = Script(settings=Stage(fault="stall"))
     async with whole_server(stuck, config=configured(tmp_path)) as h:

@@ -1,4 +1,4 @@
-"""Texts, messages and wishes of callers: what is done, and what is told when it is not."""
+"""Texts, messages and requests not to be called: what is done, and what is told when it is not."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,14 +61,14 @@ async def desk(
         tokens = (SecretStr("t"),)
         settings = TwilioSettings(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
         api = rest.TwilioRest(settings.require_rest(), http)
-        guard = DialPolicy(DialRules(**rules))
+        dial_policy = DialPolicy(DialRules(**rules))
         barred: list[str] = []
 
         async def bar(number: str) -> None:
             barred.append(number)
 
         clock = VirtualClock(0.0)
-        messaging = Messaging(guard, api, clock, recorded=recorded, bar=bar)
+        messaging = Messaging(dial_policy, api, clock, recorded=recorded, bar=bar)
         yield Desk(messaging, twilio, barred)
 
 

@@ -159,7 +159,7 @@ def test_the_agent_has_answered_when_its_leg_is_up() -> None:
     assert len(rig.events) == 2
 
 
-def test_a_caller_who_talks_with_somebody_else_was_put_through_when_the_server_stops() -> None:
+def test_a_caller_who_talks_with_somebody_else_was_transferred_when_the_server_stops() -> None:
     rig = Rig()
     entry, other = rig.add(), rig.add(OTHER)
     entry.handoff.action = SendDigits("1")

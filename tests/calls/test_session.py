@@ -94,7 +94,7 @@ class Rehearsal:
             recordings=recordings,
             look_up=nothing_known,
             messaging=empty_office(self.clock),
-            guard=DialPolicy(DialRules()),
+            dial_policy=DialPolicy(DialRules()),
             inbound=InboundPolicy(InboundRules(), self.clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )

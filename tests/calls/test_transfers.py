@@ -1,4 +1,4 @@
-"""Hanging up, pressing keys and putting callers through: whole calls over real sockets."""
+"""Hanging up, pressing keys and transferring callers: whole calls over real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -100,7 +100,7 @@ async def test_the_agent_says_goodbye_in_full_and_hangs_up(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer"])
-async def test_a_caller_who_is_not_put_through_comes_back_to_the_same_conversation(
+async def test_a_caller_who_is_not_transferred_comes_back_to_the_same_conversation(
     tmp_path: Path, status: str
 ) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="desk", summary="")) as h:
@@ -130,7 +130,7 @@ async def test_a_caller_who_is_not_put_through_comes_back_to_the_same_conversati
     assert h.silences(report) == []
 
 
-async def test_a_caller_who_is_put_through_ends_as_transferred(tmp_path: Path) -> None:
+async def test_a_caller_who_is_transferred_ends_as_transferred(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="desk", summary="")) as h:
         report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=30))
         await h.until_ended()

@@ -103,7 +103,7 @@ def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
     assert session is not None
     assert session._tapped is not None
     seen = len(ear.wire)
-    session._tapped.concealed = True
+    session._tapped.is_masked = True
     rehearsal.run(60)
     told = [m for m in ear.wire[seen:] if (m.leg, m.direction) == ("caller", "in")]
     after = [json.loads(m.data) for m in told if m.kind == "text"]

@@ -254,7 +254,7 @@ def test_keys_are_mapped_to_actions_with_the_calls_words() -> None:
         (
             ("{transfer: desk}", "{transfer: dusk}"),
             (
-                '7:19 Key 0 puts through to "dusk", which is not in transfer.destinations.'
+                '7:19 Key 0 transfers to "dusk", which is not in transfer.destinations.'
                 ' Did you mean "desk"?'
             ),
         ),

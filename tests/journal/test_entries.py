@@ -82,6 +82,11 @@ def test_a_line_with_an_events_earlier_name_is_read() -> None:
     assert decode(1, line).event == events.ProtocolViolation("agent", "bad JSON")
 
 
+def test_a_line_with_a_fields_earlier_name_is_read() -> None:
+    line = b'["CallerLeft","CA1",1,2,{"errand":"transfer","destination":"desk"}]'
+    assert decode(1, line).event == events.CallerLeft("transfer", "desk")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -93,6 +98,8 @@ def test_a_line_with_an_events_earlier_name_is_read() -> None:
         b'["CallerSaid","CA1","1",2,{"text":"x"}]',
         b'["CallerSaid","CA1",1,2,{"text":7}]',
         b'["CallerSaid","CA1",1,2,{}]',
+        b'["CallerLeft","CA1",1,2,{"errand":"dance","destination":"desk"}]',
+        b'["CallerLeft","CA1",1,2,{"destination":"desk"}]',
     ],
 )
 def test_what_is_no_line_is_told_without_its_content(line: bytes) -> None:

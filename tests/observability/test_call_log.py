@@ -111,7 +111,7 @@ def test_no_log_has_a_thought_signature(texts: bool, caplog: pytest.LogCaptureFi
         (events.DialRefused("text", "country", CALLED), "text refused: country"),
         (events.Dialled("fallback", "", CALLED), "dialled: fallback"),
         (events.Dialled("transfer", "desk", CALLED), "dialled: transfer to 'desk'"),
-        (events.TransferFailed("ann", "declined"), "not put through to ann: declined"),
+        (events.TransferFailed("ann", "declined"), "the transfer to ann failed: declined"),
         (events.MessageTaken("Ada", CALLED, "Call back."), "a message was taken"),
         (events.DoNotCall(CALLED), "the other party is never to be rung again"),
     ],
@@ -174,7 +174,7 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
             "leg",
         ),
         *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
-        *("cause", "description", "destination", "errand", "node"),
+        *("cause", "description", "destination", "handoff", "node"),
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
         *(
             "name",

@@ -102,12 +102,12 @@ SHOWN: list[tuple[Event, str]] = [
     (events.AgentTold("(The line is busy.)"), "call    the agent is told: (The line is busy.)"),
     (
         events.CallerLeft("transfer", "front_desk"),
-        "call    the caller is put through to front_desk",
+        "call    the caller is transferred to front_desk",
     ),
     (events.CallerLeft("digits", ""), "call    keys are pressed"),
     (
         events.TransferFailed("front_desk", "no-answer"),
-        "trouble not put through to front_desk: no answer",
+        "trouble the transfer to front_desk failed: no answer",
     ),
     (
         events.Dialled("transfer", "front_desk", "+12025550143"),

@@ -21,7 +21,7 @@ from offhook.config import Prices, RetentionSettings
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, Event, RecordingEnded, RecordingStarted
 from offhook.journal.entries import encode
-from offhook.journal.folders import DEAD_LETTERS, FileLock, make_machine_id
+from offhook.journal.folders import DEAD_LETTERS, EARLIER_DEAD_LETTERS, FileLock, make_machine_id
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.journal.writer import JournalWriter
 from offhook.recordings.files import LocalFiles
@@ -232,7 +232,8 @@ def test_without_the_journals_lines_nothing_is_erased(
     assert b"Ada" not in in_journal(journal)
 
 
-def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [DEAD_LETTERS, EARLIER_DEAD_LETTERS])
+def test_dead_letters_are_erased(engine: Engine, tmp_path: Path, name: str) -> None:
     two_calls(engine, tmp_path)
     journal = tmp_path / "journal"
     journal.mkdir()
@@ -240,10 +241,10 @@ def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) 
         encode(CallEvent(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
         for sid in ("CA1", "CA2")
     )
-    (journal / DEAD_LETTERS).write_bytes(mine + other)
+    (journal / name).write_bytes(mine + other)
     removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, ["CA1"])
-    assert removed["spoilt_lines"] == 1
-    assert (journal / DEAD_LETTERS).read_bytes() == other
+    assert removed["dead_letters"] == 1
+    assert (journal / name).read_bytes() == other
 
 
 def test_where_there_is_nobody_to_ask_nothing_is_erased(house: Path) -> None:

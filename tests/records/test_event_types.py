@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import UNSET
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from tests.events.test_describe import example
 from tests.records.test_store import WALL, apply, began, ended, lines, rows
 
@@ -172,6 +172,18 @@ def test_transfers_keys_and_recordings_are_in_the_timeline(engine: Engine) -> No
         )
         for number, event in enumerate(happened)
     ]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_row_with_a_fields_earlier_name_is_shown_with_todays(engine: Engine) -> None:
+    call_with(engine, events.CallerLeft("transfer", "ann"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE events SET body = replace(body, 'handoff', 'errand')"))
+    with engine.connect() as connection:
+        [entry] = call_record.shown(connection, "CA1").timeline
+    assert isinstance(entry, EventRecord)
+    assert entry.fields == {"handoff": "transfer", "destination": "ann"}
+    assert entry.words == describe(events.CallerLeft("transfer", "ann"), texts=True)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

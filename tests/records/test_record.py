@@ -125,8 +125,8 @@ def test_a_line_that_the_database_refuses_keeps_none_of_the_others_out(
         calls.say(5)
         wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
-    spoilt = (tmp_path / "journal" / "spoilt").read_text()
-    assert "AudioDropped" in spoilt
+    dead = (tmp_path / "journal" / "dead-letters").read_text()
+    assert "AudioDropped" in dead
     assert quiet.text.count("cannot be written") == 1
 
 
@@ -140,7 +140,7 @@ def test_a_line_of_a_newer_version_is_kept_aside(
         calls.say(3)
         wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
-    assert "CallerSang" in (tmp_path / "journal" / "spoilt").read_text()
+    assert "CallerSang" in (tmp_path / "journal" / "dead-letters").read_text()
     assert "daisy" not in quiet.text
 
 
@@ -185,7 +185,7 @@ def test_a_commit_of_which_no_answer_came_is_not_made_twice(
         calls.say(10)
         calls.end()
     assert said(engine) == calls.said
-    assert not (tmp_path / "journal" / "spoilt").exists()
+    assert not (tmp_path / "journal" / "dead-letters").exists()
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_postgresql_that_refuses_every_line_is_waited_for(
         wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
     engine.dispose()
-    assert not (tmp_path / "journal" / "spoilt").exists()
+    assert not (tmp_path / "journal" / "dead-letters").exists()
 
 
 def test_a_connection_that_dies_at_any_statement_loses_and_doubles_nothing(
@@ -266,7 +266,7 @@ def test_a_connection_that_dies_at_any_statement_loses_and_doubles_nothing(
         kill_at[0] = 0
         assert said(engine) == calls.said
     engine.dispose()
-    assert not (tmp_path / "journal" / "spoilt").exists()
+    assert not (tmp_path / "journal" / "dead-letters").exists()
 
 
 @pytest.fixture

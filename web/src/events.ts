@@ -211,10 +211,10 @@ export interface AgentTold {
   text: string;
 }
 
-/** The stream was left on purpose: to put the caller through, or to press keys. */
+/** The stream was left on purpose: to transfer the caller, or to press keys. */
 export interface CallerLeft {
   type: "CallerLeft";
-  errand: "transfer" | "digits";
+  handoff: "transfer" | "digits";
   destination: string;
 }
 
@@ -226,7 +226,7 @@ export interface Dialled {
   to: string;
 }
 
-/** The caller was not put through, because `why`, and is with the agent again, or still. */
+/** A transfer failed because of `why`; the caller is with the agent. */
 export interface TransferFailed {
   type: "TransferFailed";
   destination: string;

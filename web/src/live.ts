@@ -36,7 +36,7 @@ export interface LiveCall {
   /** What is wrong with the call now, in words. */
   trouble: string | null;
   agent_state: "dialling" | "connected" | "muted" | "lost";
-  caller_state: "ringing" | "connected" | "away" | "put through" | "lost";
+  caller_state: "ringing" | "connected" | "away" | "transferred" | "lost";
   taken_by: string | null;
   listeners: string[];
 }

@@ -71,24 +71,24 @@ type ListenTo = (make: () => Promise<{ stream: string }>) => Promise<Listening>;
 type TakeCall = (make: () => Promise<{ stream: string }>) => Promise<TakeOver>;
 
 /** Made anew whenever the person asks for something else; what was asked for before is then dropped. */
-let wish = Symbol();
+let latest = Symbol();
 
 /** Raised in the place of a request that is not wanted any more; nobody is told. */
 class UnwantedError extends Error {}
 
-/** Open something for the wish that holds now. Throws UnwantedError when another one came meanwhile. */
+/** Open something for the latest request. Throws UnwantedError when another one came meanwhile. */
 async function wanted<T>(
   open: (make: () => Promise<{ stream: string }>) => Promise<T>,
   path: string,
   end: (opened: T) => void,
 ): Promise<T> {
-  const mine = wish;
+  const mine = latest;
   const opened = await open(() => {
     // The browser may have asked for the microphone all the while.
-    if (wish !== mine) throw new UnwantedError();
+    if (latest !== mine) throw new UnwantedError();
     return post(path);
   });
-  if (wish === mine) return opened;
+  if (latest === mine) return opened;
   end(opened);
   throw new UnwantedError();
 }
@@ -157,14 +157,14 @@ async function taken(callSid: string, takeCall: TakeCall, attempt: number): Prom
 
 async function again(callSid: string, takeCall: TakeCall, attempt: number): Promise<void> {
   const wait = ATTEMPTS[attempt];
-  const mine = wish;
+  const mine = latest;
   try {
     if (wait === undefined) throw new Problem("The connection to the call broke off.", "", "", 0);
     await new Promise((resolve) => setTimeout(resolve, wait));
-    if (wish !== mine) return;
+    if (latest !== mine) return;
     await taken(callSid, takeCall, attempt + 1);
   } catch (error) {
-    if (wish !== mine) return;
+    if (latest !== mine) return;
     if (wait !== undefined && attempt + 1 < ATTEMPTS.length) {
       await again(callSid, takeCall, attempt + 1);
       return;
@@ -224,7 +224,7 @@ export function leave(): void {
 
 /** End what is on the air, and whatever would bring it back. */
 function drop(): OnAir | null {
-  wish = Symbol();
+  latest = Symbol();
   const current = onAir.peek();
   onAir.value = null;
   if (current?.kind === "listening") current.listening.stop();

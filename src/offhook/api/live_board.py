@@ -340,7 +340,7 @@ def _on_taken_over(call: _LiveCall, event: events.CallTakenOver) -> Row:
 
 
 def _on_left(_: _LiveCall, event: events.CallerLeft) -> Row:
-    state = "put through" if event.errand == "transfer" else "away"
+    state = "transferred" if event.handoff == "transfer" else "away"
     return {"caller_state": state, "speaking": "nobody"}
 
 

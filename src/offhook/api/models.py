@@ -337,7 +337,7 @@ class LiveCallRow(ApiModel):
     """What is wrong now, in words; null: nothing."""
     agent_state: Literal["dialling", "connected", "muted", "lost"]
     """State of the agent's socket; muted: the caller hears nothing of the agent."""
-    caller_state: Literal["ringing", "connected", "away", "put through", "lost"]
+    caller_state: Literal["ringing", "connected", "away", "transferred", "lost"]
     """State of the caller's stream; away: keys are pressed for the caller meanwhile."""
     taken_by: str | None
     """Who speaks with the caller in the agent's place."""

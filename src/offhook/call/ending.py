@@ -19,7 +19,7 @@ class Slug(Enum):
 
     CALLER_HUNG_UP = "caller_hung_up", "nobody", "the caller hung up"
     AGENT_HUNG_UP = "agent_hung_up", "nobody", "the agent said goodbye and hung up"
-    TRANSFERRED = "transferred", "nobody", "the caller was put through to somebody else"
+    TRANSFERRED = "transferred", "nobody", "the caller was transferred"
     OPERATOR_HUNG_UP = "operator_hung_up", "operator", "an operator ended the call"
     CALLER_SILENT = "caller_silent", "caller", "the caller said nothing"
     TIME_LIMIT = "time_limit", "offhook", "the call reached its time limit"

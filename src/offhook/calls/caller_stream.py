@@ -53,7 +53,7 @@ class CallerStream:
         self._recording.mask(is_on)
         self._operators.mask(is_on)
         if self._tapped is not None:
-            self._tapped.concealed = is_on
+            self._tapped.is_masked = is_on
 
     def leave(self, action: HandoffAction) -> None:
         """Have Twilio do something else with the call, which ends the stream."""

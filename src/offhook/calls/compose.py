@@ -59,7 +59,7 @@ def compose(
     tools: ToolsFor,
     look_up: LookUp,
     messaging: Messaging,
-    guard: DialPolicy,
+    dial_policy: DialPolicy,
     inbound: InboundPolicy,
     updates: CallUpdates,
     make_tap: MakeTap | None = None,
@@ -81,7 +81,7 @@ def compose(
         tools: Returns the runner of a call agent's functions.
         look_up: Looks up webhook calls before they are announced.
         messaging: Sends texts, takes messages and stops calls to a number.
-        guard: Decides which numbers may be dialled.
+        dial_policy: Decides which numbers may be dialled.
         inbound: Decides which calls are answered.
         updates: Ends and redirects calls by REST.
         make_tap: Returns the tap of each call, if any.
@@ -96,8 +96,8 @@ def compose(
     limits = limits or CallLimits.of(config, clock.now)
     registry = CallRegistry(limits, clock, publish, seen, saw)
     agents = CurrentAgents(config)
-    transfers = Transfers(agents, guard, updates, clock, registry.note)
-    farewells = Farewells(guard, registry.note)
+    transfers = Transfers(agents, dial_policy, updates, clock, registry.note)
+    farewells = Farewells(dial_policy, registry.note)
     sessions = SessionFactory(
         agents,
         registry,

@@ -28,8 +28,8 @@ class Farewells:
     `after_url` is where Twilio asks what comes after a farewell's `<Dial>` or `<Record>`.
     """
 
-    def __init__(self, guard: DialPolicy, note: Callable[[str, Event], None]) -> None:
-        self._guard = guard
+    def __init__(self, dial_policy: DialPolicy, note: Callable[[str, Event], None]) -> None:
+        self._dial_policy = dial_policy
         self._note = note
         self._given: OrderedDict[str, str] = OrderedDict()
         """TwiML documents by CallSid, oldest first."""
@@ -87,7 +87,7 @@ class Farewells:
         return self._keep(call_sid, responses.refused(agent, answer, say))
 
     def _may_dial(self, call_sid: str, kind: Literal["fallback", "busy"], to: str) -> bool:
-        refused = self._guard.check_last_resort(to)
+        refused = self._dial_policy.check_last_resort(to)
         if refused is None:
             self._note(call_sid, Dialled(kind, "", to))
         else:

@@ -35,14 +35,14 @@ class Messaging:
 
     def __init__(
         self,
-        guard: DialPolicy,
+        dial_policy: DialPolicy,
         rest: TwilioRest | None,
         clock: Clock,
         *,
         recorded: bool,
         bar: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        self._guard = guard
+        self._dial_policy = dial_policy
         self._rest = rest
         self._clock = clock
         self._recorded = recorded
@@ -72,7 +72,7 @@ class Messaging:
         if not is_number(number):
             raise ToolError(phrases.text_withheld)
         now = self._clock.now()
-        refused = await self._guard.check(
+        refused = await self._dial_policy.check(
             "text", number, now, segments=segments(text), call_sid=call_sid
         )
         if refused is not None:

@@ -298,13 +298,13 @@ OPERATIONS: Final = (
     Operation(
         name="transfer",
         id="transfer",
-        title="put the caller through",
-        summary="Put the caller through",
+        title="transfer the caller",
+        summary="Transfer the caller",
         description="To one of the destinations that the agent's file names; no number is taken.",
         methods=("transfer",),
         arguments=TransferRequest,
         request=lambda given: StartTransfer(given.destination, given.summary or "", "operator"),
-        commands=(Command("transfer", "Put the caller through."),),
+        commands=(Command("transfer", "Transfer the caller."),),
     ),
     Operation(
         name="digits",

@@ -75,7 +75,7 @@ class SessionRecording:
     def mask(self, is_on: bool) -> None:
         """Keep the caller's side out of the recording while a secret is entered."""
         if self.recorder is not None:
-            self.recorder.conceal(is_on)
+            self.recorder.mask(is_on)
 
     def set_on(self, is_on: bool) -> bool:
         """Record the call, or silence, from now on. Any thread may call this.

@@ -118,13 +118,13 @@ class Transfers:
     def __init__(
         self,
         agents: CurrentAgents,
-        guard: DialPolicy,
+        dial_policy: DialPolicy,
         updates: CallUpdates,
         clock: Clock,
         note: Callable[[str, Event], None],
     ) -> None:
         self._agents = agents
-        self._guard = guard
+        self._dial_policy = dial_policy
         self._updates = updates
         self._clock = clock
         self._note = note
@@ -151,7 +151,7 @@ class Transfers:
             agent = self._agents.of_file(destination.agent).filled(entry.values)
             return await _done(entry, SwitchAgent(agent.name, call_settings(agent), phrase))
         self._check(entry, destination)
-        refused = await self._guard.begin_transfer(
+        refused = await self._dial_policy.begin_transfer(
             entry.call_sid, destination.to, self._clock.now()
         )
         if refused is not None:
@@ -169,11 +169,11 @@ class Transfers:
             return happened
         finally:
             if not goes_on and entry.handoff.action is not cold:
-                self._guard.end_transfer(entry.call_sid)
+                self._dial_policy.end_transfer(entry.call_sid)
 
     def over(self, call_sid: str) -> None:
         """End a transfer, whatever its outcome, as the caller is back."""
-        self._guard.end_transfer(call_sid)
+        self._dial_policy.end_transfer(call_sid)
         warm = self._of_call.get(call_sid)
         if warm is not None:
             self._drop(warm)
@@ -184,7 +184,7 @@ class Transfers:
         If both people are there, their conversation goes on. If the caller is gone, a
         person who is being rung or who waits is hung up on.
         """
-        self._guard.forget(call_sid)
+        self._dial_policy.forget(call_sid)
         warm = self._of_call.get(call_sid)
         if warm is None:
             return
@@ -371,7 +371,7 @@ class Transfers:
         if self._of_call.get(entry.call_sid) is not warm:
             return  # The call is over, or the transfer.
         self._forget(warm)
-        self._guard.end_transfer(entry.call_sid)
+        self._dial_policy.end_transfer(entry.call_sid)
         self._note(entry.call_sid, TransferFailed(warm.name, why))
         words = transfer_failed(entry.agent.phrases, warm.name, why)
         _ = self._updates.start(entry.call_sid, self._tell(entry, words))

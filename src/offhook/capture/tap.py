@@ -110,7 +110,7 @@ class Tapped:
         self._tap: Tap | None = tap
         self._now = clock.now
         self._began = clock.now()
-        self.concealed = False
+        self.is_masked = False
         """True while the tap gets no keys of the caller, and no tones."""
 
     def caller(self, channel: Channel, start: messages.Start) -> Channel:
@@ -154,7 +154,7 @@ class Tapped:
         """Pass a message to the tap, if it still listens."""
         if self._tap is None:
             return
-        if self.concealed and leg == "caller" and direction == "in" and kind == "text":
+        if self.is_masked and leg == "caller" and direction == "in" and kind == "text":
             data = _without_keys(data)
         at_ms = 1000 * (self._now() - self._began)
         try:

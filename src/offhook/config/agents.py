@@ -209,7 +209,7 @@ def _keypad_findings(agent: Agent, document: Document) -> Iterator[Finding]:
         # Without quotes the key is a number there; a step that is not there is passed over.
         steps = (int(key), key) if key.isdigit() else (key,)
         where = document.place(("keypad", "actions", *steps, "transfer"))
-        text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
+        text = f'Key {key} transfers to "{name}", which is not in transfer.destinations.'
         yield Finding("error", text, fix, where)
 
 

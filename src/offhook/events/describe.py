@@ -119,14 +119,14 @@ _SENTENCES: Final[_Sentences] = {
     events.FunctionFinishedLate: _finished_late,
     events.AgentTold: lambda e: "the agent was told something",
     events.CallerLeft: lambda e: (
-        f"the caller is put through to {e.destination}"
-        if e.errand == "transfer"
+        f"the caller is transferred to {e.destination}"
+        if e.handoff == "transfer"
         else "keys are pressed"
     ),
     events.Dialled: lambda e: (
         f"dialled: {e.kind}" + (f" to {e.destination!r}" if e.destination else "")
     ),
-    events.TransferFailed: lambda e: f"not put through to {e.destination}: {_words(e.why)}",
+    events.TransferFailed: lambda e: f"the transfer to {e.destination} failed: {_words(e.why)}",
     events.CallerBack: lambda e: "the caller is back on the line",
     events.StreamBroke: lambda e: "the caller's stream broke off" + (f": {e.why}" if e.why else ""),
     events.AgentSwitched: lambda e: f"the agent is now {e.agent}",

@@ -412,12 +412,12 @@ class AgentTold:
 
 @dataclass(frozen=True, slots=True)
 class CallerLeft:
-    """The stream was left on purpose: to put the caller through, or to press keys.
+    """The stream was left on purpose: to transfer the caller, or to press keys.
 
     `destination` is a name in the agent file, empty for keys.
     """
 
-    errand: Literal["transfer", "digits"]
+    handoff: Literal["transfer", "digits"]
     destination: str
 
 
@@ -447,7 +447,7 @@ class Dialled:
 
 @dataclass(frozen=True, slots=True)
 class TransferFailed:
-    """The caller was not put through, because `why`, and is with the agent again, or still.
+    """A transfer failed because of `why`; the caller is with the agent.
 
     `declined`: the person did not take the call; `hung-up`: the person took it, and hung up before
     the caller was there. The others are Twilio's words.

@@ -3,7 +3,8 @@
     ["CallerSaid", "CA0123…", 5230, 1795536000123, {"text": "Hello?", "start_ms": 4310}]
 
 Name of the event, CallSid, ms of the call, wall clock in ms since 1970, fields. A later version
-may add fields with defaults to an event, and events: lines of an earlier one stay readable.
+may add fields with defaults to an event, and events, and rename both (events/stored.py): lines of
+an earlier one stay readable.
 
 A line that another process wrote, and that this one has inherited with the call, ends with the id
 of that process and the number that the line has in its journal:
@@ -18,22 +19,16 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from offhook.events.types import EVENT_TYPES, CallEvent, Event, FunctionCalled
+from offhook.events.stored import decode_event
+from offhook.events.types import CallEvent, Event, FunctionCalled
 from offhook.journal.segments import LINE_MAX
 from offhook.text.clean import whole
-
-RENAMED: Final = {"Fault": "ProtocolViolation"}
-"""Names of events in journals and databases of earlier versions, and today's."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 _LINES: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw])
 
 _INHERITED: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw, str, int])
-
-_EVENTS: Final = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
-"""Decoders by the names of events, in earlier versions too."""
-_EVENTS.update({old: _EVENTS[name] for old, name in RENAMED.items()})
 
 
 class MalformedEntryError(Exception):
@@ -129,7 +124,7 @@ def decode(number: int, line: bytes, *, opaque: bool = False) -> JournalEntry:
         else:
             name, call_sid, at_ms, wall_ms, fields, process_id, its = _INHERITED.decode(line)
             origin = Origin(process_id, its)
-        event: Event = _EVENTS[name].decode(fields)
+        event: Event = decode_event(name, fields)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None

@@ -20,8 +20,11 @@ MACHINE: Final = "id"
 LOCK: Final = "lock"
 PROCESS: Final = "process.json"
 
-DEAD_LETTERS: Final = "spoilt"
+DEAD_LETTERS: Final = "dead-letters"
 """The file of dead letters in the folder of journals: lines that the database refused."""
+
+EARLIER_DEAD_LETTERS: Final = "spoilt"
+"""Name of that file in earlier versions. It stays, and its lines are erased with their calls."""
 
 _PROCESS_ID: Final = re.compile(r"[0-9a-f]{32}")
 

@@ -38,7 +38,7 @@ class AgentSummary:
 
     `lines` are the numbers that it answers, or `default`; an agent without lines is reached by a
     transfer, or `places_calls`. `variables` are the defaults of `{{name}}` in its file,
-    `destinations` the names of those to whom it puts callers through. `greeting` is None where it
+    `destinations` the names of those to whom it transfers callers. `greeting` is None where it
     is not known here.
     """
 

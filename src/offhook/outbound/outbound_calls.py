@@ -109,7 +109,7 @@ class OutboundCalls:
         rest: TwilioRest,
         ledger: CallLedger,
         *,
-        guard: DialPolicy,
+        dial_policy: DialPolicy,
         clock: Clock,
         wall: Callable[[], datetime],
     ) -> None:
@@ -121,7 +121,7 @@ class OutboundCalls:
         self._wall = wall
         self._clock = clock
         self.following: Final = CallTracker(calls, intake, rest, ledger, clock)
-        self._permission = PlacementChecks(config, calls, ledger, guard, clock, wall)
+        self._permission = PlacementChecks(config, calls, ledger, dial_policy, clock, wall)
         self._webhooks: Final = (config.server.public_url or "") + config.webhook_path
         self._busy: set[str] = set()
         """Keys of requests that are being handled."""

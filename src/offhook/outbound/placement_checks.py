@@ -29,14 +29,14 @@ class PlacementChecks:
         config: Config,
         calls: CallRegistry,
         ledger: CallLedger,
-        guard: DialPolicy,
+        dial_policy: DialPolicy,
         clock: Clock,
         wall: Callable[[], datetime],
     ) -> None:
         self._config = config
         self._calls = calls
         self._ledger = ledger
-        self._guard = guard
+        self._dial_policy = dial_policy
         self._clock = clock
         self._wall = wall
         self._number_zones = NumberZones()
@@ -44,7 +44,7 @@ class PlacementChecks:
 
     async def judge(self, to: str, agent: Agent, zone: str | None, *, within_hours: bool) -> None:
         """Raise UserError for a person who may not be called, or not now."""
-        refused = refusal(self._guard.rules, to)
+        refused = refusal(self._dial_policy.rules, to)
         if refused is not None:
             raise forbidden(refused.words)
         if within_hours:
@@ -114,7 +114,7 @@ class PlacementChecks:
 
     async def count(self, to: str) -> None:
         """Count the call against the limits of the dialling policy, or raise UserError."""
-        refused = await self._guard.check("call", to, self._clock.now())
+        refused = await self._dial_policy.check("call", to, self._clock.now())
         if refused is None:
             return
         if refused in (

@@ -61,7 +61,7 @@ class CallRecorder:
         self._over = False
         self._paused = False
         self._to_pause = False
-        self._concealed = False
+        self._masked = False
         self._permitted = True
         # Pauses and resumptions that any thread asked for, and when; the last ASKED_MAX of them.
         self._asked: deque[tuple[bool, float]] = deque(maxlen=ASKED_MAX)
@@ -130,13 +130,13 @@ class CallRecorder:
         """Record what is said again. Return False if nothing is recorded."""
         return self._ask(pause=False)
 
-    def conceal(self, on: bool) -> None:
+    def mask(self, on: bool) -> None:
         """Record silence on both sides while `on` is True, whatever else is asked. On the loop."""
         if self._over:
             return
         try:
             self._obey()
-            self._concealed = on
+            self._masked = on
             self._settle(self._now())
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
@@ -194,7 +194,7 @@ class CallRecorder:
             self._settle(at)
 
     def _settle(self, at: float) -> None:
-        pause = self._to_pause or self._concealed or not self._permitted
+        pause = self._to_pause or self._masked or not self._permitted
         if pause == self._paused:
             return
         self._paused = pause

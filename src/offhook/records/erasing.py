@@ -17,7 +17,13 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select, upda
 from offhook.config import Prices
 from offhook.errors import UserError
 from offhook.events.types import EVENT_TYPES, PRIVATE
-from offhook.journal.folders import DEAD_LETTERS, is_alive, machine_id, process_folders
+from offhook.journal.folders import (
+    DEAD_LETTERS,
+    EARLIER_DEAD_LETTERS,
+    is_alive,
+    machine_id,
+    process_folders,
+)
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
@@ -98,7 +104,8 @@ def erase(engine: Engine, files: LocalFiles, journal: Path, call_sids: Sequence[
     stuck: dict[str, str] = {}
     for batch in _batches(call_sids):
         removed += _erase(engine, files, journal, batch, stuck)
-    removed["spoilt_lines"] += _erase_dead_letters(journal / DEAD_LETTERS, call_sids)
+    for name in (DEAD_LETTERS, EARLIER_DEAD_LETTERS):
+        removed["dead_letters"] += _erase_dead_letters(journal / name, call_sids)
     if removed["calls"]:
         database.empty_wal(engine)
     return Erasure(+removed, stuck)

@@ -456,4 +456,4 @@ class RecordFollower:
             with path.open("ab") as file:
                 file.write(line + b"\n")
         except OSError as error:
-            _log.error("nor can it be kept there: %s", error.strerror)
+            _log.error("cannot write the dead letter: %s", error.strerror)

@@ -16,7 +16,8 @@ import msgspec
 from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.events import types as events
 from offhook.events.describe import describe
-from offhook.events.types import EVENT_TYPES, Event
+from offhook.events.stored import decode_event, decode_fields
+from offhook.events.types import Event
 from offhook.records.models import (
     AgentSessionRecord,
     DialRecord,
@@ -57,10 +58,6 @@ class StoredEvent(NamedTuple):
 
 _Entry: TypeAlias = tuple[int, TimelineEntry]
 
-_DECODERS: Final[Mapping[str, "msgspec.json.Decoder[Event]"]] = {
-    name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()
-}
-
 
 def decoded(stored: StoredEvent) -> Event | None:
     """Return the event of a row; None for one of a newer version, which shares the database."""
@@ -69,12 +66,9 @@ def decoded(stored: StoredEvent) -> Event | None:
 
 def event_of(kind: str, body: str) -> Event | None:
     """Return the event with this name and JSON; None for one of a newer version."""
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
-        return None
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError:
+        return decode_event(kind, body)
+    except (KeyError, msgspec.ValidationError):
         return None
 
 
@@ -161,7 +155,7 @@ def _general(row: StoredEvent, event: Event | None) -> EventRecord:
     return EventRecord(
         at_ms=row.at_ms,
         event=row.kind,
-        fields=msgspec.json.decode(row.body),
+        fields=decode_fields(row.kind, row.body),
         words="" if event is None else describe(event, texts=True),
     )
 

@@ -154,7 +154,7 @@ def compose_server(
             recorded=needs.journal is not None,
             bar=ledger.bar if ledger is not None else None,
         ),
-        guard=policy,
+        dial_policy=policy,
         inbound=inbound,
         updates=CallUpdates(rest, tasks),
         make_tap=needs.make_tap,
@@ -181,7 +181,7 @@ def compose_server(
             calls.intake,
             rest,
             ledger,
-            guard=policy,
+            dial_policy=policy,
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )

@@ -154,7 +154,7 @@ class Call:
         return await self._ask(HangUp("agent", whole(farewell)))
 
     async def transfer(self, destination: str, summary: str = "") -> str:
-        """Put the caller through to a destination that the agent file names.
+        """Transfer the caller to a destination that the agent file names.
 
         A person who is called first hears the `summary`.
 

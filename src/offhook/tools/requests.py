@@ -17,7 +17,7 @@ class UpdateAgent:
 
 @dataclass(frozen=True, slots=True)
 class StartTransfer:
-    """Put the caller through to a destination of the agent file.
+    """Transfer the caller to a destination of the agent file.
 
     A person who is called first hears the summary. `by` is as in `Leave`.
     """

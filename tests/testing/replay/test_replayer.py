@@ -109,7 +109,7 @@ def call(
         tools=lambda toolbox, call: NoTools(clock),
         look_up=nothing_known,
         messaging=empty_office(clock),
-        guard=DialPolicy(DialRules()),
+        dial_policy=DialPolicy(DialRules()),
         inbound=InboundPolicy(InboundRules(), clock, lambda ms, tier: 0),
         updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,

@@ -15,7 +15,7 @@ _ON_THE_LINE: Final[Mapping[Sound, str]] = {
     "say": "Twilio's voice",
     "play": "sound",
     "ringing": "ringing",
-    "together": "put through",
+    "together": "transferred",
     "waiting": "music",
 }
 

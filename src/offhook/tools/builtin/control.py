@@ -54,7 +54,7 @@ def transfer_call(destinations: Mapping[str, str]) -> AnyTool:
 
     transfer_call.__annotations__["destination"] = one_of(destinations)
     transfer_call.__doc__ = (
-        "Put the caller through to a person or another agent. Tell the caller so before. If nobody"
+        "Transfer the caller to a person or another agent. Tell the caller so before. If nobody"
         " answers, the caller comes back to you, and you are told.\n\n"
         f"Destinations:\n{described(destinations)}"
     )

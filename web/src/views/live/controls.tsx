@@ -133,7 +133,7 @@ function MuteButton({ call, reason }: ControlProps): JSX.Element {
 }
 
 function TransferButton({ reason, open }: { reason: string | false; open: () => void }): JSX.Element {
-  useShortcut("x", "Put the caller through", () => {
+  useShortcut("x", "Transfer the caller", () => {
     if (!reason) open();
   });
   return (

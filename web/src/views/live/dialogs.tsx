@@ -1,4 +1,4 @@
-/** What is asked before a caller is put through, and before a call is ended. */
+/** What is asked before a caller is transferred, and before a call is ended. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { get, post, type Problem, problemOf } from "../../api";
@@ -78,7 +78,7 @@ export function TransferDialog({ call, onClose }: DialogProps): JSX.Element {
       {agents.data && !destinations?.length && (
         <>
           <p>
-            The file of the agent {call.agent} names no destinations, and callers are put through to
+            The file of the agent {call.agent} names no destinations, and callers are transferred to
             those alone. Add them under <code>transfer.destinations</code>, and reload the agents.
           </p>
           <div class="actions"><Button onClick={onClose}>Close</Button></div>

@@ -168,7 +168,7 @@ export function Speaking({ call }: { call: LiveCall }): JSX.Element {
 
 function stateOf(call: LiveCall): string {
   if (call.caller_state === "ringing") return "Rings";
-  if (call.caller_state === "put through") return "Put through";
+  if (call.caller_state === "transferred") return "Transferred";
   if (call.caller_state === "away") return "Caller away";
   if (call.caller_state === "lost") return "Caller lost";
   if (call.agent_state === "dialling") return "Connecting";

@@ -10,7 +10,7 @@ const CALLER: Record<LiveCall["caller_state"], Told> = {
   ringing: ["normal", "not open yet", "Twilio has announced the call; its stream comes next."],
   connected: ["good", "open", "Twilio's stream carries the caller's voice."],
   away: ["normal", "closed on purpose", "The caller is away while keys are pressed or somebody is rung."],
-  "put through": ["normal", "closed on purpose", "The caller is put through to somebody else."],
+  transferred: ["normal", "closed on purpose", "The caller has been transferred."],
   lost: ["fault", "lost", "It broke off. Twilio is asked for another one; the agent waits."],
 };
 

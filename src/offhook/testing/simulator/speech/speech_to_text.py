@@ -141,7 +141,7 @@ class SphinxSpeechToText:
         self._now = LoopClock(asyncio.get_running_loop()).now
         self._began_at = 0.0
         """Time of the first audio of the current turn."""
-        self._deaf = False
+        self._is_incomplete = False
         """True if a part of the current turn is lost, so that it cannot be understood."""
         self._lost: deque[Told] = deque()
         """Callbacks of turns that must be reported as not understood."""
@@ -157,7 +157,7 @@ class SphinxSpeechToText:
             self._session, AUDIO, audio, backlog_max=BACKLOG_MAX
         ):
             return
-        self._deaf = True
+        self._is_incomplete = True
         _log.warning("a turn is not understood: the recogniser cannot keep up, or is gone")
 
     def end(self, heard: Told) -> None:
@@ -191,10 +191,10 @@ class SphinxSpeechToText:
         await self._worker.has_room()
 
     def _is_lost(self) -> bool:
-        return self._deaf or self._deaths not in (None, self._worker.deaths)
+        return self._is_incomplete or self._deaths not in (None, self._worker.deaths)
 
     def _begin_anew(self) -> None:
-        self._deaf = False
+        self._is_incomplete = False
         self._deaths = None
 
     def _tell_of_lost(self) -> None:

@@ -323,7 +323,7 @@ async def test_keys_that_are_pressed_while_it_rings_do_not_hang_up_on_the_person
 # --- a server that is to stop -------------------------------------------------------------------
 
 
-async def test_a_server_that_is_to_stop_puts_its_callers_through(tmp_path: Path) -> None:
+async def test_a_server_that_is_to_stop_transfers_its_callers(tmp_path: Path) -> None:
     async with acting(tmp_path, COLD) as h:
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(
