@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -38,3 +39,75 @@ def test_an_exception_ends_in_error() -> None:
             assert node.name.endswith("Error"), f"{file}: {node.name}"
             ours.add(node.name)
     assert "UserError" in ours
+
+
+VAGUE: Final = re.compile(
+    r"(What|Who|Whoever|How|Where|When|Why|Its|It|The same|As|Those|Another one|Nobody)\b"
+)
+"""Beginnings that leave out a docstring's subject: it must make sense in a tooltip."""
+
+
+def texts(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Every text that is a statement: docstrings, also those of constants and fields."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()) as text):
+                yield text
+
+
+def vague(source: str) -> list[int]:
+    """Return the lines of docstrings that do not begin with a verb or a noun."""
+    return [text.lineno for text in texts(ast.parse(source)) if VAGUE.match(str(text.value))]
+
+
+def test_a_docstring_names_its_subject() -> None:
+    found = {
+        path.relative_to(SOURCE).as_posix(): lines
+        for path in sorted(SOURCE.rglob("*.py"))
+        if (lines := vague(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+def test_vague_docstrings_are_found() -> None:
+    source = '"""What it does."""\nA = 1\n"""Its size."""\nB = 2\n"""Asynchronous."""\n'
+    assert vague(source) == [1, 3]
+
+
+RETIRED: Final = re.compile(
+    r"errand|lobby|forsaken|conceal|\bdeaf|spoilt|ghosts?\b|happenings?\b|wish(es)?\b"
+    r"|house_file|\bput(s|ting)? (\w+ ){0,3}through\b|\b_?guard\b|\bfindings_of\b",
+    re.IGNORECASE,
+)
+"""Words that the glossary has replaced, in identifiers, prose and texts alike."""
+
+ALLOWED: Final = {
+    ("events/stored.py", "errand"): "a field of earlier versions, which is read",
+    ("journal/folders.py", "spoilt"): "a file of earlier versions, which is erased",
+    ("link/channel.py", "_guard"): "guards against exceptions, no number",
+    ("calls/call_limits.py", "guard"): "LagGuard, which no policy of dialling is",
+    ("testing/front_desk/dialogue.yaml", "put me through"): "what callers say",
+}
+"""Uses that stay, with the reason: file and word."""
+
+
+def retired(source: str) -> set[str]:
+    """Return the retired words of a text."""
+    return {found[0].lower() for found in RETIRED.finditer(source)}
+
+
+def test_retired_words_do_not_come_back() -> None:
+    found = {
+        (path.relative_to(SOURCE).as_posix(), word)
+        for path in sorted(SOURCE.rglob("*"))
+        if path.suffix in {".py", ".md", ".yaml"}
+        for word in retired(path.read_text(encoding="utf-8"))
+    }
+    assert found == ALLOWED.keys()
+
+
+def test_retired_words_are_found() -> None:
+    assert retired("an errand: puts the caller through, self._deaf, guardian, wished") == {
+        "errand",
+        "puts the caller through",
+    }

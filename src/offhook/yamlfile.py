@@ -109,7 +109,7 @@ class Collected:
 
     def __init__(self) -> None:
         self.code = ""
-        """Code of the first error; empty if there is none."""
+        """Code of the first error; empty without errors."""
         self.findings: list[Finding] = []
 
     def add(self, code: str, findings: Iterable[Finding]) -> None:
@@ -383,7 +383,7 @@ def _code(findings: Iterable[Finding]) -> str:
 
 
 def _made(model: type[Model], value: Any) -> tuple[Model | None, list[ErrorDetails]]:
-    """Return a value as a `model`, or the errors for which it is none."""
+    """Return a value as a `model`, or the errors that prevent it."""
     try:
         return model.model_validate({} if value is None else value), []
     except pydantic.ValidationError as error:

@@ -303,18 +303,18 @@ def test_no_caller_is_away_for_ever(
     assert call.call.ending == Ending(Slug.STREAM_NEVER_CAME)
 
 
-@pytest.mark.parametrize("request", [TRANSFER, HANG_UP])
+@pytest.mark.parametrize("asked", [TRANSFER, HANG_UP])
 def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
-    call: Playbook, request: requests.CallRequest
+    call: Playbook, asked: requests.CallRequest
 ) -> None:
-    call.talking() >> Requested(1, request) << ... << Phase.CLOSING
+    call.talking() >> Requested(1, asked) << ... << Phase.CLOSING
     (
         call
         >> RequestCancelled(1)
         << Reply(1, False, "it was called off")
         << Phase.TALKING
         >> RequestCancelled(1)
-        >> Requested(2, request)
+        >> Requested(2, asked)
         << ...
         << Phase.CLOSING
         >> RequestCancelled(1)

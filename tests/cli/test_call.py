@@ -67,14 +67,14 @@ async def test_one_call_is_told_to_its_end(tmp_path: Path) -> None:
         ran = await offhook.run(ADA, "--var", "name=Ada", "--key", "once")
         assert ran.code == 1
         assert "placed" in ran.out
-        assert "busy: the line of whom we called was busy" in ran.out
+        assert "busy: the called number was busy" in ran.out
         again = await offhook.run(ADA, "--var", "name=Ada", "--key", "once", "--json")
         [rung] = offhook.town.network.ledger.rung
         assert json.loads(again.out) == {
             "call_sid": rung.call_sid,
             "status": "busy",
             "slug": "line_busy",
-            "words": "the line of whom we called was busy",
+            "words": "the called number was busy",
         }
         refused = await offhook.run("+442079460000")
         assert (refused.code, refused.err[:8]) == (1, "E-OUT-05")

@@ -36,7 +36,7 @@ def test_a_number_comes_and_goes() -> None:
     assert (one["number"], one["why"], one["in_call"]) == (ADA, "asked by letter", None)
     assert dnc("remove", ADA) == (0, f"{ADA} may be called.\n")
     assert dnc("remove", ADA) == (1, f"{ADA} was not on the list.\n")
-    assert dnc("list") == (0, "There is none.\n")
+    assert dnc("list") == (0, "No numbers.\n")
 
 
 def test_a_server_that_runs_obeys_at_once_and_one_that_is_started_later_too(

@@ -33,7 +33,7 @@ def users(*arguments: str, typed: str = "") -> tuple[int, str]:
 
 
 def test_a_user_comes_changes_and_goes_and_the_log_has_it() -> None:
-    assert users("list")[1].startswith("There is none.")
+    assert users("list")[1].startswith("No users.")
     typed = PASSWORD + "\n"
     assert users("add", "ada", "--role", "operator", typed=typed) == (
         0,

@@ -91,7 +91,7 @@ def test_a_number_that_nothing_answers_is_free(url: str) -> None:
 
 
 def test_a_url_that_is_none_is_somebodys() -> None:
-    assert "a URL that is none" in (claim(NumberRoute(VoiceRoute("https://[1/")), ()) or "")
+    assert "an invalid URL" in (claim(NumberRoute(VoiceRoute("https://[1/")), ()) or "")
 
 
 async def test_old_values_are_on_disk_before_twilio_is_changed(

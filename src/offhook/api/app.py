@@ -83,7 +83,7 @@ _PARTS: Final = (
     entrance,
     users,
 )
-"""Modules whose routes are for whoever is signed in."""
+"""Modules whose routes are for signed-in users."""
 
 _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
     401: {"model": ProblemResponse, "description": "The token is missing or wrong."},

@@ -114,7 +114,7 @@ class OperatorAuth:
                 await self._audit.note(scope, principal.name, sending.status)
 
     def admit_socket(self, upgrade: Upgrade) -> Principal | Refusal:
-        """Return who wants to open a WebSocket, or the answer for whoever may not.
+        """Return the principal of a WebSocket request, or the refusal.
 
         A browser must send an Origin that is this server, and the cookie of an operator's session
         that it has used within the last seconds. A program sends the API's token.
@@ -212,7 +212,7 @@ class OperatorAuth:
 
 
 class _SessionOverError(Exception):
-    """Raised in a response without end when the session has ended of whoever reads it."""
+    """Error in a response without end: the session of its reader has ended."""
 
 
 class _Sending:
@@ -302,7 +302,7 @@ def _not_signed_in() -> ApiError:
 
 
 def _credentials(authorization: str, *, basic: bool) -> bytes | None:
-    """Return the token in the header; None when there is none."""
+    """Return the token in the header; None without a token."""
     scheme, _, given = authorization.partition(" ")
     given = given.strip()
     if scheme.lower() == "bearer" and given:

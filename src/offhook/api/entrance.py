@@ -31,7 +31,7 @@ class SignInRequest(ApiModel):
     """The code of a link that the server has printed, or a user's name and password."""
 
     code: SecretStr | None = Field(default=None, max_length=200)
-    """What is behind `#` in the link."""
+    """Code of a sign-in link: the text behind its `#`."""
     name: str | None = Field(default=None, max_length=200)
     password: SecretStr | None = Field(default=None, max_length=1000)
 
@@ -43,7 +43,7 @@ class SignInRequest(ApiModel):
 
 
 class SessionResponse(ApiModel):
-    """Whoever is signed in."""
+    """User of a session."""
 
     name: str
     """Name of the user, or of what stands for one."""
@@ -95,7 +95,7 @@ def open_router(operator: Operator) -> APIRouter:
 
 
 def router(operator: Operator) -> APIRouter:
-    """Return the routes of whoever is signed in."""
+    """Return the routes of signed-in users."""
     made = APIRouter(tags=["session"])
 
     @made.get(
@@ -169,7 +169,7 @@ async def _by_password(
 
 
 def _begin(connection: Connection, name: str | None, former: str | None, now_ms: int) -> str:
-    if former is not None:  # no session outlives a sign-in, whoever has put its cookie there
+    if former is not None:  # no session outlives a sign-in
         sessions.end(connection, sessions.key_of(former))
     audit.prune(connection, now_ms)
     return sessions.begin(connection, name, now_ms)

@@ -59,7 +59,7 @@ class LiveEvents:
         """Set when the listeners that wait for further events are to be sent them."""
         self._gathered.set()
         self._shared: tuple[int, str | None, int, tuple[bytes, int]] | None = None
-        """What `after` returned last, behind its arguments and the last event at that time."""
+        """Last result of `after`, behind its arguments and the last event at that time."""
 
     def __call__(self, call_event: CallEvent, change: Change = _UNCHANGED) -> None:
         """Keep an event and what it changes on the board, and wake the listeners."""

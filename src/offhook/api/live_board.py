@@ -1,7 +1,7 @@
 """Board of live calls: a row for each, which events change.
 
 The board alone decides what an event changes in a row: each live event carries that change
-(live.py), so that whoever has a snapshot and the events behind it needs no rules of its own.
+(live.py), so that a reader of a snapshot and the events behind it needs no rules of its own.
 """
 
 import logging
@@ -41,7 +41,7 @@ class _LiveCall:
     is_told: bool = True
     """False until an event has told of the row."""
     troubles: dict[str, str] = field(default_factory=dict)
-    """What is wrong now, by cause; the latest is last."""
+    """Present troubles in words, by cause; the latest is last."""
     announced: int = 0
     said: int = 0
     process_id: str = ""
@@ -385,7 +385,7 @@ _CHANGES: Final[Mapping[type[Event], Callable[[_LiveCall, Any], Row]]] = {
     events.Answered: lambda call, e: {"turn_ms": e.first_played_ms},
     events.FunctionCalled: lambda call, e: {"functions": call.row["functions"] + 1},
 }
-"""What events change in a row, besides trouble."""
+"""Changes of a row by each event, besides trouble."""
 
 TAKEN: Final = frozenset(
     {

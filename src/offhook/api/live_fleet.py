@@ -1,4 +1,4 @@
-"""What is going on in the other nodes of a fleet, on this node's board and in its live events."""
+"""Calls of the other nodes of a fleet, on this node's board and in its live events."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ KNOWN_S: Final = 2.0
 
 
 class LiveFleet:
-    """The other nodes' calls. `is_one` is False for a server without a fleet, where there are none.
+    """The other nodes' calls. `is_one` is False without a fleet, which has no other nodes.
 
     Attributes:
         nodes: The nodes, as of the last look into the database.

@@ -59,7 +59,7 @@ class ProblemResponse(ApiModel):
     """Phrase of the HTTP status."""
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no call with that CallSid."])
-    """What happened, and why."""
+    """Description of the error and its reason."""
     code: str = Field(examples=["E-ASK-04"])
     fix: str = Field(examples=["See which there are: GET /api/v1/calls"])
     """The one step that fixes it."""
@@ -118,7 +118,7 @@ class LoadResponse(ApiModel):
 
 
 class PricesResponse(ApiModel):
-    """Prices of a minute, as `records.prices` has them; null: there is none."""
+    """Prices of a minute, as `records.prices` has them; null: no prices."""
 
     currency: str = Field(examples=["USD"])
     twilio_minute: float | None
@@ -235,7 +235,7 @@ class OpenPhoneResponse(ApiModel):
     stream: str
     """Path of the WebSocket, which can be opened once, and within 10 s of the announcement."""
     announcement: AnnouncementResponse | None
-    """What the page says before it opens the WebSocket: a telephone's caller hears it of Twilio."""
+    """Announcement that the page shows before it opens the WebSocket; Twilio says it on a phone."""
 
 
 class CallStatusResponse(ApiModel):
@@ -246,7 +246,7 @@ class CallStatusResponse(ApiModel):
     final: bool
     """True if the state cannot change any more."""
     answered_by: str | None
-    """Twilio's verdict, such as human or machine_end_beep; null if there is none yet."""
+    """Twilio's verdict, such as human or machine_end_beep; null before there is a verdict."""
     slug: str | None
     """Slug of the ending in Offhook; null before the end."""
     words: str | None
@@ -280,7 +280,7 @@ class AgentsResponse(ApiModel):
 
 
 class CheckResponse(ApiModel):
-    """What `offhook check` says of the files as they are now."""
+    """Findings of `offhook check` in the files as they are now."""
 
     errors: int
     """Number of findings that a reload would refuse, or that are probably mistakes."""
@@ -303,7 +303,7 @@ class LatestWords(ApiModel):
 
     who: Literal["caller", "agent"]
     text: str
-    """What was said, or is being said; a long text is cut."""
+    """Words of the latest utterance, which may still go on; a long text is cut."""
 
 
 class LiveCallRow(ApiModel):
@@ -317,7 +317,7 @@ class LiveCallRow(ApiModel):
     """Tier of Deepgram's prices."""
     direction: Literal["inbound", "outbound"]
     by: str = Field(examples=["webhook"])
-    """What announced the call, as in CallBegan."""
+    """Way in which the call came, as in CallBegan."""
     from_: str = Field(alias="from")
     """Number that calls."""
     to: str
@@ -334,15 +334,15 @@ class LiveCallRow(ApiModel):
     functions: int
     """Number of functions that were called."""
     trouble: str | None
-    """What is wrong now, in words; null: nothing."""
+    """Present trouble in words; null: no trouble."""
     agent_state: Literal["dialling", "connected", "muted", "lost"]
     """State of the agent's socket; muted: the caller hears nothing of the agent."""
     caller_state: Literal["ringing", "connected", "away", "transferred", "lost"]
     """State of the caller's stream; away: keys are pressed for the caller meanwhile."""
     taken_by: str | None
-    """Who speaks with the caller in the agent's place."""
+    """Operator who speaks with the caller in the agent's place."""
     listeners: list[str]
-    """Who listens, each as often as they do."""
+    """Operators who listen; one who listens in two windows stands twice."""
 
 
 class LiveNode(ApiModel):

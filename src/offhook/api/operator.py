@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """What the API works on.
+    """Objects that the API works on.
 
     `files` has the recordings, `journal` is the journal's folder, `captures` that of `--capture`.
     `delivers`: there is an after-call webhook. `processes` carry the live calls.

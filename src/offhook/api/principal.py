@@ -1,4 +1,4 @@
-"""Who a request is from, and which role its route needs.
+"""Principal of a request, and the role that its route needs.
 
 A GET or HEAD needs a viewer, every other method an operator, unless the route is declared with
 `dependencies=[needs(Role.…)]`.

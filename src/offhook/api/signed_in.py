@@ -1,7 +1,7 @@
 """Sessions of browsers: found in memory, and looked up in the database every few seconds.
 
 A browser's requests are believed without the database for FRESH_S, and for KEPT_S while the
-database does not answer: whoever watches a call must be able to end it then, too.
+database does not answer: an operator who watches a call must be able to end it then, too.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ FRESH_S: Final = 2.0
 """Seconds for which a session that was found is believed without another look."""
 
 STREAM_FRESH_S: Final = 10.0
-"""The same while a response is sent that has no end."""
+"""Seconds between checks of the session during a response without end."""
 
 KEPT_S: Final = 600.0
 """Seconds for which it is believed while the database does not answer."""
@@ -72,7 +72,7 @@ class SignedIn:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def find(self, secret: str, fresh_s: float = FRESH_S) -> Principal | None:
-        """Return whose session a cookie's secret is; None: it is none, or it has ended.
+        """Return the user of a session cookie; None if it is invalid or expired.
 
         Raises ApiError and SQLAlchemyError when only the database would know.
         """

@@ -47,7 +47,7 @@ TRY_AGAIN_LATER: Final = 1013
 UNSUPPORTED: Final = 1003
 
 Full: TypeAlias = Literal["wait", "drop"]
-"""What becomes of messages for a page that reads too slowly. `wait`: the call process is slowed
+"""Policy for a page that reads too slowly. `wait`: the call process is slowed
 down, as by a slow Twilio; `drop`: the oldest audio is dropped, so that the rest is of now."""
 
 Admit: TypeAlias = Callable[[Upgrade], Principal | Refusal]
@@ -247,7 +247,7 @@ class _ProcessLines:
         self._streams = streams
 
     def on_open(self, socket: Channel) -> None:
-        """Do nothing: whoever joins the stream has it."""
+        """Do nothing: the first to join the stream has it."""
 
     def on_text(self, text: bytes) -> None:
         """Pass a message on to the page."""

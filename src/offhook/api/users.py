@@ -24,7 +24,7 @@ class UserResponse(ApiModel):
     name: str
     role: Role
     since_ms: int
-    """When the user was added, in ms since 1970."""
+    """Time at which the user was added, in ms since 1970."""
 
 
 class UsersResponse(ApiModel):
@@ -42,7 +42,7 @@ class AddUserRequest(ApiModel):
 
 
 class ChangeUserRequest(ApiModel):
-    """What is to change of a user; what is left out stays."""
+    """Changes of a user; fields that are left out stay."""
 
     role: Role | None = None
     password: SecretStr | None = Field(default=None, max_length=1000)

@@ -63,7 +63,7 @@ class Measurements(msgspec.Struct):
     searched: list[Level] = []
     churn: list[Level] = []
     steady: list[Level] = []
-    """As many calls as a churn has at a time, that stay."""
+    """Levels with as many lasting calls as a churn has at a time."""
     ceilings: dict[str, Ceiling] = {}
     commands: list[CommandCost] = []
 

@@ -1,4 +1,4 @@
-"""What commands of the command line cost: CPU seconds, from start to exit."""
+"""Cost of commands of the command line: CPU seconds, from start to exit."""
 
 import os
 import subprocess

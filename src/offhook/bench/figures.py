@@ -27,8 +27,8 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 Kind: TypeAlias = Literal["calls", "recorded", "searched", "churn"]
-"""What a run is of: calls that stay; the same, recorded; the same, while calls are searched for;
-short calls that begin all the time."""
+"""Load of a run: lasting calls; lasting calls, recorded; lasting calls beside searches of the
+record; short calls that begin all the time."""
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Level(msgspec.Struct, frozen=True):
     load_busy: float
     """Share of a core that the busiest process of the load used."""
     load_slips: int
-    """How often the load left frames out, being late by a quarter of a second."""
+    """Number of times that the load left frames out, being late by a quarter of a second."""
     others_busy: float
     """Cores that programs used which have no part in the run: what disturbed it."""
 
@@ -128,7 +128,7 @@ def spread(samples_ns: Sequence[int]) -> Spread | None:
 
 
 class RunUsage(NamedTuple):
-    """What a bridge had used: before any call, after the first ones, at Begin and at Finish."""
+    """Use by a bridge: before any call, after the first ones, at Begin and at Finish."""
 
     rest: ProcessUsage
     warm: ProcessUsage

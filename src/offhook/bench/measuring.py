@@ -23,7 +23,7 @@ CHURN_CALLS: Final = int(CHURN_PER_S * CHURN_HOLD_S)
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is measured in a run, of which number of calls, for how long."""
+    """Plan of a run: number of calls, seconds, and what is measured."""
 
     calls: int
     seconds: float

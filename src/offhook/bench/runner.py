@@ -77,7 +77,7 @@ class ServeBridge:
 
 
 def baselines(folder: Path) -> list[Bridge]:
-    """Return every program in a folder. Raises UserError E-BENCH-02 when there is none."""
+    """Return every program in a folder. Raises UserError E-BENCH-02 for a folder without one."""
     found = [Bridge(path.stem, (sys.executable, str(path))) for path in sorted(folder.glob("*.py"))]
     if not found:
         raise UserError(

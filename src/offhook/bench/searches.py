@@ -24,7 +24,7 @@ PER_SECOND: Final = 10.0
 CALLS: Final = 100_000
 
 _TEXTS: Final = ("bicycle", "Ventoux", "appointment", "zeppelin", "Monday")
-"""What is searched for: words of many calls, of one in a thousand, and of none."""
+"""Words to search for: of many calls, of one in a thousand, and of no call."""
 
 # --- Asking -------------------------------------------------------------------------------------
 

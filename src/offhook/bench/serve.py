@@ -58,7 +58,7 @@ class ServeSetup:
 
     @property
     def config(self) -> Path:
-        """Its offhook.yaml."""
+        """Path of the server's offhook.yaml."""
         return self.folder / "offhook.yaml"
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
@@ -77,7 +77,7 @@ class ServeSetup:
         return Roles(call, tuple(sorted({supervisor, operator} - {call})))
 
     def operator_port(self) -> int | None:
-        """Return the port of the operator's listener; None while there is none."""
+        """Return the port of the operator's listener; None before it listens."""
         url = _told(self.records / "operator.json").get("url")
         return None if url is None else urlsplit(url).port
 

@@ -25,7 +25,7 @@ PINS: Final = hasattr(os, "sched_setaffinity")
 
 
 class ProcessUsage(msgspec.Struct, frozen=True):
-    """What a bridge has used until a moment. Memory in bytes; 0 where the system does not tell."""
+    """Resources that a bridge has used. Memory in bytes; 0 where the system does not tell."""
 
     at_ns: int
     cpu_ns: int

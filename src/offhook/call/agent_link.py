@@ -56,7 +56,7 @@ class AgentLink:
         self.outage: Outage | None = None
         """Time without a leg that was lost; None while there is one, or none is wanted."""
         self.dialled_at = now
-        """When the current leg, or the last one, was dialled, in seconds."""
+        """Time in seconds at which the current leg, or the last one, was dialled."""
         self.is_resumed = False
         """True while a call that was taken over has had no session here.
 

@@ -27,7 +27,7 @@ class AgentLoss(NamedTuple):
 
     Attributes:
         why: What happened.
-        code: Deepgram's Error code, close code or HTTP status; empty where there is none.
+        code: Deepgram's Error code, close code or HTTP status; empty without one.
         retry: Whether another leg is dialled.
         ending: Ending of the call if no leg replaces this one.
         detail: Detail of that ending.

@@ -1,7 +1,7 @@
 """Watch over the agent's answers: an agent that owes one and is silent is asked, then replaced.
 
 Deepgram can be silent without an Error: the model or the voice behind it hangs while the socket
-stays open (deepgram.md §2.5). docs/design/recovery.md lists the silences that are none.
+stays open (deepgram.md §2.5). docs/design/recovery.md lists pauses that only look so.
 """
 
 from typing import Final, Literal, TypeAlias

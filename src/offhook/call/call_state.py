@@ -146,7 +146,7 @@ def to_ms(seconds: float) -> int:
 
 
 def earliest(*times: float | None) -> float | None:
-    """Return the earliest of some times, in seconds; None when there is none."""
+    """Return the earliest of some times, in seconds; None without any time."""
     first: float | None = None  # A loop, for speed: it runs for every part at every mark.
     for at in times:
         if at is not None and (first is None or at < first):

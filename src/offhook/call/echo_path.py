@@ -37,7 +37,7 @@ HOLD_MATCH: Final = 0.7
 """Correlation of the levels, at the best delay, from which the caller's sound may be an echo."""
 
 RELEASE_MATCH: Final = 0.6
-"""Correlation below which a sound that was held for an echo is none."""
+"""Correlation below which a sound that was held for an echo is not an echo."""
 
 _SPEECH: Final = 70
 """Level of the agent's louder frames, in which the strength of an echo is measured."""

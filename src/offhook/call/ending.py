@@ -28,8 +28,8 @@ class Slug(Enum):
     CALL_REFUSED = "call_refused", "nobody", "the rules of inbound refused the call"
 
     NOT_ANSWERED = "not_answered", "nobody", "nobody answered the call that we placed"
-    LINE_BUSY = "line_busy", "nobody", "the line of whom we called was busy"
-    CALL_CANCELED = "call_canceled", "operator", "the call that we placed was taken back"
+    LINE_BUSY = "line_busy", "nobody", "the called number was busy"
+    CALL_CANCELED = "call_canceled", "operator", "the outbound call was cancelled"
     CALL_FAILED = "call_failed", "twilio", "Twilio could not connect the call that we placed"
     MACHINE_ANSWERED = "machine_answered", "nobody", "an answering machine answered"
     MESSAGE_LEFT = "message_left", "nobody", "an answering machine gets our message"

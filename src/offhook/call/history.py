@@ -70,7 +70,7 @@ class ConversationHistory:
         return "" if None in texts else " ".join(text for text in texts if text)
 
     def take_question(self) -> str:
-        """Remove the question from the conversation, and return it; empty if there is none."""
+        """Remove the question from the conversation, and return it; empty without a question."""
         question = self.question()
         if question:
             for _ in self.unanswered():

@@ -92,7 +92,7 @@ class SpareReady:
 class SpareLost:
     """The spare leg could not be opened, or is gone.
 
-    `code` is Deepgram's Error code or its HTTP status, empty where there is none.
+    `code` is Deepgram's Error code or its HTTP status, empty without one.
     """
 
     why: SpareFailure

@@ -1,4 +1,4 @@
-"""Barge-ins that are none: the agent's own echo, short noises, speech over a protected greeting.
+"""False barge-ins: the agent's own echo, short noises, speech over a protected greeting.
 
 Deepgram says when the caller begins to speak, and stops the agent. Whether the caller is also kept
 from hearing what the agent has said so far is decided here. Without settings for it, every

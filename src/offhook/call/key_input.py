@@ -176,7 +176,7 @@ class KeyInput:
             self._end_secret(why_not, now)
 
     def _end_secret(self, why_not: str | None, now: float) -> None:
-        """Give the one who asked the digits, or the reason why there are none."""
+        """Reply with the digits, or with the reason why they are missing."""
         secret, self._secret = self._secret, None
         assert secret is not None
         self._unmask_at = now + keypad.TONES_S

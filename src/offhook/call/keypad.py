@@ -52,7 +52,7 @@ class Keypad:
         self._actions = actions
         self._entry = ""
         self.due: float | None = None
-        """Time in seconds at which the current entry is complete; None while there is none."""
+        """Time in seconds at which the current entry is complete; None without an entry."""
 
     def press(self, key: str, now: float) -> list[str | Action]:
         """Take a key; return the entries and actions that it completes."""

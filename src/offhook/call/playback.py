@@ -41,7 +41,7 @@ class _Utterance:
         self.number = number
         self.start = start
         self.began_at = 0.0
-        """Time in seconds at which the first byte is played; meaningless while there is none."""
+        """Time in seconds at which the first byte is played; meaningless while nothing plays."""
         self.size = 0
         self.passages: list[TextPiece] = []
         self.letters = 0

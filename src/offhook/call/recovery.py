@@ -113,7 +113,7 @@ class Recovery:
             outage.attempts = 0
 
     def _wait(self, loss: AgentLoss, now: float) -> float | None:
-        """Return how many seconds to wait before the next attempt; None: there is none."""
+        """Return how many seconds to wait before the next attempt; None: no further attempt."""
         if loss.retry is Retry.NEVER:
             return None
         if loss.retry is Retry.ONCE:

@@ -48,7 +48,7 @@ class SpareState(Enum):
 
     ABSENT = "absent"
     AWAITED = "awaited"
-    """It is dialled unless anything happens within a second; the caller's audio is kept."""
+    """The second session is dialled after one quiet second; the caller's audio is kept."""
     DIALLED = "dialled"
     SETTLING = "settling"
     """Deepgram said Welcome, and was sent the Settings."""

@@ -2,7 +2,7 @@
 
 A stream is a caller's leg only if Twilio's signature was on its upgrade (webhooks/routes.py) *and*
 it is admitted here. A signature alone is not enough: for a given stream URL it is a constant, so
-whoever once saw it can send it again (twilio.md §3.2). Hence the token, which our webhook makes
+anybody who once saw it can send it again (twilio.md §3.2). Hence the token, which our webhook makes
 anew for each call; and for a TwiML Bin, which can hold none, a CallSid is admitted only once.
 """
 

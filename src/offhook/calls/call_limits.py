@@ -62,7 +62,7 @@ class LagGuard:
                 LATE_BEATS,
             )
         else:
-            _log.warning("the event loop is in time again: calls are taken")
+            _log.warning("the event loop has recovered; new calls are accepted")
 
 
 class CallLimits:

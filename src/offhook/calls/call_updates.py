@@ -87,7 +87,7 @@ class CallUpdates:
         except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
             extra = {"call_sid": call_sid}
             _log.warning(
-                "Twilio was asked in vain, so the stream is closed: %s", error, extra=extra
+                "Twilio refused or did not answer; closing the stream: %s", error, extra=extra
             )
             return False
         return True

@@ -64,7 +64,7 @@ class CallDecisions(ABC):
     def _end_uncommanded(self, ending: Ending | None) -> None:
         """End the session when the call has not commanded it.
 
-        `ending` is still to be published; None: there is none.
+        `ending` is still to be published; None: nothing is to be published.
         """
 
     def receive(self, message: Input) -> None:

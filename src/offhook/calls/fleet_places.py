@@ -1,4 +1,4 @@
-"""Places of calls in a fleet: its directory knows who has a call, and whoever is asked may take it.
+"""Places of calls in a fleet: its directory knows who has a call; a node may take it over.
 
 A request about a call of another process goes to that process, which knows more than its lines
 say: how the call has ended, or whom its caller is to meet. Only if it does not answer is the call
@@ -191,7 +191,7 @@ class FleetPlaces:
         self._directory.held.end(call_sid)
 
     async def give_up(self, call_sid: str) -> None:
-        """Give a released call up, with all its lines, for whoever claims it."""
+        """Give a released call up, with all its lines, to the process that claims it."""
         self._untold.pop(call_sid, None)
         try:
             await self._lines.flush()

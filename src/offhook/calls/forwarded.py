@@ -13,7 +13,7 @@ class ForwardedWebhook(msgspec.Struct, frozen=True):
 
     name: WebhookName
     form: dict[str, str]
-    """Its fields, and the value of its query, by name."""
+    """Form and query fields of the request, by name."""
     origin: str
     """Our https origin, as Twilio has asked it."""
 

@@ -198,7 +198,7 @@ class CallIntake:
             return entry
 
     def placed_with(self, call_sid: str, token: str) -> CallEntry | None:
-        """Take in the outbound call that is expected with a token; None if there is none."""
+        """Take in the outbound call that is expected with a token; None for an unknown token."""
         pending = self._pending.get(token)
         return None if pending is None else self.place(call_sid, pending)
 
@@ -373,7 +373,8 @@ class CallIntake:
     def _named_facts_of(self, call_sid: str, pending: PendingCall) -> LiveFacts:
         """Return what is known of a placed call that has its CallSid, as its entry will have it.
 
-        Whoever takes the call over before the entry's own facts are stored goes on with these.
+        A process that takes the call over before the entry's own facts are stored goes on with
+        these.
         """
         facts, agent = self._facts_of(pending), pending.agent
         values = values_for(agent, call_sid, facts.from_, facts.to, facts.values)

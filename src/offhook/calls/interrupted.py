@@ -39,8 +39,9 @@ SOON_MS: Final = 15_000
 """Milliseconds of a call within which a process that has taken it over dies soon."""
 
 HUNG_UP: Final = "a browser's call ends with its socket, and Twilio knows nothing of it"
-"""Why a call from a browser cannot go on: nothing asks what comes after its stream, and a page
-that opened another one by itself would have a microphone listen to whoever sits there by then."""
+"""Reason why a call from a browser cannot go on: nothing asks what comes after its stream, and a
+page that opened another one by itself would have a microphone listen to anybody who is there by
+then."""
 
 
 class InterruptedCalls:
@@ -162,7 +163,7 @@ class InterruptedCalls:
         try:
             found = await self._updates.rest.fetch_call(call_sid)
         except (TwilioRefusedError, TwilioUnreachableError) as error:
-            _log.warning("a call that did not come back is not settled: %s", error)
+            _log.warning("cannot record the end of an interrupted call: %s", error)
             return
         if found.status in FINAL:
             duration = found.duration or ""
@@ -173,7 +174,7 @@ class InterruptedCalls:
 def read(taken: TakenCall) -> tuple[LiveFacts | None, ResumedCall]:
     """Return the facts and the events in the lines of a call; other lines are left out.
 
-    The facts are None when there are none.
+    The facts are None when the line has no facts.
     """
     facts: LiveFacts | None = None
     resumed = ResumedCall()

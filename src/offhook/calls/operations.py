@@ -102,7 +102,7 @@ class ListenRequest(OperationModel):
 
 
 class HandBackRequest(OperationModel):
-    """What the agent is told when it gets the caller back."""
+    """Note that the agent is told when it gets the caller back."""
 
     note: Annotated[
         Words | None,
@@ -202,8 +202,10 @@ RECORDING: Final = Operation(
     arguments=RecordingRequest,
     request=lambda given: SetRecording(given.state == "recording"),
     commands=(
-        Command("pause", "Record silence from now on, on both sides.", {"state": "paused"}),
-        Command("resume", "Record what is said again.", {"state": "recording"}),
+        Command(
+            "pause", "Pause the recording: both sides are recorded as silence.", {"state": "paused"}
+        ),
+        Command("resume", "Resume the recording.", {"state": "recording"}),
     ),
 )
 
@@ -269,7 +271,7 @@ OPERATIONS: Final = (
         arguments=ThinkRequest,
         request=lambda given: UpdateAgent("think", given.think),
         commands=(
-            Command("think", "Replace what the agent thinks with: a think block of Settings."),
+            Command("think", "Replace the agent's language model: a think block of Settings."),
         ),
     ),
     Operation(
@@ -293,7 +295,9 @@ OPERATIONS: Final = (
         methods=("update_listen",),
         arguments=ListenRequest,
         request=lambda given: UpdateAgent("listen", given.listen),
-        commands=(Command("listen", "Change how the agent listens: a listen block of Settings."),),
+        commands=(
+            Command("listen", "Change the agent's speech recognition: a listen block of Settings."),
+        ),
     ),
     Operation(
         name="transfer",
@@ -304,7 +308,9 @@ OPERATIONS: Final = (
         methods=("transfer",),
         arguments=TransferRequest,
         request=lambda given: StartTransfer(given.destination, given.summary or "", "operator"),
-        commands=(Command("transfer", "Transfer the caller."),),
+        commands=(
+            Command("transfer", "Transfer the caller to a destination of the agent's file."),
+        ),
     ),
     Operation(
         name="digits",
@@ -328,7 +334,7 @@ OPERATIONS: Final = (
         arguments=MuteRequest,
         request=lambda given: Mute(given.on),
         commands=(
-            Command("mute", "Let the caller hear nothing of the agent.", {"on": True}),
+            Command("mute", "Mute the agent: the caller does not hear it.", {"on": True}),
             Command("unmute", "Let the caller hear the agent again.", {"on": False}),
         ),
     ),
@@ -337,7 +343,7 @@ OPERATIONS: Final = (
         id="handBack",
         title="hand the caller back",
         summary="Hand the caller back to the agent",
-        description="After a take-over, by whoever has taken over or by somebody else. The agent is"
+        description="After a take-over. Any operator may hand back. The agent is"
         " told the note, and that nothing of its words was heard meanwhile.",
         methods=(),
         arguments=HandBackRequest,

@@ -32,7 +32,7 @@ GARBAGE_MAX: Final = 20
 
 GATHER_S: Final = 0.1
 """Seconds for which audio is gathered for those who listen: a message for each frame would cost as
-much as the frame. Whoever speaks with the caller gets each frame at once."""
+much as the frame. An operator who speaks with the caller gets each frame at once."""
 
 GATHERED_MAX: Final = 8000
 """Bytes of audio in one message: the agent's may come faster than it is heard."""
@@ -364,7 +364,7 @@ def _media(track: bytes, ms: int, audio: bytes) -> bytes:
 
 
 class _Overhearing:
-    """What gets the audio of a caller's leg while operators listen: the recorder, and they."""
+    """Receivers of the audio of a caller's leg: the recorder, and operators who listen."""
 
     def __init__(self, recorder: Recorder | None, operators: Operators) -> None:
         self._recorder = recorder

@@ -28,4 +28,4 @@ class TakenCall:
 
 
 Refusal: TypeAlias = str
-"""Why a stream is refused."""
+"""Reason why a stream is refused."""

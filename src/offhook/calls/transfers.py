@@ -361,7 +361,7 @@ class Transfers:
         try:
             found = await self._updates.rest.fetch_call(warm.leg)
         except (TwilioRefusedError, TwilioUnreachableError) as error:
-            _log.warning("nobody knows whether the person is still there: %s", error)
+            _log.warning("cannot check whether the callee is still connected: %s", error)
             return
         self.status(warm.id, warm.leg, found.status)
 

@@ -64,7 +64,7 @@ class WireEntry:
 
 @dataclass(frozen=True, slots=True)
 class WirePage:
-    """A page of a wire log. `next_cursor` asks for the following one; None: there is none yet."""
+    """A page of a wire log. `next_cursor` asks for the following one; None: no page follows yet."""
 
     entries: list[WireEntry]
     next_cursor: str | None

@@ -36,7 +36,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
         call = f", call {one.in_call}" if one.in_call else ""
         print(f"{one.number}  since {formatting.local(one.since_ms)}: {inert(one.why)}{call}")
     if not found:
-        print("There is none.")
+        print("No numbers.")
 
 
 @app.command("add")

@@ -62,7 +62,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     for one in every:
         print(f"{one.phone_number}  {was(NumberRoute.of(one))}")
     if not every:
-        print("There is none. Buy one: Twilio Console, Phone Numbers, Buy a number.")
+        print("No numbers. Buy one: Twilio Console, Phone Numbers, Buy a number.")
 
 
 @app.command("set")

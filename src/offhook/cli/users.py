@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 COMMAND_LINE: Final = "command line"
-"""Who did it, by the audit log; the space keeps it from being a user's name."""
+"""Actor of the audit log for this command; the space keeps it from being a user's name."""
 
 app = new_app(no_args_is_help=True)
 
@@ -78,7 +78,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     for user in found:
         print(f"{user.name}  {user.role.value}, since {formatting.local(user.since_ms)}")
     if not found:
-        print("There is none. Add one: offhook users add NAME --role admin")
+        print("No users. Add one: offhook users add NAME --role admin")
 
 
 @app.command()
@@ -147,7 +147,7 @@ def audit(
         about = f" {inert(entry.about)}" if entry.about else ""
         print(f"{formatting.local(entry.at_ms)}  {who}: {entry.what}{about}, {entry.outcome}")
     if not found:
-        print("There is none.")
+        print("No entries.")
 
 
 def _note(connection: "Connection", what: str, about: str = "") -> None:

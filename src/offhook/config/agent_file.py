@@ -342,7 +342,7 @@ class Texts(Part):
     def _not_the_caller(cls, value: dict[str, TextDestination]) -> dict[str, TextDestination]:
         if CALLER in value:
             raise yamlfile.refuse(
-                f'"{CALLER}" is whoever is on the line.', "Give this one another name."
+                f'"{CALLER}" is the other party of the call.', "Give this one another name."
             )
         return value
 

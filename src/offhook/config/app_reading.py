@@ -117,7 +117,7 @@ class AppConfig:
         return tuple(secrets)
 
     def require_deepgram_key(self) -> SecretStr:
-        """Return Deepgram's key. Raises UserError E-DG-01 when there is none."""
+        """Return Deepgram's key. Raises UserError E-DG-01 without one."""
         if self.deepgram.api_key is None:
             raise UserError(
                 "E-DG-01",
@@ -148,7 +148,7 @@ class AppConfig:
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
         """Return the secrets that sign after-call webhooks.
 
-        Raises UserError E-HOOK-01 when there is none, or one that is not of Standard Webhooks.
+        Raises UserError E-HOOK-01 without one, or for one that is not of Standard Webhooks.
         """
         secrets = self.records.webhook_secrets
         try:

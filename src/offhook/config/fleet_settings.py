@@ -54,7 +54,7 @@ class NodeTlsSettings(Part):
     """The certificate chain of this node."""
 
     key: Path
-    """Its private key."""
+    """PEM file with the private key of the node's certificate."""
 
     ca: Path
     """The authority that has signed the certificates of all nodes."""

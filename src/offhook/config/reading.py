@@ -146,7 +146,7 @@ class Examined(NamedTuple):
 
     remarks: tuple[Finding, ...]
     by_rest: tuple[Finding, ...]
-    """As Config.by_rest, if there are no credentials for the REST API."""
+    """Findings of Config.by_rest, if there are no credentials for the REST API."""
 
 
 def load(

@@ -24,7 +24,7 @@ _SHORT: Final[Mapping[object, JsonSchemaValue]] = {
     agent_file.yes_or_no: _SWITCH,
     agent_file.action: {"const": "hang_up"},
 }
-"""What may stand for a mapping, by the function that makes the mapping of it."""
+"""Short forms of mappings, by the function that makes the mapping of one."""
 
 
 def app_schema() -> dict[str, Any]:

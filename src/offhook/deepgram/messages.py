@@ -379,6 +379,6 @@ def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> UnknownAg
         raise MalformedAgentMessageError(f"not a Voice Agent message: {error}") from None
     if unknown.type in known:
         if fault.startswith("Invalid"):  # the faults in which msgspec quotes content
-            fault = f"a value that is none of those known - at {fault.rpartition(' - at ')[2]}"
+            fault = f"an unknown value - at {fault.rpartition(' - at ')[2]}"
         raise MalformedAgentMessageError(f"malformed {unknown.type}: {fault}")
     return unknown

@@ -1,7 +1,7 @@
 """The budget of Deepgram sessions: how many may be open at once, and how many are.
 
 Deepgram counts sessions per project and answers one too many with 429 (deepgram.md §1.3). A session
-counts here from its dial until its socket is closed, whoever dialled it and why: ahead of a stream,
+counts here from its dial until its socket is closed, for any reason: ahead of a stream,
 again after a loss, or as a spare.
 """
 

@@ -1,4 +1,4 @@
-"""A process that runs one command, and ends it when whoever has started the process ends.
+"""A process that runs one command, and ends it when its own parent process ends.
 
 It is run as `python -m offhook.dev.owner COMMAND…`, with a pipe as its standard input. The end of
 the pipe is the end of its owner, even of one that was killed: the command is then ended, within

@@ -1,4 +1,4 @@
-"""What `offhook dev` does from its start to its end, and what it takes back then.
+"""One run of `offhook dev`: its set-up, and its end, which restores everything.
 
 What is set up last is taken back first: the number leads elsewhere before the server stops, and the
 server lets its calls finish before the tunnel ends. Why it is so: docs/design/dev.md.
@@ -27,7 +27,7 @@ LOOK_S: Final = 1.0
 """Seconds between two looks at the files."""
 
 RELOAD_TRIES: Final = 60
-"""How often a server that cannot be asked is asked to read its files, every LOOK_S seconds."""
+"""Attempts to have a server read its files, one every LOOK_S seconds."""
 
 RESTORE_S: Final = 30.0
 """Seconds that putting a number back may take; it can be put back later, too."""
@@ -58,7 +58,7 @@ class _ServerEndedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevPlan:
-    """What `offhook dev` is to do.
+    """Task of one run of `offhook dev`.
 
     Attributes:
         public_url: The https origin of a host of one's own; None: `tunnel` has one.
@@ -70,7 +70,7 @@ class DevPlan:
         number: The number to point here; None: the only one, or that of `lines`.
         lines: Numbers that the configuration answers.
         force: True to take the number from whatever answers it.
-        files: Files that make the agents; None: there are none.
+        files: Files that make the agents; None: no files.
         reload: Has the server read them again, and returns what to tell of it. Raises UserError
             for a server that cannot be asked.
     """

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 Status: TypeAlias = Literal["good", "remark", "bad"]
-"""How a part is: `bad` keeps calls from working, a `remark` is worth knowing."""
+"""Result of a check: `bad` prevents calls, a `remark` is worth knowing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How one part of a set-up is.
+    """Result of one check of a set-up.
 
     Attributes:
         name: The part.

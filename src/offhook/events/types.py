@@ -153,9 +153,9 @@ AgentLossCause: TypeAlias = Literal[
 class AgentLost:
     """The agent's leg was lost, or could not be opened, because `why`; another one is dialled.
 
-    `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty where
-    there is none. `too_late`: the Settings were not applied in time; `stuck`: its socket took no
-    data for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`); `no_spare`:
+    `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty
+    without one. `too_late`: the Settings were not applied in time; `stuck`: its socket took no data
+    for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`); `no_spare`:
     Offhook closed it before its session's end, as Deepgram had no room for a second one beside it.
     A leg after which none is dialled ends the call: see CallEnded.
     """
@@ -196,7 +196,7 @@ SpareFailure: TypeAlias = Literal["refused", "unreachable", "error", "closed", "
 class SpareAgentFailed:
     """A spare leg could not take over, because `why`: the call goes on as it was.
 
-    `code` is Deepgram's Error code or its HTTP status, empty where there is none. `too_late`: its
+    `code` is Deepgram's Error code or its HTTP status, empty without one. `too_late`: its
     Settings were not applied in time. Another one is dialled later.
     """
 
@@ -350,7 +350,7 @@ class FunctionCalled:
     name: str
     arguments: str
     thought_signature: str | UnsetType = UNSET
-    """What the model wants back with the conversation, if another process goes on with the call."""
+    """Signature that the model wants back if another process goes on with the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the directory of calls answers. No database is imported here."""
+"""Answers of the directory of calls. No database is imported here."""
 
 import hashlib
 from dataclasses import dataclass, field

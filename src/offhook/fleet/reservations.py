@@ -1,8 +1,8 @@
 """Reservations of calls that are being placed, whose CallSid is not known until Twilio answers.
 
 A call counts in the budget from before it is dialled, and any node may get its stream first. So its
-row is entered under a name made of its token's nonce, and gets its CallSid by whoever learns it
-first: the process that placed it, by Twilio's answer, or another one, by the stream.
+row is entered under a name made of its token's nonce, and gets its CallSid by the process that
+learns it first: the process that placed it, by Twilio's answer, or another one, by the stream.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Reservations:
             return True
 
     async def claim(self, call_sid: str, nonce: str) -> ClaimedCall | None:
-        """Take a call that another process places, by its stream; None if there is none.
+        """Take a call that another process places, by its stream; None for an unknown token.
 
         Its token is spent by the same statement. Raises DirectoryAwayError.
         """

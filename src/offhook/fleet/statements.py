@@ -14,8 +14,8 @@ _LEASE: Final = f"interval '{LEASE_S:g} s'"
 
 _UNBROKEN: Final = f"interval '{LEASE_S / 2:g} s'"
 """Longest time between two beats of a heartbeat that is unbroken. Less than a lease by more than a
-beat and the time until a connection is back: after an outage of the database, whoever may take
-calls has been back for so long that all who live have beaten, too."""
+beat and the time until a connection is back: after an outage of the database, a process that may
+take calls has been back for so long that all who live have beaten, too."""
 
 _IS_RESERVED: Final = f"starts_with(c.call_sid, '{RESERVATION}')"
 
@@ -25,7 +25,7 @@ _HAS_LAPSED: Final = (
 """True for the reservation of a call that was not placed, or of which nothing was heard."""
 
 FORGET: Final = "interval '1 hour'"
-"""How long a call that has ended, and a process whose lease is gone, is still known."""
+"""Time for which an ended call, and a process without a lease, is still known."""
 
 # --- processes ---------------------------------------------------------------------------------
 
@@ -66,8 +66,8 @@ ON CONFLICT (name) DO NOTHING
 
 _LOCK_BUDGET: Final = "SELECT FROM fleet_budgets WHERE name = %(budget)s FOR UPDATE"
 
-# Locked first, counted by a statement of its own after it: whoever takes a leg meanwhile waits, and
-# the count, whose snapshot is younger than the lock, has every leg that was taken before.
+# Locked first, counted by a statement of its own after it: a process that takes a leg meanwhile
+# waits, and the count, whose snapshot is younger than the lock, has every leg taken before.
 RECOUNT: Final = f"""
 {_LOCK_BUDGET};
 UPDATE fleet_budgets SET counted_at = clock_timestamp(), taken =
@@ -151,7 +151,7 @@ WHERE c.call_sid = %(call_sid)s AND c.epoch = %(epoch)s + 1 AND c.process_id = %
 ORDER BY l.epoch, l.number
 """
 
-# The CallSid of a call that this process has placed. Whoever has the call's stream may have told it
+# The CallSid of a call that this process has placed. The stream's owner may have told it
 # first.
 NAME: Final = f"""
 UPDATE fleet_calls SET call_sid = %(call_sid)s, facts = %(facts)s::bytea
@@ -180,7 +180,7 @@ RETURNING c.epoch
 
 # Calls of processes whose lease is gone, those that were released and nobody came for, and one's
 # own of which nothing is known here: a claim or a begin whose answer was lost. Survivors share them
-# by SKIP LOCKED; whoever was itself away for a lease takes none, until it has been back for one.
+# by SKIP LOCKED; a process that was away for a lease takes none, until it has been back for one.
 REAP: Final = f"""
 WITH steady AS (SELECT FROM fleet_processes WHERE process_id = %(me)s
     AND beat_at > clock_timestamp() - {_LEASE}
@@ -216,8 +216,8 @@ UPDATE fleet_calls SET process_id = '', from_process = %(me)s, changed_at = cloc
 WHERE {_HELD} RETURNING epoch
 """
 
-# The row stays for an hour without what it says of the call: whoever asks about the call again, at
-# any node, is told that it is over.
+# The row stays for an hour without what it says of the call: a question about the call,
+# at any node, is answered: it is over.
 END: Final = """
 WITH done AS (SELECT c.call_sid, c.budget, c.legs FROM fleet_calls c
     JOIN unnest(%(call_sids)s::text[], %(epochs)s::int[]) AS g(call_sid, epoch)

@@ -91,7 +91,7 @@ class FileLock:
 
 
 def machine_id(root: Path) -> str:
-    """Return the id of the data folder with these journals; empty when there are none.
+    """Return the id of the data folder with these journals; empty without any.
 
     The database tells its calls from those of other data folders by it.
     """

@@ -139,7 +139,7 @@ class EventJournal:
         self._thread.wake()
 
     def keep(self, call_sid: str, line: bytes) -> None:
-        """Keep a line in the file of a live call, which it begins if there is none."""
+        """Keep a line in the file of a live call, which it begins if it is missing."""
         self._live.append(LiveLine(call_sid, line, begins=True))
         if self.tee is not None:
             self.tee(call_sid, line, None)

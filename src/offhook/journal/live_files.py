@@ -4,7 +4,7 @@
 
 The journal's thread writes them, after its journal, and removes each at the end of its call. While
 a process lives, its lock is taken (folders.py), and nobody else touches its files. Those of a dead
-process belong to whoever renames them into a folder of its own first.
+process belong to the process that first renames them into a folder of its own.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
 
 
 class LiveLine(NamedTuple):
-    """A line for the file of a call. `begins`: it makes the file, if there is none.
+    """A line for the file of a call. `begins`: it makes the file, if it is missing.
 
     Without a line, the call is over, and the file is removed.
     """

@@ -1,4 +1,4 @@
-"""How far the follower of the journals is, for other processes."""
+"""Progress of the follower of the journals, for other processes."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -23,7 +23,7 @@ BATCH_MAX: Final = BATCH_BYTES + LINE_MAX + 64 * 1024
 """Bytes of the longest batch."""
 
 BEGIN: Final = 128
-"""Where the first batch begins."""
+"""Offset in bytes at which the first batch begins."""
 
 _NAME: Final = re.compile(r"[0-9]{8}\.lines")
 

@@ -45,7 +45,7 @@ class UpgradeNote:
         self._now = MachineClocks().monotonic
 
     def read(self) -> str:
-        """Return what the note says; empty if there is none, or it was left behind."""
+        """Return what the note says; empty without a note, or for one that was left behind."""
         try:
             with self._path.open(encoding="utf-8", errors="replace") as file:
                 text = file.read(_MAX)

@@ -1,4 +1,4 @@
-"""What a call process tells of its agents: plain dataclasses, ready for JSON."""
+"""Descriptions of the agents of a call process: plain dataclasses, ready for JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

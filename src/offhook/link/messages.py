@@ -194,7 +194,7 @@ class PerformedOperation(msgspec.Struct, frozen=True):
 
 
 class OpenedStream(msgspec.Struct, frozen=True):
-    """Result of a request that opens a stream: whoever has the token may join it once, soon.
+    """Result of a request that opens a stream: a request with the token may join it once, soon.
 
     `due_s` are the seconds within which it must. The rest is for a phone: `account_sid` and
     `stream_sid` are for its `start`, and `announcement`, in `language`, is said before.

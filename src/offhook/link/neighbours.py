@@ -13,7 +13,7 @@ from offhook.link.messages import CallProcessState
 from offhook.link.node_links import NodeLinks, NotHereError
 
 Released: TypeAlias = Literal["released", "unknown", "unreachable"]
-"""What became of a request to give a call up. `unknown`: that process answers, and has no such
+"""Result of a request to give a call up. `unknown`: that process answers, and has no such
 call; `unreachable`: it has ended or does not answer, and may have the call still."""
 
 KNOWN_MAX: Final = 32
@@ -116,7 +116,7 @@ class Neighbours:
         return known
 
     def _control(self, process_id: str) -> str | None:
-        """Return the control socket of a process of this machine; None if there is none such."""
+        """Return the control socket of a process of this machine; None for an unknown one."""
         if not process_id.isalnum():  # it comes from elsewhere, and is to be a folder's name
             return None
         folder = self._journal / process_id

@@ -35,7 +35,7 @@ _PATTERN: Final = re.compile(
 )
 
 Why: TypeAlias = Literal["malformed", "wrong", "expired", "foreign", "unknown", "replayed"]
-"""Why a credential is refused. `foreign`: for another process; `unknown`: from no known node."""
+"""Reason for a refusal. `foreign`: for another process; `unknown`: from no known node."""
 
 
 class NodeRefusedError(Exception):

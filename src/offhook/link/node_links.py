@@ -21,13 +21,13 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeLinks:
-    """What a process needs to open links to other nodes.
+    """Settings with which a process opens links to other nodes.
 
     Attributes:
         node: The name of its own node.
         key: The key of the fleet with which it signs.
         now_ms: Returns the time by the database's clock, in ms since 1970.
-        tls: Context for addresses with https; None: there are none.
+        tls: Context for addresses with https; None: no such addresses.
     """
 
     node: str

@@ -59,7 +59,7 @@ class NodeListener:
         self._listener.open()
 
     def close(self) -> None:
-        """Stop accepting, and cut what is no link. Links are ended by whoever attends them."""
+        """Stop accepting, and cut connections that are not links. The owner of a link ends it."""
         self._listener.close()
         self._listener.cut()
 

@@ -1,4 +1,4 @@
-"""What a call process does at each request of an operator's process, or of a call process."""
+"""Handlers of requests to a call process, of an operator's process or another call process."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence

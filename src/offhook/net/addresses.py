@@ -44,7 +44,7 @@ def is_public(address: _Address) -> bool:
 def is_outside(url: str) -> bool:
     """Return whether a URL may lead to a host of the internet, as far as it is written in it.
 
-    Numbers that are no address in the usual form (127.1, 0x7f000001) are none: programs read them
+    Numbers in unusual forms (127.1, 0x7f000001) are not addresses: programs read them
     differently.
     """
     try:

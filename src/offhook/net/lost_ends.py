@@ -25,10 +25,10 @@ NODE_NOTICES: Final[dict[str, Any]] = {
     "keepalives_count": TIMES,
     "tcp_user_timeout": UNANSWERED_MS,
 }
-"""What the driver is told, for the node to notice (libpq, "Parameter Key Words")."""
+"""Parameters of the driver by which a node detects a lost server (libpq, "Parameter Key Words")."""
 
 POSTGRES_NOTICES: Final = (
     f"-c tcp_keepalives_idle={IDLE_S} -c tcp_keepalives_interval={AGAIN_S}"
     f" -c tcp_keepalives_count={TIMES} -c tcp_user_timeout={UNANSWERED_MS}"
 )
-"""What the server is told, for itself to notice (PostgreSQL, "TCP Settings")."""
+"""Parameters of the server by which it detects a lost client (PostgreSQL, "TCP Settings")."""

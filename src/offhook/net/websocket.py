@@ -66,8 +66,9 @@ PING_IDLE_S: Final = 20.0
 up."""
 
 ACCEPTED_IDLE_S: Final = 5.0
-"""The same for a peer that dialled us. Twilio sends 50 frames a second as long as a stream lasts
-(twilio.md §1.5): after 10 s of silence its side is lost."""
+"""Seconds without a frame after which a peer that dialled us is pinged, and again until it is given
+up. Twilio sends 50 frames a second as long as a stream lasts (twilio.md §1.5): after 10 s of
+silence its side is lost."""
 
 CLOSE_WAIT_S: Final = 2.0
 """Seconds that a close may take before the connection is cut."""
@@ -277,7 +278,7 @@ class Socket(WSListener):
         return False
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Tell the receiver of the end, whoever caused it."""
+        """Tell the receiver of the end, by either side."""
         self._transport = None
         if self._give_up is not None:
             self._give_up.cancel()

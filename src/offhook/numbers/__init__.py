@@ -1,1 +1,1 @@
-"""Where the calls of the account's numbers go, and putting that back as it was."""
+"""Routes of the calls of the account's numbers, and their restoration."""

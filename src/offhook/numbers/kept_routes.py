@@ -25,7 +25,7 @@ FOLDER: Final = "numbers"
 _LOCK: Final = "lock"
 
 Holder: TypeAlias = Literal["dev", "set"]
-"""Who has changed a number: `offhook dev` until it ends, or `offhook numbers set` for good."""
+"""Changer of a number: `offhook dev` until it ends, or `offhook numbers set` for good."""
 
 HOLDERS: Final[tuple[Holder, ...]] = get_args(Holder)
 

@@ -1,4 +1,4 @@
-"""What decides where the calls of a number go, and who else has a claim to it.
+"""Routes of a number's calls, and other claims to the number.
 
 Source: twilio.md §5.7. With a TwiML app or a SIP trunk, Twilio ignores a number's voice URL; so all
 four values are one route. The fallback URL is never read or changed.
@@ -19,7 +19,7 @@ _FLOWS: Final = "/Flows/"
 
 
 class Answerer(Enum):
-    """What answers the calls of a number."""
+    """Kind of server that answers the calls of a number."""
 
     NOTHING = auto()
     DEMO = auto()
@@ -35,14 +35,14 @@ class Answerer(Enum):
     WEBHOOK = auto()
     """A server, by its voice URL."""
     NO_URL = auto()
-    """A voice URL that is none."""
+    """A voice URL that is not valid."""
 
 
 _HOSTS: Final = {"demo.twilio.com": Answerer.DEMO, "handler.twilio.com": Answerer.BIN}
 
 
 class VoiceRoute(msgspec.Struct, frozen=True):
-    """What answers the calls of a number. Empty: none."""
+    """Settings of a number that say what answers its calls. Empty: nothing does."""
 
     url: str = ""
     method: str = "POST"
@@ -51,7 +51,7 @@ class VoiceRoute(msgspec.Struct, frozen=True):
 
     @property
     def answerer(self) -> Answerer:
-        """What answers, told apart by Twilio's own hosts (twilio.md §5.7)."""
+        """Kind of the answering server, known by Twilio's own hosts (twilio.md §5.7)."""
         if self.trunk_sid:
             return Answerer.TRUNK
         if self.application_sid:
@@ -69,7 +69,7 @@ class VoiceRoute(msgspec.Struct, frozen=True):
 
 
 class StatusRoute(msgspec.Struct, frozen=True):
-    """What is told the end of each call of a number. An empty URL: nothing."""
+    """Status callback of a number: the URL that is told each call's end. Empty: no URL."""
 
     url: str = ""
     method: str = "POST"
@@ -161,4 +161,4 @@ def _voice_claim(voice: VoiceRoute) -> str | None:
         case Answerer.WEBHOOK:
             return f"{urls.origin(voice.url)} answers its calls"
         case Answerer.NO_URL:
-            return "a URL that is none answers its calls"
+            return "an invalid URL answers its calls"

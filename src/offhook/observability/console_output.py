@@ -20,7 +20,7 @@ WARNING: Final = "magenta"
 """Style of what deserves attention and is not an error: it is legible on black and on white."""
 
 ANSI_WARNING: Final = "\x1b[35m"
-"""The same as an escape sequence, for what is printed without Rich."""
+"""Style WARNING as an ANSI escape sequence, for output without Rich."""
 
 STYLES: Final = {
     "caller": "cyan",

@@ -129,7 +129,7 @@ def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
 
 
 def _told(lost: int) -> logging.LogRecord:
-    return _record("%d lines of the log were lost: whoever reads it was too slow", lost)
+    return _record("%d log lines were lost: stderr was read too slowly", lost)
 
 
 def _record(words: str, *arguments: Any) -> logging.LogRecord:

@@ -51,14 +51,14 @@ CREATE TABLE IF NOT EXISTS used (
     boot TEXT NOT NULL, monotonic_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL
 ) WITHOUT ROWID
 """
-"""What the calls of a day have used, `tier` being the rate. Beside the schema's version: an older
+"""Table of use by day and rate (`tier`). Beside the schema's version: an older
 Offhook, which may go on beside this one, leaves the table alone."""
 
 Row: TypeAlias = tuple[object, ...]
 
 
 class _Saved(NamedTuple):
-    """How the rows of a table are saved from a corrupt file: read from either end of it."""
+    """Statements that save a table from a corrupt file: it is read from either end."""
 
     types: tuple[type | tuple[type, ...], ...]
     forwards: str
@@ -183,7 +183,7 @@ class LedgerDatabase:
             return False
 
     def _open(self) -> None:
-        """Open the file, and make it if there is none. The caller holds the exclusive lock."""
+        """Open the file, and make it if it is missing. The caller holds the exclusive lock."""
         self.close()
         if not self._path.exists():
             for suffix in _PARTS:  # SQLite would take them for parts of the new file
@@ -229,7 +229,7 @@ class LedgerDatabase:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the schema, if there is none. Raises OSError for one of a newer Offhook."""
+    """Make the schema, if it is missing. Raises OSError for one of a newer Offhook."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
         raise OSError(0, f"its schema, {version}, is newer than this Offhook")

@@ -1,4 +1,4 @@
-"""What the ledger keeps, as rows of a SQLite file. Synchronous.
+"""The ledger as rows of a SQLite file. Synchronous.
 
 Keys are old by two measures: by the wall clock, and by the number of days on which calls were
 requested since. A clock that jumps ahead and back makes one more such day, not ninety; so it makes

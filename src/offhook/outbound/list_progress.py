@@ -150,5 +150,5 @@ def _unusable(path: Path, why: str) -> UserError:
     return UserError(
         "E-LIST-03",
         f"The progress of the list, {path}, cannot be used: {why}.",
-        "Let this user write there, with room on the disk. Whoever deletes it rings all anew.",
+        "Let this user write there, with room on the disk. Without it, all are rung anew.",
     )

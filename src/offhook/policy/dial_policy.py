@@ -2,7 +2,7 @@
 
 Voice agents are talked into dialling. Fraudsters earn from each minute to numbers that cost much:
 premium-rate, satellite, islands that share +1 or +44 with a cheap country. So a destination is
-judged here by what its number is, from libphonenumber's metadata, whoever asks for it: a model, a
+judged here by what its number is, from libphonenumber's metadata, for every requester: a model, a
 caller, an API client or a configuration file. Reasons: docs/design/dial-policy.md.
 
 Nothing here reads a clock: `now` is seconds, on any clock that never jumps. Nothing here waits but
@@ -54,14 +54,14 @@ class DialRefusal(Enum):
     MALFORMED = "malformed", "it is neither a phone number in E.164 nor a SIP address"
     NO_SUCH_NUMBER = "no_such_number", "there is no such phone number"
     COUNTRY = "country", "its country is not one that may be dialled"
-    NO_COUNTRY = "no_country", "it is of no country: a satellite or a network of its own"
+    NO_COUNTRY = "no_country", "it belongs to no country: a satellite or private network"
     SATELLITE = "satellite", "it is of a satellite telephone"
     PREMIUM_RATE = "premium_rate", "it is a premium-rate number"
     SHARED_COST = "shared_cost", "it is a shared-cost number"
     TOLL_FREE = "toll_free", "it is a toll-free number of another country"
     SPECIAL = "special", "it is a number with a price of its own: personal, pager or company-wide"
     SHORT_NUMBER = "short_number", "it is an emergency or short number"
-    UNKNOWN_KIND = "unknown_kind", "nobody knows what kind of number it is"
+    UNKNOWN_KIND = "unknown_kind", "the kind of the number is unknown"
     SIP_HOST = "sip_host", "its SIP host is not one that the configuration names"
     NOT_TEXTABLE = "not_textable", "a SIP address gets no texts"
     CALLS_PER_HOUR = "calls_per_hour", "the calls of this hour are used up"

@@ -100,7 +100,7 @@ class InboundRules:
     day: UseLimit = UseLimit()
     over_limit: Refused = "busy"
     say: str = ""
-    """What callers hear whose answer is `say`."""
+    """Words for callers whose answer is `say`."""
 
     @property
     def counts(self) -> bool:
@@ -110,7 +110,7 @@ class InboundRules:
 
 @dataclass(slots=True)
 class CallUse:
-    """What one call has used so far.
+    """Use of one call so far.
 
     Attributes:
         call: Tag of its CallSid.
@@ -129,7 +129,7 @@ class CallUse:
 
 @dataclass(slots=True)
 class Used:
-    """What several calls have used together."""
+    """Use of several calls together."""
 
     ms: int = 0
     micros: int = 0
@@ -137,7 +137,7 @@ class Used:
 
 @dataclass(slots=True)
 class _Minute:
-    """What calls of about one minute have used that are not known one by one."""
+    """Use of calls of about one minute that are not known one by one."""
 
     at: float
     used: Used

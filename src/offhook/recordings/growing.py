@@ -18,7 +18,7 @@ from offhook.recordings.wav import StereoWriter
 _log: Final = logging.getLogger("offhook.recordings")
 
 NOT_HERE: Final = "its beginning is on the disk of the node before, or was deleted"
-"""Why a recording does not go on where a call was taken over."""
+"""Reason why a recording does not go on where a call was taken over."""
 
 
 class GrowingRecording:

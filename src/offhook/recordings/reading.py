@@ -63,7 +63,7 @@ def names(store: LocalFiles) -> list[str]:
 def find(store: LocalFiles, name: str) -> RecordingFile:
     """Return a recording as it is now.
 
-    Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
+    Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 for a missing one, and
     E-AUD-05 when the file is not a recording.
     """
     with _opened(store, name) as file:

@@ -127,7 +127,7 @@ class CallRecorder:
         return self._ask(pause=True)
 
     def resume(self) -> bool:
-        """Record what is said again. Return False if nothing is recorded."""
+        """Resume the recording. Return False if nothing is recorded."""
         return self._ask(pause=False)
 
     def mask(self, on: bool) -> None:

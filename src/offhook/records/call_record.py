@@ -26,7 +26,7 @@ JSON_VERSION: Final = 1
 
 
 def show(connection: Connection, sid: str) -> CallRecord | None:
-    """Return everything about a call; None: there is none with that CallSid."""
+    """Return everything about a call; None for an unknown CallSid."""
     row = None
     if queries.NUL not in sid:
         row = connection.execute(select(tables.calls).where(tables.calls.c.sid == sid)).first()
@@ -78,7 +78,7 @@ def _meters(row: Row[Any], stored: Sequence[StoredEvent]) -> Meters:
 
 
 def shown(connection: Connection, sid: str) -> CallRecord:
-    """Return all of one call. Raises UserError E-ASK-04 when there is none."""
+    """Return all of one call. Raises UserError E-ASK-04 for an unknown CallSid."""
     record = show(connection, sid)
     if record is None:
         raise queries.no_call()

@@ -155,7 +155,7 @@ def insert(connection: Connection, into: Table) -> "sqlite.Insert | postgresql.I
 
 
 def version(connection: Connection) -> str | None:
-    """Return the version of the schema; None: there is none yet."""
+    """Return the version of the schema; None: no schema yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.scalar(select(_VERSIONS.c.version_num))

@@ -63,7 +63,7 @@ class OwnedCall(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class FleetNews:
-    """What a look has found.
+    """Result of one look at the database.
 
     Attributes:
         before: Lines of calls that were not followed yet: they tell what the calls are now.

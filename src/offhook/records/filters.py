@@ -194,7 +194,7 @@ def age_ms(text: str) -> int:
     if ago is None:
         raise UserError(
             "E-ERA-04",
-            "An age is given that is none.",
+            "The age is not valid.",
             "Write a number and its unit, m, h, d or w: 90m, 12h, 90d, 2w.",
         )
     return timedelta(**{_UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1)

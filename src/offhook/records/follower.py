@@ -278,7 +278,7 @@ class RecordFollower:
         for process in list(self._processes.values()):
             self._wipe(process)
             if process.is_over and process.process_id not in self._unwiped and not has_more:
-                self._bury(process, held)
+                self._delete_finished(process, held)
         if not has_more:
             self.settled.set()
         return has_more
@@ -366,7 +366,7 @@ class RecordFollower:
                 held.update(connection.scalars(select(its.call_sid).where(its.ended_at.is_(None))))
         return held
 
-    def _bury(self, process: ProcessLines, held: Collection[str]) -> None:
+    def _delete_finished(self, process: ProcessLines, held: Collection[str]) -> None:
         """End the calls of a dead process whose lines are all written, and remove its folder.
 
         It stays as long as another process may go on with one of its calls.

@@ -79,7 +79,7 @@ def waiting(connection: Connection, now_ms: int) -> WaitingWebhooks:
 
 
 def claim(connection: Connection, now_ms: int) -> WebhookJob | None:
-    """Take the job that has been due for longest; None: there is none. Commit before the work.
+    """Take the job that has been due for longest; None: no job is due. Commit before the work.
 
     Servers on one PostgreSQL do not wait for each other, and none takes what another has.
     """

@@ -50,7 +50,7 @@ class LedgerFeed(ThreadOwner):
         self._engine = engine
         self._file = LedgerFile(path)
         self._seemed: tuple[object, ...] | None = None
-        """What the list seemed to be when it was compared last."""
+        """Fingerprint of the list when it was compared last."""
         self._looks = 0
         self._failures = 0
         self._has_tried = threading.Event()

@@ -1,4 +1,4 @@
-"""Events of the calls that are live, for whoever has not followed them from their beginning."""
+"""Events of the calls that are live, for readers that have not followed them so far."""
 
 from collections.abc import Collection, Mapping
 

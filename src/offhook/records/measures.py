@@ -95,7 +95,7 @@ class _Measuring:
         self._speech: list[tuple[int, int]] = []
         self._away: list[tuple[int, int]] = []
         self._away_since: dict[Literal["caller", "agent"], int] = {}
-        """When the caller left the stream, and when a person took the call over from the agent."""
+        """Times in ms at which the caller left the stream, and an operator took the call over."""
         self._heard = self._intended = 0
         self._barge_ins = self._false = self._suppressed = self._refused = 0
         self._is_wordless = False

@@ -42,7 +42,7 @@ class CallSummary:
 
 @dataclass(frozen=True, slots=True)
 class CallPage:
-    """Calls, newest first. `next_cursor` asks for those that follow; None: there are none.
+    """Calls, newest first. `next_cursor` asks for those that follow; None: no calls follow.
 
     A page of a text search may hold fewer calls than it could, even none, and have a cursor all
     the same: a page looks through as many calls as `queries.SCAN_CALLS` says.

@@ -53,7 +53,7 @@ def epoch_of(line: int) -> int:
 
 @dataclass(slots=True)
 class AdmittedLines:
-    """Those lines of a batch that are to be stored, and what they mean for calls that have moved.
+    """Entries of a batch to store, with the moves of calls that they contain.
 
     Attributes:
         entries: The entries, numbered as rows of `events`.

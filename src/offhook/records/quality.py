@@ -1,4 +1,4 @@
-"""How well calls went, by agent or by day: sums of `calls`, and of what `measures.py` measured."""
+"""Quality of calls, by agent or by day: sums of `calls`, and of the measures of `measures.py`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping

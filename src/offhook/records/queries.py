@@ -122,7 +122,7 @@ def _search(
 def find_sid(connection: Connection, text: str) -> str:
     """Return the CallSid that `text` is, or the only one that ends so.
 
-    Raises UserError E-ASK-04 when there is none, and E-ASK-05 when there are several.
+    Raises UserError E-ASK-04 without a match, and E-ASK-05 with several.
     """
     known = select(_calls.sid)
     if NUL in text:
@@ -146,7 +146,7 @@ def find_sid(connection: Connection, text: str) -> str:
 
 
 def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -> Row[Any]:
-    """Return columns of `calls` of one call. Raises UserError E-ASK-04 when there is none."""
+    """Return columns of `calls` of one call. Raises UserError E-ASK-04 for an unknown CallSid."""
     row = None
     if NUL not in sid:
         row = connection.execute(select(*columns).where(_calls.sid == sid)).one_or_none()

@@ -71,7 +71,7 @@ server that does not know when the call began."""
 
 
 class Trouble(NamedTuple):
-    """What went wrong without ending the call. `ms` of audio, or of the interpreter."""
+    """Trouble that did not end the call. `ms` of audio, or of the interpreter."""
 
     leg: str | None
     code: str | None

@@ -158,7 +158,7 @@ jobs: Final = Table(
     _call_sid(),
     Column("made_ms", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),  # begun so far
-    Column("due_ms", BigInteger),  # when the next may begin; None: there is none to come
+    Column("due_ms", BigInteger),  # when the next may begin; None: no attempt follows
     Column("last_error", Text),
     Column("done_ms", BigInteger),  # None: not delivered
 )

@@ -121,7 +121,7 @@ fallback: {say: "We are sorry, we cannot take your call at the moment. Please tr
 """
 
 _TOOLS: Final = '''\
-"""What the agent can do. The agent sees each function's name, type hints and docstring."""
+"""Functions of the agent, which sees the name, type hints and docstring of each."""
 
 from offhook.tools import tool
 

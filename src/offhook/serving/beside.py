@@ -38,7 +38,7 @@ class _Calls(NamedTuple):
 
 
 class ProcessesBeside:
-    """What the other call processes of this server count.
+    """Counts of the other call processes of this server.
 
     Args:
         calls: The calls of this process.

@@ -1,4 +1,4 @@
-"""What a call process of a fleet has beside one alone: directory, node listener, links."""
+"""Parts of a call process that a fleet adds: directory, node listener, links."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a process of `offhook serve` ends: an error of the user is printed, a fault is logged."""
+"""End of a process of `offhook serve`: an error of the user is printed, a fault is logged."""
 
 import logging
 import sys

@@ -74,7 +74,7 @@ def meant_name(
 def _is_slip(written: str, meant: str, *, proper: bool) -> bool:
     slip = _slip(written, meant)
     if meant.isdigit() or written.isdigit():
-        # Another number is another version; the same digit twice is none.
+        # Another number is another version; the same digit twice is not.
         return slip == "twice" and meant.isdigit() and written.isdigit()
     if slip == "letter":
         return written[0] == meant[0] and len(meant) >= (NAME_MIN if proper else KEY_MIN)

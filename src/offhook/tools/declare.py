@@ -143,7 +143,7 @@ class Call:
         return self._set_recording is not None and self._set_recording(False)
 
     def resume_recording(self) -> bool:
-        """Record what is said again. Return False when the call is not recorded."""
+        """Resume the recording. Return False when the call is not recorded."""
         return self._set_recording is not None and self._set_recording(True)
 
     async def hang_up(self, farewell: str = "") -> str:

@@ -43,7 +43,7 @@ class FunctionRequest:
 
 @dataclass(frozen=True, slots=True)
 class FunctionReply:
-    """What became of a function.
+    """Outcome of a function.
 
     `text` is the result, or None for none; for `refused`, what a ToolError says; for `raised`, the
     kind of the exception, and `where` its file and line.

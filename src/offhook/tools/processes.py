@@ -205,7 +205,7 @@ class ToolProcesses:
         return ProcessJob(self, tool.file, request)
 
     def warm(self, file: str) -> None:
-        """Start a process for a file if there is none, so that its first function need not wait.
+        """Start a process for a file if it is missing, so that its first function need not wait.
 
         Blocks for some ms.
         """

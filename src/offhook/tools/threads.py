@@ -127,7 +127,7 @@ class Threads:
         def settle(result: Any, error: BaseException | None) -> None:
             self._forget(running)
             if future.done():
-                _log.warning("the tool %s has ended at last; nobody waits for it", name)
+                _log.warning("the tool %s has ended after its time limit", name)
             else:
                 future.set_result((result, error))
 

@@ -1,15 +1,15 @@
-"""What Twilio tells of a caller's number (twilio.md §4.1), and how a call can be answered."""
+"""Twilio's verdict on a caller's number (twilio.md §4.1), and answers to a call."""
 
 from typing import Final, Literal, TypeAlias
 
 Refused: TypeAlias = Literal["reject", "busy", "say"]
-"""What a refused caller gets: "not in service"; the busy tone; or words, which cost a minute."""
+"""Answer to a refused caller: "not in service"; the busy tone; or words, which cost a minute."""
 
 Answer: TypeAlias = Literal["answer", "reject", "busy", "say"]
-"""What a caller gets: the agent, or one of Refused."""
+"""Answer to a caller: the agent, or one of Refused."""
 
 Verdict: TypeAlias = Literal["a", "b", "c", "failed", "none", "absent"]
-"""What Twilio found of the caller's number: an attestation, or why there is none.
+"""Twilio's verdict on the caller's number: an attestation, or why it is missing.
 
 `none`: there was nothing to check. `absent`: Twilio does not say.
 """

@@ -34,7 +34,7 @@ WORDS: Final = {
         "a trial account may not do or set this", "Upgrade the account in the Twilio Console."
     ),
     10004: Explanation("as many calls as the account may have at once are running", _LATER),
-    11100: Explanation("a URL that it was given is none", _REACH),
+    11100: Explanation("a URL is not valid", _REACH),
     11200: Explanation("our server answered its request with an error, or not in time", _REACH),
     11205: Explanation("it could not connect to our server", _REACH),
     11206: Explanation("our server did not answer in HTTP", _REACH),
@@ -47,9 +47,9 @@ WORDS: Final = {
     11750: Explanation("the TwiML is longer than 64 kB", _OURS),
     11770: Explanation("the answer to its request was empty", _OURS),
     12100: Explanation("the TwiML is not XML", _OURS),
-    12200: Explanation("the TwiML has an element or attribute that is none", _OURS),
+    12200: Explanation("the TwiML has an unknown element or attribute", _OURS),
     12300: Explanation("the TwiML came with a wrong content type", _OURS),
-    12400: Explanation("it failed itself while it carried out the TwiML", "Try again."),
+    12400: Explanation("Twilio had an internal error while it ran the TwiML", "Try again."),
     13201: Explanation("a leg that was dialled cannot dial itself", _OURS),
     13214: Explanation("the caller id of the dialled call is not usable", _FROM),
     13223: Explanation("the number that is dialled has no valid form", _TO),
@@ -60,7 +60,7 @@ WORDS: Final = {
     20003: Explanation("the credentials are not accepted", _CREDENTIALS),
     20404: Explanation("there is nothing of that name in this account and region", _CONSOLE),
     20429: Explanation("too many requests at once", _LATER),
-    21205: Explanation("a URL that it was given is none", _REACH),
+    21205: Explanation("a URL is not valid", _REACH),
     21210: Explanation(
         "the calling number does not belong to the account and is not verified", _FROM
     ),
@@ -79,7 +79,7 @@ WORDS: Final = {
     21262: Explanation("answering-machine detection has nowhere to report to", _OURS),
     21263: Explanation("answering-machine detection is not possible here", _OURS),
     21610: Explanation(
-        "whoever is texted has opted out of texts from this number", "Do not text them."
+        "the recipient has opted out of texts from this number", "Do not text them."
     ),
     21614: Explanation("the number that is texted cannot receive texts", "Text a mobile number."),
     21617: Explanation("the text is longer than 1600 characters", "Shorten it."),

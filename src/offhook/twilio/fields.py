@@ -2,8 +2,8 @@
 
 The text that Twilio signs is the URL, then each field's name and value, sorted by name, with
 nothing between them (twilio.md §3.1). So it does not say where a field ends: `CallSid=CA1` and
-`From=x` have the signature of `CallSid=CA1Fromx`. Whoever recorded one signed request could cut its
-text into other fields, which then have the same valid signature.
+`From=x` have the signature of `CallSid=CA1Fromx`. With one recorded request an attacker could
+cut its text into other fields, which then have the same valid signature.
 
 Hence a rule that looks at the signed text instead of the fields. For each field that is read here,
 name and shape of its value have one place in the text: the first at which both are found. A request

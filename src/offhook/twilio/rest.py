@@ -144,7 +144,7 @@ class RestAccountState(_Resource, frozen=True, kw_only=True):
 
 
 class DialingCountry(_Resource, frozen=True, kw_only=True):
-    """What an account may call in a country, by the account's geographic permissions."""
+    """Geographic permissions of an account for one country."""
 
     iso_code: str
     low_risk_numbers_enabled: bool
@@ -285,9 +285,7 @@ class TwilioRest:
             found += page.incoming_phone_numbers
             path = page.next_page_uri
             if path is not None and not path.startswith(f"/{VERSION}/"):
-                raise TwilioUnreachableError(
-                    "the next page's address is none of Twilio's", sent=True
-                )
+                raise TwilioUnreachableError("the next page's URL is not Twilio's", sent=True)
         return found
 
     async def fetch_number(self, sid: str) -> RestNumber:

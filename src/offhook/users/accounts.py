@@ -33,7 +33,7 @@ def users(connection: Connection) -> list[User]:
 
 
 def find(connection: Connection, name: str) -> User | None:
-    """Return the user of that name; None: there is none."""
+    """Return the user of that name; None for an unknown one."""
     row = connection.execute(select(tables.users).where(_users.name == name)).one_or_none()
     return None if row is None else User(row.name, Role(row.role), row.since_ms, row.password_hash)
 

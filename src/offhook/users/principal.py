@@ -1,4 +1,4 @@
-"""Who a request is from, and what they may do."""
+"""Principal of a request: identity and role."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Role(Enum):
-    """What a user may do; each role includes those before it.
+    """Permissions of a user; each role includes those before it.
 
     Roles have no order of their own, because a comparison of their names would be wrong: ask
     `includes`.
@@ -29,7 +29,7 @@ _ORDER: Final = tuple(Role)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request is from: a user, or what else may ask, such as the API's token.
+    """Sender of a request: a user, the API token, or a link.
 
     `session` is the key of the browser's session (sessions.key_of), if it is from one.
     """
@@ -40,10 +40,10 @@ class Principal:
 
 
 API_TOKEN: Final = Principal("API token", Role.ADMIN)
-"""Whoever has the API's token. The space keeps its name from being a user's."""
+"""Principal of the API token. The space keeps its name from being a user's."""
 
 SIGN_IN_LINK: Final = Principal("sign-in link", Role.ADMIN)
-"""Whoever has signed in by a link that the server has printed."""
+"""Principal of a sign-in link that the server has printed."""
 
 AUDIO_LINK: Final = Principal("link to a recording", Role.VIEWER)
-"""Whoever has a link to a recording, which opens that recording alone (api/links.py)."""
+"""Principal of a link to a recording, which opens that recording alone (api/links.py)."""

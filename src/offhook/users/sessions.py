@@ -1,6 +1,6 @@
 """Signing in: sessions of browsers, and links that sign in once. Plain functions on a connection.
 
-The database has hashes alone: whoever reads it can take over no session. A session's secret is in
+The database has hashes alone: a reader of it can take over no session. A session's secret is in
 its browser's cookie, a link's code in the address that was printed.
 """
 
@@ -51,7 +51,7 @@ def begin(connection: Connection, user_name: str | None, now_ms: int) -> str:
 
 
 def find(connection: Connection, key: str, now_ms: int) -> Principal | None:
-    """Return whose session has that key; None: nobody's, or it has expired."""
+    """Return the user of the session with that key; None for no session, or it has expired."""
     joined = tables.sessions.outerjoin(tables.users)
     asked = (
         select(_sessions.user_name, tables.users.c.role)

@@ -20,7 +20,7 @@ PATIENCE_S: Final = 5.0
 PLACES: Final = 100
 """Number of unverified sockets that may be open at once; for one more the oldest is closed.
 
-Twilio says at once whose call a stream is, so whoever waits longest is least likely to be Twilio.
+Twilio says at once whose call a stream is, so the longest wait is least likely to be its own.
 """
 
 POLICY_VIOLATION: Final = 1008

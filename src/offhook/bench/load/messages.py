@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Road: TypeAlias = Literal["bin", "webhook"]
-"""How a call comes: as from a TwiML Bin, by its stream alone, or announced by the voice webhook."""
+"""Way in which a call comes: by its stream alone, as from a TwiML Bin, or by the voice webhook."""
 
 
 class PlaceCalls(msgspec.Struct, frozen=True, tag=True):
@@ -78,7 +78,7 @@ class Measured(msgspec.Struct):
     late: list[int] = []
     """Lateness of the sampled frames against the load's schedule."""
     slips: int = 0
-    """How often the load was so late that it left frames out."""
+    """Number of times that the load was so late that it left frames out."""
     sent_up: int = 0
     received_up: int = 0
     sent_down: int = 0

@@ -27,7 +27,7 @@ class Wheel:
         self._slots: list[list[Step]] = [[] for _ in range(turn_ms * 1_000_000 // STEP_NS)]
         self._slot = 0
         self.slips = 0
-        """How often something was left out."""
+        """Number of times that frames were left out."""
         self._due = time.perf_counter_ns()
         self._loop = asyncio.get_running_loop()
         self._loop.call_soon(self._tick)

@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 
 class LoadReceiver(Protocol):
-    """What a LoadSocket tells."""
+    """Receiver of the messages of a LoadSocket."""
 
     def on_text(self, text: bytes) -> None:
         """Take a text message."""

@@ -1,4 +1,4 @@
-"""What the front desk can do besides talking: book a table, and look up an order."""
+"""Functions of the front desk: book a table, and look up an order."""
 
 from typing import Annotated
 

@@ -65,7 +65,7 @@ class ScenarioPart(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
     )
     short: ClassVar[Mapping[str, Any]] = {}
-    """JSON Schema of a short form that may stand for the mapping; empty if there is none."""
+    """JSON Schema of a short form that may stand for the mapping; empty without a short form."""
 
     @classmethod
     def __get_pydantic_json_schema__(

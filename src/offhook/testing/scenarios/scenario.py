@@ -262,7 +262,7 @@ class Scenario(ScenarioCaller):
         if self.callers and own:
             key = min(own).removesuffix("_")
             raise yamlfile.refuse(
-                f"There are several callers, and {key} is none of theirs.",
+                f"There are several callers, and {key} belongs to none of them.",
                 f"Write {key} within each caller.",
             )
         for name, person in self.callers.items():

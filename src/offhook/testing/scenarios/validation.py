@@ -15,7 +15,7 @@ class Sight:
     """Facts of a call that the rehearsal can observe."""
 
     how: str
-    """Source of the words, or the reason why there are none."""
+    """Source of the words, or the reason why they are missing."""
     words: bool
     inside: bool
     """True if the server runs in this process: its functions and endings can be seen."""

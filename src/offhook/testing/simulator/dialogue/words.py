@@ -54,7 +54,7 @@ def one_by_one(digits: str) -> list[str]:
 
 
 def number(tokens: Sequence[str], start: int) -> tuple[int, int] | None:
-    """Parse a number from 0 to 99 at `start`: return it and its end; None if there is none."""
+    """Parse a number from 0 to 99 at `start`: return it and its end; None without a number."""
     if start >= len(tokens):
         return None
     word = tokens[start]

@@ -14,7 +14,7 @@ class Transcript:
     """Result of recognising a turn of the caller.
 
     `text` holds the recognised words, in lower case and without punctuation if the recogniser knows
-    a vocabulary; it is empty if there are none. `understood` is False if the recogniser does not
+    a vocabulary; it is empty without any. `understood` is False if the recogniser does not
     trust the words: noise, music, or unknown words.
     """
 

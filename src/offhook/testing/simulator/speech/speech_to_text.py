@@ -1,7 +1,7 @@
 """Speech to text by PocketSphinx in processes, for known sentences.
 
 The context manager `recognising` runs the processes. They do not take dictation: every sound is
-recognised as words of the vocabulary, and sounds that are none of them get a low probability
+recognised as words of the vocabulary, and other sounds get a low probability
 (docs/local-voice.md).
 """
 

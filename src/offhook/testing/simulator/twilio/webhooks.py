@@ -116,7 +116,7 @@ class RehearsedHost:
     def proxied(self, url: str) -> dict[str, str]:
         """Return the headers that a proxy in front of a plain server gives a request.
 
-        Without a token there are none: a server that checks no signatures serves only its own
+        Without a token the result is empty: a server that checks no signatures serves only its own
         machine.
         """
         scheme, netloc, _ = _split(url)
