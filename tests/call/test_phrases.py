@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import pytest
 from tests.call.playbook import (
@@ -42,12 +42,15 @@ from offhook.call.inputs import (
 )
 from offhook.call.phrases import Phrases
 from offhook.call.resumed import ResumedCall
-from offhook.calls import messaging, transfers
+from offhook.calls import control, messaging, refusal_words, transfers
 from offhook.calls.messaging import Messaging
 from offhook.deepgram import messages as deepgram
+from offhook.errors import UserError
 from offhook.events.types import CallStarted, FunctionCalled
-from offhook.tools import runner
-from offhook.tools.declare import ToolError
+from offhook.policy.dial_policy import DialRefusal
+from offhook.tools import declare, runner, tool
+from offhook.tools.declare import Call, ToolArgumentsError, ToolError, Variable
+from offhook.twilio.errors import REASONS, WORDS, TwilioRefusedError
 
 ENGLISH: Final = {
     name: text for name, text in dataclasses.asdict(Phrases()).items() if isinstance(text, str)
@@ -55,7 +58,8 @@ ENGLISH: Final = {
 _GERMAN: Final[dict[str, Any]] = {
     name: " ".join([f"«{name}»", *re.findall(r"{\w+}", text)]) for name, text in ENGLISH.items()
 }
-GERMAN: Final = Phrases(**_GERMAN)
+_REFUSALS: Final = {key: f"«{key}»" for key in refusal_words.ENGLISH}
+GERMAN: Final = Phrases(**_GERMAN, refusals=_REFUSALS)
 """No words at all, so that none is in another language by chance."""
 
 SETTINGS: Final = CallSettings(phrases=GERMAN, silence_s=20, answer_s=0, max_s=300)
@@ -240,13 +244,69 @@ def test_every_phrase_is_told_in_some_conversation() -> None:
     assert [name for name in by_the_core if f"«{name}»" not in said] == []
 
 
-@pytest.mark.parametrize("module", [messaging, runner, transfers])
+@pytest.mark.parametrize("module", [control, declare, messaging, runner, transfers])
 def test_what_tools_come_to_is_told_in_phrases(module: ModuleType) -> None:
     calls = (n for n in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(n, ast.Call))
     for call in calls:
         if getattr(call.func, "id", "") in ("ToolError", "_error"):
             is_literal = isinstance(call.args[0], ast.JoinedStr | ast.Constant)
             assert not is_literal, f"{module.__name__}:{call.lineno}"
+
+
+@pytest.mark.parametrize("refusal", DialRefusal)
+def test_a_number_that_may_not_be_dialled_is_told_in_the_agents_words(refusal: DialRefusal) -> None:
+    assert refusal_words.refusal_words(GERMAN, refusal) == f"«{refusal.slug}»"
+    assert refusal_words.refusal_words(Phrases(), refusal) == refusal.words
+
+
+def test_what_twilio_refuses_is_told_in_the_agents_words() -> None:
+    told = set()
+    for code in (None, 0, 99999, *WORDS):
+        for status in (400, 401, 403, 404, 409, 413, 429, 500, 503):
+            refused = TwilioRefusedError(status, code)
+            told.add(refusal_words.refusal_words(GERMAN, refused))
+            assert refusal_words.refusal_words(Phrases(), refused) == refused.words
+    assert told == {f"«{key}»" for key in REASONS}
+
+
+def test_an_agent_may_have_words_for_a_code_that_offhook_does_not_know() -> None:
+    phrases_ = Phrases(refusals={"99999": "Sonderfall", "other": "Unbekannt"})
+    for code, words in ((99999, "Sonderfall"), (99998, "Unbekannt")):
+        refused = TwilioRefusedError(409, code)
+        assert refusal_words.refusal_words(phrases_, refused) == words
+
+
+def test_wrong_arguments_are_told_in_the_agents_words() -> None:
+    @tool
+    def book(day: Literal["samstag"], people: int, plan: Variable) -> str:
+        """Reserviert einen Tisch."""
+        return f"{day} {people} {plan}"
+
+    german = Phrases(
+        argument_wrong="{field} ist ungültig ({kind})", variable_missing="{name} ist unbekannt"
+    )
+    call = Call("CA1", "laden", None, None)
+    for arguments, told in {
+        "{": "arguments ist ungültig (json_invalid)",
+        '{"day": "montag"}': "day ist ungültig (literal_error); people ist ungültig (missing)",
+        '{"day": "samstag", "people": 2}': "plan ist unbekannt",
+    }.items():
+        with pytest.raises(ToolArgumentsError) as wrong:
+            book.bind(arguments, call)
+        assert wrong.value.words(german) == told
+
+
+async def test_what_a_function_asks_in_vain_is_told_in_the_agents_words() -> None:
+    async def perform(_: object) -> str:
+        raise UserError("E-SET-01", "think has no provider.", "Name one.")
+
+    call = Call("CA1", "laden", None, None, _perform=perform, _phrases=GERMAN)
+    with pytest.raises(ToolError, match="«no_words»"):
+        await call.say(" ")
+    with pytest.raises(ToolError, match="«behavior_unknown»"):
+        await call.say("Ja.", cast("Any", "soon"))
+    with pytest.raises(ToolError, match="«settings_refused»"):
+        await call.update_think({})
 
 
 async def test_a_text_that_cannot_be_sent_is_refused_in_the_agents_words() -> None:

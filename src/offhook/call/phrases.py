@@ -141,6 +141,19 @@ class Phrases:
     """No thread is free to run a function."""
     functions_used_up: str = "too much was done in this call already"
     """A call runs a limited number of irreversible functions."""
+    argument_wrong: str = "{field}: {fault}"
+    """An argument of the model is not valid. `{fault}` is English; `{kind}` is its name, such as
+    `missing`."""
+    variable_missing: str = "this cannot be done in this call, of which no {name} is known"
+    """A function needs a variable that the call does not have."""
+    no_words: str = "there are no words in it"
+    """A function has an empty text said or told."""
+    behavior_unknown: str = "behavior is default, queue or interrupt, not {behavior}"
+    """A function has something said in a way that does not exist."""
+    settings_refused: str = "{what} {fix}"
+    """A function changes the agent to Settings that are not valid. Both parts are English."""
+    not_recorded: str = "this call is over, or it is not recorded"
+    """A recording is paused or resumed that does not exist."""
     no_destination: str = "there is no destination {destination}"
     """The model names a destination that the agent file does not have."""
     text_sent: str = "the text is on its way"
@@ -197,7 +210,7 @@ class Phrases:
     reason_unreachable: str = "Twilio could not be reached"
     """Reason why a text was not sent: Twilio could not be reached."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Further reasons, by the `why` of DialRefused or by Twilio's error code."""
+    """Further reasons, by the keys of calls/refusal_words.py; English where one is missing."""
     key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
     """A key did not transfer the caller."""
 

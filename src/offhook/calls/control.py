@@ -128,7 +128,7 @@ class CallControl:
                 return await self._messaging.stop_calling(self.party, self._note, self._phrases)
             case SetRecording():
                 if not self.set_recording(request.is_on):
-                    raise ToolError("this call is over, or it is not recorded")
+                    raise ToolError(self._phrases.not_recorded)
                 return "what is said is recorded" if request.is_on else "the recording is paused"
             case Leave(SendDigits()) if self.call.by == "browser":
                 raise ToolError(self._phrases.no_telephone)

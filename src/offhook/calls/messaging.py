@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from offhook.call.phrases import Phrases, fill
+from offhook.calls.refusal_words import refusal_words
 from offhook.clock import Clock
 from offhook.config import Texts
 from offhook.errors import UserError
@@ -77,13 +78,13 @@ class Messaging:
         )
         if refused is not None:
             note(DialRefused("text", refused.slug, number))
-            reason = phrases.refusals.get(refused.slug, refused.words)
+            reason = refusal_words(phrases, refused)
             raise ToolError(fill(phrases.text_not_sent, reason=reason))
         try:
             await self._rest.send_message(to=number, from_=texts.from_, body=text)
         except TwilioRefusedError as twilio:
             _log.warning("a text was not sent: %s", twilio)
-            reason = phrases.refusals.get(str(twilio.code), twilio.words)
+            reason = refusal_words(phrases, twilio)
             raise ToolError(fill(phrases.text_not_sent, reason=reason)) from None
         except TwilioUnreachableError as unreachable:
             _log.warning("a text was not sent: %s", unreachable)

@@ -22,6 +22,7 @@ from offhook.call.requests import CallRequest, Leave, SwitchAgent, Tell
 from offhook.calls.agent_session import call_settings
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
+from offhook.calls.refusal_words import refusal_words
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
 from offhook.config.current_agents import CurrentAgents
@@ -156,7 +157,7 @@ class Transfers:
         )
         if refused is not None:
             self._note(entry.call_sid, DialRefused("transfer", refused.slug, destination.to))
-            reason = entry.agent.phrases.refusals.get(refused.slug, refused.words)
+            reason = refusal_words(entry.agent.phrases, refused)
             raise ToolError(fill(entry.agent.phrases.not_transferred, reason=reason))
         cold = Dial(name, destination.to, destination.timeout_seconds, destination.caller_id)
         goes_on = False
@@ -315,7 +316,7 @@ class Transfers:
             )
         except TwilioRefusedError as refused:
             _log.warning("nobody was called: %s", refused)
-            return entry.agent.phrases.refusals.get(str(refused.code), refused.words)
+            return refusal_words(entry.agent.phrases, refused)
         except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:

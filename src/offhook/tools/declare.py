@@ -13,7 +13,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
@@ -21,6 +21,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    NamedTuple,
     ParamSpec,
     TypeAlias,
     TypeVar,
@@ -31,7 +32,7 @@ import pydantic
 
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.keypad import ENTRY_MAX
-from offhook.call.phrases import Phrases
+from offhook.call.phrases import Phrases, fill
 from offhook.call.requests import AskDigits, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.errors import UserError
@@ -68,6 +69,10 @@ _VALUES: Final = frozenset({"default", "const", "enum", "examples"})
 """Keys of a schema that hold the user's own values, not schemas."""
 
 
+_NOT_OF_A_SERVER: Final = "this call is not one of a server, so nothing can be done to it"
+"""Words for a developer, of a call that a test or the console made: no agent hears them."""
+
+
 class ToolError(Exception):
     """Error that a tool raises to tell the agent, in the tool's words, why it did not work."""
 
@@ -80,8 +85,41 @@ class ToolDefinitionError(Exception):
     """Error: a function cannot be a tool; the message says why."""
 
 
+class ArgumentFault(NamedTuple):
+    """A fault of one argument.
+
+    Attributes:
+        field: Path of the argument, such as `guest.name`; `arguments` for all of them.
+        kind: Pydantic's name of the fault, such as `missing`.
+        english: Pydantic's sentence, or that of a validator of the user's own.
+    """
+
+    field: str
+    kind: str
+    english: str
+
+
 class ToolArgumentsError(Exception):
-    """Arguments that a tool does not take: words for the model, which may try again."""
+    """Error: arguments that a tool does not take. The model is told in `words`, and may try again.
+
+    Attributes:
+        faults: Faults of the arguments.
+        variable: Variable that the call does not have; empty: the arguments are at fault.
+    """
+
+    def __init__(self, faults: Sequence[ArgumentFault] = (), variable: str = "") -> None:
+        self.faults: Final = tuple(faults)
+        self.variable: Final = variable
+        super().__init__(self.words(Phrases()))
+
+    def words(self, phrases: Phrases) -> str:
+        """Return what the model is told, in the agent's phrases."""
+        if self.variable:
+            return fill(phrases.variable_missing, name=self.variable)
+        return "; ".join(
+            fill(phrases.argument_wrong, field=field, kind=kind, fault=english)
+            for field, kind, english in self.faults
+        )
 
 
 Perform: TypeAlias = Callable[[ControlRequest], Awaitable[str]]
@@ -175,19 +213,19 @@ class Call:
         speech, `interrupt` in its place. Returns the result in words; raises ToolError if refused.
         """  # noqa: D205
         if behavior not in typing.get_args(Behavior):
-            raise ToolError(f"behavior is default, queue or interrupt, not {behavior!r}")
-        return await self._ask(Say(_words(text), behavior))
+            raise ToolError(fill(self._phrases.behavior_unknown, behavior=repr(behavior)))
+        return await self._ask(Say(self._words(text), behavior))
 
     async def tell(self, text: str) -> str:
         """Tell the agent a text that it answers, as if the caller had said it.
 
         The text interrupts the agent's speech or function. Returns and raises as `say` does.
         """
-        return await self._ask(Tell(_words(text)))
+        return await self._ask(Tell(self._words(text)))
 
     async def update_prompt(self, text: str) -> str:
         """Add a text to the agent's prompt. Returns and raises as `say` does."""
-        return await self._ask(Update(UpdatePrompt(_words(text))))
+        return await self._ask(Update(UpdatePrompt(self._words(text))))
 
     async def update_think(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
         """Replace what the agent thinks with, all of it: provider, prompt, endpoint, functions.
@@ -235,16 +273,23 @@ class Call:
             raise WaitOnEventLoopError("in an async function write await, not call.wait")
         if self._loop is None:
             asked.close()
-            raise ToolError("this call is not one of a server, so nothing can be done to it")
+            raise ToolError(_NOT_OF_A_SERVER)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     async def _ask(self, request: ControlRequest) -> str:
         if self._perform is None:
-            raise ToolError("this call is not one of a server, so nothing can be done to it")
+            raise ToolError(_NOT_OF_A_SERVER)
         try:
             return await self._perform(request)
         except UserError as problem:
-            raise ToolError(f"{problem.what} {problem.fix}") from None
+            refused = self._phrases.settings_refused
+            raise ToolError(fill(refused, what=problem.what, fix=problem.fix)) from None
+
+    def _words(self, text: str) -> str:
+        """Return the text as it can be sent: a lone surrogate would end the agent's socket."""
+        if not text.strip():
+            raise ToolError(self._phrases.no_words)
+        return whole(text)
 
     async def ask_digits(
         self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
@@ -278,13 +323,6 @@ class Call:
         Returns and raises as `send_text` does.
         """
         return await self._ask(StopCalling())
-
-
-def _words(text: str) -> str:
-    """Return the text as it can be sent: a lone surrogate would end the agent's socket."""
-    if not text.strip():
-        raise ToolError("there are no words in it")
-    return whole(text)
 
 
 class _OfTheCall:
@@ -368,15 +406,13 @@ class Tool(Generic[P, R]):
             given = self._arguments.model_validate_json(arguments.strip() or "{}")
         except pydantic.ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-            faults = [f"{_where(detail['loc'])}{detail['msg']}" for detail in details[:5]]
-            raise ToolArgumentsError("; ".join(faults)) from None
+            faults = (ArgumentFault(_path(it["loc"]), it["type"], it["msg"]) for it in details[:5])
+            raise ToolArgumentsError(tuple(faults)) from None
         values = {name: getattr(given, field) for field, name in self._names.items()}
         for name, (variable, default) in self._passed.items():
             value = call.variables.get(name, default) if variable else call
             if value is inspect.Parameter.empty:
-                raise ToolArgumentsError(
-                    f"this cannot be done in this call, of which no {name} is known"
-                )
+                raise ToolArgumentsError(variable=name)
             values[name] = value
         return functools.partial(self._function, **values), given.model_dump_json(by_alias=True)
 
@@ -530,5 +566,5 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
     return whole
 
 
-def _where(loc: tuple[str | int, ...]) -> str:
-    return f"{'.'.join(map(str, loc))}: " if loc else ""
+def _path(loc: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, loc)) or "arguments"

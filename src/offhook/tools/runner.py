@@ -162,7 +162,9 @@ class CallTools:
             return await self._result(run, tool, function), "answered"
         except ToolProcessDiedError as died:
             return self._died(tool, died)
-        except (ToolArgumentsError, ToolError) as told:
+        except ToolArgumentsError as wrong:
+            return _error(wrong.words(phrases)), "failed"
+        except ToolError as told:
             return _error(str(told)), "failed"
         except NoThreadError:
             return _error(phrases.functions_busy), "failed"

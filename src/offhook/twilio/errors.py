@@ -99,15 +99,23 @@ _BY_STATUS: Final = {
 _ITSELF: Final = Explanation("it has a fault of its own", "Try again; see status.twilio.com.")
 _ELSE: Final = Explanation("it gives a reason that Offhook does not know", _CONSOLE)
 
+REASONS: Final = {
+    **{str(code): said.what for code, said in WORDS.items()},
+    **{f"http_{status}": said.what for status, said in _BY_STATUS.items()},
+    "http_5xx": _ITSELF.what,
+    "other": _ELSE.what,
+}
+"""Words of every reason that TwilioRefusedError can have, by its `reason`."""
+
 _MORE_INFO: Final = "https://www.twilio.com/docs/"
 
 
 class TwilioRefusedError(Exception):
     """Error: Twilio refused a request.
 
-    `status` is HTTP's, `code` Twilio's own, where there is one. `words` are ours, `fix` is the
-    remedy, `more_info` Twilio's page about the code. `retry_after_s` are the seconds that Twilio
-    asks to wait, if it does.
+    `status` is HTTP's, `code` Twilio's own, where there is one. `reason` is a key of REASONS,
+    `words` are its words, `fix` is the remedy, `more_info` Twilio's page about the code.
+    `retry_after_s` are the seconds that Twilio asks to wait, if it does.
     """
 
     def __init__(
@@ -117,11 +125,17 @@ class TwilioRefusedError(Exception):
         more_info: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        known = _ITSELF if status >= 500 else _BY_STATUS.get(status, _ELSE)
-        said = WORDS.get(code, known) if code is not None else known
+        said, reason = _ELSE, "other"
+        if code in WORDS:
+            said, reason = WORDS[code], str(code)
+        elif status >= 500:
+            said, reason = _ITSELF, "http_5xx"
+        elif status in _BY_STATUS:
+            said, reason = _BY_STATUS[status], f"http_{status}"
         super().__init__(f"Twilio refused: {said.what} ({code or f'HTTP {status}'})")
         self.status = status
         self.code = code
+        self.reason = reason
         self.words = said.what
         self.fix = said.fix
         self.more_info = more_info
