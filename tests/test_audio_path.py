@@ -8,6 +8,7 @@ import signal
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -40,6 +41,7 @@ from offhook.twilio.stream import CallerLeg
 
 FRAME = b"\xff" * 160
 SID = "MZ" + "0" * 32
+PLAIN = CallSettings(silence_s=0)
 
 
 class Counter:
@@ -94,14 +96,13 @@ class NoControl(CallControl):
 class Rig:
     """A session in mid-call, and what its two legs receive from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: CallSettings = PLAIN) -> None:
         self.clock = VirtualClock()
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
         change = Settings("").change
-        plan = CallSettings(silence_s=0)
         agent = AgentSession(
-            plan, lambda greeting, history, changes: b"{}", change, NoTools(self.clock)
+            settings, lambda greeting, history, changes: b"{}", change, NoTools(self.clock)
         )
         session = Session(
             "CA1",
@@ -282,15 +283,20 @@ def listed(title: str) -> list[tuple[str, str]]:
 
 
 def entered(step: Callable[[], object]) -> list[tuple[str, str]]:
-    """File and function of each call of our functions within a step. The clock is not counted."""
+    """File and function of each call of our functions within a step.
+
+    Neither the clock nor generator expressions are counted.
+    """
     calls: list[tuple[str, str]] = []
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         path = Path(frame.f_code.co_filename)
         if event == "call" and path.is_relative_to(SOURCE):
             file = path.relative_to(SOURCE).as_posix()
-            if not file.startswith("testing/") and file != "clock.py":
-                calls.append((file, frame.f_code.co_qualname))
+            name = frame.f_code.co_qualname
+            is_counted = not file.startswith("testing/") and file != "clock.py"
+            if is_counted and not name.endswith("<genexpr>"):
+                calls.append((file, name))
 
     sys.setprofile(note)
     try:
@@ -300,9 +306,9 @@ def entered(step: Callable[[], object]) -> list[tuple[str, str]]:
     return calls
 
 
-def talking() -> Rig:
+def talking(settings: CallSettings = PLAIN) -> Rig:
     """A rig that has passed frames, and whose next frame needs no mark."""
-    rig = Rig()
+    rig = Rig(settings)
     for _ in range(15):
         rig.hear()
         rig.speak()
@@ -310,16 +316,27 @@ def talking() -> Rig:
     return rig
 
 
-def test_a_frame_enters_the_functions_that_the_page_lists() -> None:
-    rig = talking()
+@pytest.mark.parametrize(
+    ("settings", "guarded"),
+    [
+        (PLAIN, ""),
+        (replace(PLAIN, echo_guard=True), ", with echo_guard"),
+        (replace(PLAIN, min_speech_s=0.2), ", with min_speech_ms"),
+    ],
+    ids=["plain", "echo_guard", "min_speech_ms"],
+)
+def test_a_frame_enters_the_functions_that_the_page_lists(
+    settings: CallSettings, guarded: str
+) -> None:
+    rig = talking(settings)
     heard = entered(lambda: rig.caller_leg.on_text(rig.text))
     spoken = entered(lambda: rig.agent_leg.on_binary(FRAME))
     begins, hears, speaks = (
         ("net/websocket.py", f"Socket.{name}")
         for name in ("on_ws_frame", "send_binary", "send_text")
     )
-    assert [begins, *heard, hears] == listed("Caller to agent")
-    assert [begins, *spoken, speaks] == listed("Agent to caller")
+    assert [begins, *heard, hears] == listed(f"Caller to agent{guarded}")
+    assert [begins, *spoken, speaks] == listed(f"Agent to caller{guarded}")
 
 
 class Pipe:
