@@ -3,8 +3,8 @@
 import msgspec
 
 from offhook.bench.bars import Bar
+from offhook.bench.capacity_search import Ceiling
 from offhook.bench.figures import Level, Spread
-from offhook.bench.search import Ceiling
 from offhook.bench.suite import BenchMachine, BenchPlan, BenchReport
 
 GOOD = Level(

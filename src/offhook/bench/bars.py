@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
+from offhook.bench.capacity_search import Ceiling
 from offhook.bench.commands import CommandCost
 from offhook.bench.figures import Level
 from offhook.bench.measuring import CHURN_HOLD_S, CHURN_PER_S
 from offhook.bench.runner import OFFHOOK
-from offhook.bench.search import Ceiling
 
 TUTORIAL: Final = "tutorial"
 BARE: Final = "bare_picows"

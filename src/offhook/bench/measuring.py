@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from offhook.bench import figures, searches
+from offhook.bench import figures, record_searches
 from offhook.bench.figures import Kind, Level, RunUsage, Searched
 from offhook.bench.load.messages import Measured
 from offhook.bench.runner import Bench, Bridge, BridgeRun, ServeBridge
@@ -71,7 +71,7 @@ async def _searched(
     run: BridgeRun, seconds: float
 ) -> tuple[ProcessUsage, ProcessUsage, list[Measured], Searched]:
     assert run.setup is not None  # only a server has something to search
-    searching = searches.Searching(run.setup)
+    searching = record_searches.Searching(run.setup)
     async with asyncio.TaskGroup() as group:
         asking = group.create_task(searching.ask_all(), name="searches")
         begun, done, measured = await run.measure(seconds)

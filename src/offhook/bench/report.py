@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from offhook.bench.bars import TUTORIAL, Bar
+from offhook.bench.capacity_search import Ceiling
 from offhook.bench.figures import Level, Spread
 from offhook.bench.runner import OFFHOOK
-from offhook.bench.search import Ceiling
 from offhook.bench.suite import BenchReport
 from offhook.errors import UserError
 from offhook.observability.console_output import WARNING

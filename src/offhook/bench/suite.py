@@ -12,11 +12,11 @@ import msgspec
 
 from offhook.bench import measuring, usage
 from offhook.bench.bars import BARE, TUTORIAL, Bar, Measurements, bars
+from offhook.bench.capacity_search import Ceiling, Verdict, ceiling
 from offhook.bench.commands import CommandCost
 from offhook.bench.figures import Level, typical
 from offhook.bench.measuring import RunPlan, churn_plan
 from offhook.bench.runner import Bench, Bridge, ServeBridge, can_make_certificates
-from offhook.bench.search import Ceiling, Verdict, ceiling
 
 ROUNDS: Final = 3
 REPEATS: Final = 2

@@ -4,12 +4,11 @@ A stream can neither dial nor press keys (twilio.md §5.4). Meanwhile the agent'
 when the caller returns, the agent gets the conversation so far, and is told what happened.
 """
 
-import math
 from typing import Final, NamedTuple
 
 from offhook.call import handoff_actions, inputs
 from offhook.call.agent_link import AgentLink
-from offhook.call.call_state import CallState, is_due
+from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.commands import LeaveStream
 from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import HandoffAction
@@ -52,12 +51,12 @@ class _Unreturned(NamedTuple):
     Attributes:
         ending: Its ending.
         length_ms: Its length in ms when the stream broke off.
-        return_by: Time in seconds until which the next stream may come.
+        return_by: Time in seconds until which the next stream may come; None: no limit of its own.
     """
 
     ending: Ending
     length_ms: int
-    return_by: float = math.inf
+    return_by: float | None = None
 
 
 class Handoff:
@@ -142,7 +141,7 @@ class Handoff:
         if self._action is None:
             self._due = now + LEFT_S
             if self._unreturned is not None:
-                self._due = min(self._due, self._unreturned.return_by)
+                self._due = earliest(self._due, self._unreturned.return_by)
             self._link.dial_ahead(now)
 
     def await_return(self, push: str, news: str, why: str, now: float) -> None:

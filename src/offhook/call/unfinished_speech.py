@@ -1,6 +1,4 @@
-"""Utterances of the agent that have not ended: what is said at this moment, or was when a server
-died.
-"""  # noqa: D205
+"""Utterances of the agent that have not ended: at this moment, or when a server died."""
 
 from dataclasses import dataclass, field
 

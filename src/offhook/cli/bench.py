@@ -53,7 +53,7 @@ def bench(
     from rich.progress import BarColumn, Progress, TextColumn
 
     from offhook import config as configuration
-    from offhook.bench import commands, runner, searches, suite, usage
+    from offhook.bench import commands, record_searches, runner, suite, usage
     from offhook.bench import report as reporting
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
@@ -96,9 +96,9 @@ def bench(
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         database, costs = None, []
         if search:
-            progress.update(task, description=f"writing {searches.CALLS} calls")
+            progress.update(task, description=f"writing {record_searches.CALLS} calls")
             database = Path(folder) / "calls.db"
-            searches.make_database(database)
+            record_searches.make_database(database)
             costs = commands.costs(database, environ)
         bench = runner.Bench(runner.Cores(), environ)
         report = run(suite.Suite(bench, config, others, plan, on_level).run(costs, database))

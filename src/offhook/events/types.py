@@ -276,9 +276,11 @@ class UtteranceRedacted:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The agent answered a turn: ms from the caller's confirmed text to its first byte of audio,
-    and to the moment at which Twilio had played the first 20 ms of it.
-    """  # noqa: D205
+    """The agent answered a turn.
+
+    Both times count from the caller's confirmed text, in ms: to the first byte of the answer's
+    audio, and to the moment at which Twilio had played the first 20 ms of it.
+    """
 
     first_byte_ms: int
     first_played_ms: int

@@ -67,10 +67,10 @@ FILTER_FIELDS: Final = (
 MS_MAX: Final = 253_402_300_799_000
 """The last second of the year 9999, in ms since 1970."""
 
-_NUMBER: Final = re.compile(r"\+[1-9]\d{1,14}")
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 """Pattern of a number; it may be too short for E.164: carriers let callers show such numbers."""
 
-_AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
+_AGO: Final = re.compile(r"([0-9]{1,5})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

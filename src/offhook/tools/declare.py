@@ -208,10 +208,12 @@ class Call:
         return await self._ask(Leave(SendDigits(digits)))
 
     async def say(self, text: str, behavior: Behavior = "default") -> str:
-        """Have the agent say a text. By default it is refused while agent or caller speak, and the
-        agent speaks when it has just called a function; `queue` says the text after the current
-        speech, `interrupt` in its place. Returns the result in words; raises ToolError if refused.
-        """  # noqa: D205
+        """Have the agent say a text.
+
+        By default it is refused while agent or caller speak, and the agent speaks when it has just
+        called a function; `queue` says the text after the current speech, `interrupt` in its place.
+        Returns the result in words; raises ToolError if refused.
+        """
         if behavior not in typing.get_args(Behavior):
             raise ToolError(fill(self._phrases.behavior_unknown, behavior=repr(behavior)))
         return await self._ask(Say(self._words(text), behavior))

@@ -6,16 +6,14 @@ telephones:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
 from offhook.testing.scenarios.expectation import OneOrMore, ScenarioPart
+from offhook.testing.simulator.twilio.calls.people import Reaction
 
-Does: TypeAlias = Literal["answers", "busy", "no-answer", "declines", "failed"]
-"""Reaction to a call. `declines`: rejects the call. `failed`: the number does not exist."""
-
-DOES: Final = get_args(Does)
+REACTIONS: Final = get_args(Reaction)
 
 _Seconds: TypeAlias = Annotated[float, Field(ge=0)]
 
@@ -30,7 +28,7 @@ class AnsweringMachine(ScenarioPart):
 class Callee(ScenarioPart):
     """A person with a telephone. The value of `does` alone may stand for the mapping."""
 
-    does: Does = "answers"
+    does: Reaction = "answers"
     after_s: _Seconds | None = None
     """Seconds of ringing before `does` happens; the default is 2."""
     keys: OneOrMore[Annotated[str, Field(pattern="^[0-9*#]*$")]] = ()
@@ -43,7 +41,7 @@ class Callee(ScenarioPart):
     machine: AnsweringMachine | None = None
     """Answering machine that answers instead of the person."""
 
-    short: ClassVar[Mapping[str, Any]] = {"enum": list(DOES)}
+    short: ClassVar[Mapping[str, Any]] = {"enum": list(REACTIONS)}
 
     @model_validator(mode="before")
     @classmethod

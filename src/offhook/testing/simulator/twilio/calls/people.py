@@ -57,15 +57,16 @@ class SoundParty:
         """Do nothing: the end of the call changes nothing here."""
 
 
+Reaction: TypeAlias = Literal["answers", "busy", "no-answer", "declines", "failed"]
+"""Reaction to a call. `declines`: the call is rejected, which the caller sees as busy. `failed`:
+the number does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class SimulatedPerson:
-    """Person with a telephone.
+    """Person with a telephone. `does` is the reaction to a call."""
 
-    `does` is the reaction to a call. `declines`: the person rejects the call, which the caller sees
-    as busy. `failed`: the number does not exist.
-    """
-
-    does: Literal["answers", "busy", "no-answer", "declines", "failed"] = "answers"
+    does: Reaction = "answers"
     after_s: float | None = None
     """Seconds of ringing before the reaction; None for RINGS_S, or all ringing for no answer."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offhook.bench.search import MOST, Verdict, ceiling
+from offhook.bench.capacity_search import MOST, Verdict, ceiling
 
 
 class Bridge:
