@@ -56,7 +56,7 @@ class FleetThatAnswers:
 def server() -> tuple[Servers, Process, FleetThatAnswers]:
     of = Servers(configured("ws://127.0.0.1:1/", variables={"city": "Bonn"}), QUICK)
     fleet: Any = FleetThatAnswers()
-    of.now.calls.intake._fleet = fleet
+    of.now.calls.intake._fleet = of.now.calls.placed._fleet = fleet
     return of, of.now, fleet
 
 
@@ -76,9 +76,9 @@ def pending_call(of: Servers) -> PendingCall:
 async def test_a_report_and_an_answer_that_come_at_once_name_a_call_once() -> None:
     of, now, fleet = server()
     pending = pending_call(of)
-    assert await now.calls.intake.expect(pending) is None
+    assert await now.calls.placed.expect(pending) is None
     async with asyncio.TaskGroup() as group:
-        both = [group.create_task(now.calls.intake.name(SID, pending)) for _ in range(2)]
+        both = [group.create_task(now.calls.placed.name(SID, pending)) for _ in range(2)]
         asyncio.get_running_loop().call_soon(fleet.answer.set)
     assert [call_sid for call_sid, _ in fleet.named] == [SID]
     assert [task.result() for task in both] == [now.entry()] * 2
@@ -90,11 +90,11 @@ async def test_a_report_and_an_answer_that_come_at_once_name_a_call_once() -> No
 async def test_a_call_that_is_over_before_it_is_named_is_not_held() -> None:
     of, now, fleet = server()
     pending = pending_call(of)
-    assert await now.calls.intake.expect(pending) is None
+    assert await now.calls.placed.expect(pending) is None
     async with asyncio.TaskGroup() as group:
-        naming = group.create_task(now.calls.intake.name(SID, pending))
+        naming = group.create_task(now.calls.placed.name(SID, pending))
         await fleet.asked.wait()
-        now.calls.intake.placed_with(SID, TOKEN)
+        now.calls.placed.placed_with(SID, TOKEN)
         now.calls.registry.send(SID, inputs.NobodyReached(Slug.LINE_BUSY, ""))
         fleet.answer.set()
     entry = naming.result()
@@ -111,7 +111,7 @@ def _raise(taken: TakenCall) -> bool:
 async def test_a_claimed_call_that_cannot_go_on_here_is_held_no_longer(has_begun: bool) -> None:
     """One whose agent is in another node's configuration alone, and one with which a fault is."""
     of, now, fleet = server()
-    facts = replace(now.calls.intake._facts_of(pending_call(of)), agent="elsewhere")
+    facts = replace(now.calls.placed._facts_of(pending_call(of)), agent="elsewhere")
     fleet.taken = TakenCall(SID, [encoded(facts)], has_begun=has_begun)
     now.calls.intake.go_on = lambda taken: False
     details = StartDetails(ACCOUNT, SID, custom_parameters={"token": TOKEN})

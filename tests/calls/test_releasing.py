@@ -99,7 +99,7 @@ def test_a_call_is_given_up_whose_stream_comes_before_twilio_has_answered_our_re
     agent = before.calls.agents.agent_for(None)
     assert agent is not None
     pending = PendingCall("placed", agent, ACCOUNT, "+1", "+2", {}, 30.0, named.append)
-    assert asyncio.run(before.calls.intake.expect(pending)) is None
+    assert asyncio.run(before.calls.placed.expect(pending)) is None
     assert not released(of, before, "another")
     assert released(of, before, "placed")
     assert adopted(after)
@@ -107,7 +107,7 @@ def test_a_call_is_given_up_whose_stream_comes_before_twilio_has_answered_our_re
     of.clock.run(10)
     assert after.refused == []
     assert texts(after.events, AgentSaid) == [GREETING]
-    assert asyncio.run(before.calls.intake.name(SID, pending)) is None, "it is not begun again"
+    assert asyncio.run(before.calls.placed.name(SID, pending)) is None, "it is not begun again"
     assert (named, before.calls.registry.live) == ([SID], {})
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from offhook.call import inputs
 from offhook.call.ending import Ending
 from offhook.call.inputs import Input
 from offhook.config import Agent
@@ -128,6 +129,14 @@ class CallEntry:
         self.keep: Callable[[], None] = nothing
         self.over_at: float | None = None
         self.answered: Final = asyncio.Event()
+
+    def expect_stream(self, now: float) -> None:
+        """Count the call as live without a stream while its announcement is spoken, and after."""
+        self.expected_until = now + announcement_ms(self.agent) / 1000 + STREAM_DUE_S
+
+    def dial_ahead(self) -> None:
+        """Have the agent dialled before the stream comes, if there is time for that."""
+        self.receive(inputs.CallAnnounced(announcement_ms(self.agent)))
 
     def note_origin(self, origin: str) -> None:
         """Note at which https address Twilio reaches us for this call."""

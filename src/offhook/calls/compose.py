@@ -14,6 +14,7 @@ from offhook.calls.intake import CallIntake
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.lookup import LookUp
 from offhook.calls.messaging import Messaging
+from offhook.calls.placed_intake import PlacedIntake
 from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.releasing import CallReleasing
@@ -38,6 +39,7 @@ class CallHandling:
     registry: CallRegistry
     limits: CallLimits
     intake: CallIntake
+    placed: PlacedIntake
     transfers: Transfers
     farewells: Farewells
     agents: CurrentAgents
@@ -120,6 +122,7 @@ def compose(
         next_token=_random_token if fleet is None else fleet.next_token,
         spare_settled=_count_nothing if fleet is None else fleet.spare_settled,
     )
+    placed = PlacedIntake(agents, registry, sessions, farewells, clock, fleet)
     intake = CallIntake(
         config.twilio,
         agents,
@@ -127,6 +130,7 @@ def compose(
         sessions,
         farewells,
         inbound,
+        placed,
         clock,
         look_up,
         fleet,
@@ -148,7 +152,7 @@ def compose(
     releasing = CallReleasing(
         registry, updates, _hand_over_nothing if journal is None else journal.hand_over
     )
-    releasing.placed = intake.placed_with
+    releasing.placed = placed.placed_with
     releasing.is_asking = transfers.is_asking
     if fleet is not None:
         _join(fleet, sessions, interrupted, releasing, registry)
@@ -156,6 +160,7 @@ def compose(
         registry,
         limits,
         intake,
+        placed,
         transfers,
         farewells,
         agents,

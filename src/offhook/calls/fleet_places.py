@@ -9,6 +9,7 @@ statement, and the process before is told to close its leg.
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -382,3 +383,8 @@ def _epoch_in(lines: Sequence[bytes]) -> int:
 
 def _nonce(token: str | None) -> str | None:
     return None if token is None else nonce_of(token)
+
+
+def first_token(fleet: FleetPlaces | None, call_sid: str) -> str:
+    """Return the token of a call's first stream; of a call to be placed, without a CallSid."""
+    return secrets.token_urlsafe(24) if fleet is None else fleet.first_token(call_sid)

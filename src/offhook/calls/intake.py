@@ -1,24 +1,20 @@
-"""Intake of calls: from our webhook, from our own dialling, and from streams that come first."""
+"""Intake of calls from our webhook, and of streams. For calls that we place: placed_intake.py."""
 
 import json
-import logging
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from offhook import variables
-from offhook.call import inputs
 from offhook.call.ending import Ending, Slug
 from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
 from offhook.calls.agent_session import values_for
-from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall, announcement_ms
+from offhook.calls.call_entry import CallEntry, PendingCall
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
 from offhook.calls.farewells import Farewells
-from offhook.calls.fleet_places import ELSEWHERE, FleetPlaces
-from offhook.calls.live_facts import LiveFacts, decoded
+from offhook.calls.fleet_places import ELSEWHERE, FleetPlaces, first_token
 from offhook.calls.lookup import LookUp, LookupResult
+from offhook.calls.placed_intake import PlacedIntake
 from offhook.calls.places import TakenCall
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
@@ -31,8 +27,6 @@ from offhook.net.websocket import Channel
 from offhook.policy.inbound_policy import InboundPolicy, InboundRefusal
 from offhook.twilio.callers import Refused
 from offhook.twilio.messages import Start
-
-_log: Final = logging.getLogger("offhook.calls")
 
 
 class CallIntake:
@@ -49,6 +43,7 @@ class CallIntake:
         sessions: SessionFactory,
         farewells: Farewells,
         inbound: InboundPolicy,
+        placed: PlacedIntake,
         clock: Clock,
         look_up: LookUp,
         fleet: FleetPlaces | None = None,
@@ -58,16 +53,13 @@ class CallIntake:
         self._sessions = sessions
         self._farewells = farewells
         self._inbound = inbound
+        self._placed = placed
         self._clock = clock
         self._look_up = look_up
         self._fleet = fleet
         self.go_on: Callable[[TakenCall], bool] = _go_on_with_none
         """Goes on with a call that another process had."""
-        self.placed: Callable[[str, Agent], None] = _follow_none
-        """Called with each call that another process has placed and that begins here."""
         self._admission: Final = StreamAdmission(twilio.account_sid, twilio.bin)
-        self._pending: dict[str, PendingCall] = {}
-        """Outbound calls whose CallSid is not known, by token."""
 
     # --- calls of the webhook ------------------------------------------------------------------
 
@@ -88,7 +80,7 @@ class CallIntake:
         self._inbound.admit(call_sid, from_, agent.tier)
         control = self._heard_of(call_sid, agent, from_, to)
         known = values_for(agent, call_sid, from_, to)
-        token = self.first_token(call_sid)
+        token = first_token(self._fleet, call_sid)
         pending = self._registry.begin_lookup(call_sid)
         try:
             if self._fleet is not None:
@@ -107,7 +99,7 @@ class CallIntake:
         entry = self._announce(control, account_sid, agent, found, token)
         for tell in pending.owed:
             tell()
-        self._dial_ahead(entry)
+        entry.dial_ahead()
         return entry
 
     def announce(
@@ -118,9 +110,9 @@ class CallIntake:
         if known is not None:
             return known
         control = self._heard_of(call_sid, agent, from_, to)
-        token = self.first_token(call_sid)
+        token = first_token(self._fleet, call_sid)
         entry = self._announce(control, account_sid, agent, LookupResult(), token)
-        self._dial_ahead(entry)
+        entry.dial_ahead()
         return entry
 
     def turn_away(
@@ -163,76 +155,6 @@ class CallIntake:
             self._registry.note(call_sid, Ending(Slug.CALL_REFUSED, why.words).event(0))
         return self._farewells.refuse(call_sid, agent, answer, self._inbound.rules.say)
 
-    # --- calls that we place -------------------------------------------------------------------
-
-    async def expect(self, pending: PendingCall) -> str | None:
-        """Expect a call that Twilio will be asked for; its stream may be the first to name it.
-
-        Returns the CallLimit of the fleet for which it must not be placed, if there is one.
-        """
-        if self._fleet is not None:
-            why = await self._fleet.reserve(self._facts_of(pending))
-            if why is not None:
-                return why
-        self._pending[pending.token] = pending
-        return None
-
-    def unexpect(self, pending: PendingCall) -> None:
-        """Stop expecting a call that Twilio has not made; a stream that claims it is refused."""
-        if self._pending.pop(pending.token, None) is not None and self._fleet is not None:
-            self._fleet.unreserve(pending.token)
-
-    async def name(self, call_sid: str, pending: PendingCall) -> CallEntry | None:
-        """Take in an outbound call whose CallSid is known now; None: another process has it."""
-        async with pending.naming:
-            if pending.token not in self._pending:
-                return self._registry.find(call_sid)  # It was taken in, and may have moved since.
-            if self._fleet is None:
-                return self.place(call_sid, pending)
-            if not await self._fleet.name(call_sid, self._named_facts_of(call_sid, pending)):
-                self._pending.pop(pending.token, None)
-                return None
-            entry = self.place(call_sid, pending)
-            if entry.session is None:  # It was taken in and ended before the fleet had its name.
-                self._fleet.end(call_sid)
-            return entry
-
-    def placed_with(self, call_sid: str, token: str) -> CallEntry | None:
-        """Take in the outbound call that is expected with a token; None for an unknown token."""
-        pending = self._pending.get(token)
-        return None if pending is None else self.place(call_sid, pending)
-
-    def place(self, call_sid: str, pending: PendingCall) -> CallEntry:
-        """Take in an outbound call whose CallSid is known; repetitions change nothing.
-
-        The call waits for its stream, or its final status, however long it rings. The agent
-        is dialled when somebody answers, or when the stream comes.
-        """
-        self._pending.pop(pending.token, None)
-        known = self._registry.find(call_sid)
-        if known is not None:
-            return known
-        agent = pending.agent
-        call = NewCall(call_sid, agent.name, "api", from_=pending.from_, to=pending.to)
-        control = self._sessions.control(call)
-        entry = self._enter(control, agent, pending.account_sid, pending.token, pending.variables)
-        entry.expected_until = self._clock.now() + pending.rings_s + STREAM_DUE_S
-        pending.named(call_sid)
-        return entry
-
-    def picked_up(self, call_sid: str) -> None:
-        """Dial the agent ahead of the stream, as somebody has answered an outbound call."""
-        entry = self._registry.live.get(call_sid)
-        if entry is not None and not entry.has_stream:
-            self._expect_stream(entry)
-            self._dial_ahead(entry)
-
-    def first_token(self, call_sid: str) -> str:
-        """Return the token of a call's first stream; of a call that we place, without a CallSid."""
-        if self._fleet is None:
-            return secrets.token_urlsafe(24)
-        return self._fleet.first_token(call_sid)
-
     # --- streams -------------------------------------------------------------------------------
 
     def prepare(self, start: Start) -> Coroutine[Any, Any, str | None] | None:
@@ -244,7 +166,7 @@ class CallIntake:
             return None
         details = start.start
         call_sid, token = details.call_sid, details.custom_parameters.get("token")
-        pending = self._pending.get(token) if token is not None else None
+        pending = self._placed.pending(token)
         if pending is not None and details.account_sid == pending.account_sid:
             return self._named_by_stream(call_sid, pending, self._fleet)
         is_here = call_sid in self._registry.live
@@ -265,7 +187,7 @@ class CallIntake:
         self, call_sid: str, pending: PendingCall, fleet: FleetPlaces
     ) -> str | None:
         """Take in a call that we have placed, before Twilio has answered our request."""
-        if await self.name(call_sid, pending) is None:
+        if await self._placed.name(call_sid, pending) is None:
             return ELSEWHERE
         work = fleet.stream(call_sid, pending.token, is_here=True)
         return None if work is None else await self._taken_from(work)
@@ -276,36 +198,12 @@ class CallIntake:
             return found
         goes_on = False
         try:
-            goes_on = self.go_on(found) if found.has_begun else self._begin_placed(found)
+            goes_on = self.go_on(found) if found.has_begun else self._placed.begin(found)
         finally:
             is_here = goes_on or found.call_sid in self._registry.live
             if self._fleet is not None and not is_here:
                 self._fleet.end(found.call_sid)  # It was claimed, and counts as a session.
         return None if goes_on else "the call cannot go on here"
-
-    def _begin_placed(self, taken: TakenCall) -> bool:
-        """Begin a call that another process has placed; return whether that can be."""
-        facts = decoded(taken.lines[0])
-        agent = self._agents.find(facts.agent)
-        if agent is None:
-            _log.warning(
-                "a call that another process has placed cannot begin here: its agent is not in the"
-                " configuration",
-                extra={"call_sid": taken.call_sid},
-            )
-            return False
-        pending = PendingCall(
-            token=taken.token or "",
-            agent=agent,
-            account_sid=facts.account_sid,
-            from_=facts.from_,
-            to=facts.to,
-            variables=facts.values,
-            rings_s=agent.outbound.ring_seconds,
-            named=lambda call_sid: self.placed(call_sid, agent),
-        )
-        self.place(taken.call_sid, pending)
-        return True
 
     def admit(self, channel: Channel, start: Start) -> str | None:
         """Admit a stream whose upgrade was signed, or return why not.
@@ -317,7 +215,7 @@ class CallIntake:
         call_sid = details.call_sid
         claim = StreamClaim(details.account_sid, details.custom_parameters.get("token"))
         entry = self._registry.find(call_sid)
-        pending = self._pending.get(claim.token) if claim.token is not None else None
+        pending = self._placed.pending(claim.token)
         agent = self._agents.agent_for(None)
         refusal = self._admission.refusal(
             claim,
@@ -335,7 +233,7 @@ class CallIntake:
                 self._fleet.end(call_sid)
             return refusal
         if entry is None and pending is not None:
-            entry = self.place(call_sid, pending)
+            entry = self._placed.place(call_sid, pending)
         if entry is None:
             assert agent is not None, "else it was refused"
             self._inbound.admit(call_sid, None, agent.tier)
@@ -365,21 +263,6 @@ class CallIntake:
     def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
         return self._sessions.control(NewCall(call_sid, agent.name, "webhook", from_=from_, to=to))
 
-    def _facts_of(self, pending: PendingCall) -> LiveFacts:
-        """Return what is known of a call before it is placed."""
-        call = NewCall("", pending.agent.name, "api", from_=pending.from_, to=pending.to)
-        return self._sessions.facts(call, pending.account_sid, pending.variables, pending.token)
-
-    def _named_facts_of(self, call_sid: str, pending: PendingCall) -> LiveFacts:
-        """Return what is known of a placed call that has its CallSid, as its entry will have it.
-
-        A process that takes the call over before the entry's own facts are stored goes on with
-        these.
-        """
-        facts, agent = self._facts_of(pending), pending.agent
-        values = values_for(agent, call_sid, facts.from_, facts.to, facts.values)
-        return replace(facts, values=values)
-
     def _announce(
         self,
         control: CallControl,
@@ -391,7 +274,7 @@ class CallIntake:
         entry = self._enter(control, agent, account_sid, token, found.variables)
         if found.event is not None and entry.session is not None:
             entry.session.note(found.event)
-        self._expect_stream(entry)
+        entry.expect_stream(self._clock.now())
         return entry
 
     def _enter(
@@ -405,13 +288,6 @@ class CallIntake:
         self._farewells.forget(control.call.call_sid)  # The call was refused before.
         return self._sessions.make(control, agent, account_sid, token, given)
 
-    def _expect_stream(self, entry: CallEntry) -> None:
-        spoken_s = announcement_ms(entry.agent) / 1000
-        entry.expected_until = self._clock.now() + spoken_s + STREAM_DUE_S
-
-    def _dial_ahead(self, entry: CallEntry) -> None:
-        entry.receive(inputs.CallAnnounced(announcement_ms(entry.agent)))
-
 
 class NotBegunError(Exception):
     """Error: a new call is not taken in here. `why` is a CallLimit, or that another has it."""
@@ -419,10 +295,6 @@ class NotBegunError(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-
-
-def _follow_none(call_sid: str, agent: Agent) -> None:
-    """Do nothing with a call that was placed: no calls are placed here."""
 
 
 def _go_on_with_none(taken: TakenCall) -> bool:

@@ -11,7 +11,7 @@ from offhook.call import inputs
 from offhook.call.ending import Slug
 from offhook.calls import responses
 from offhook.calls.call_entry import CallEntry, PendingCall
-from offhook.calls.intake import CallIntake
+from offhook.calls.placed_intake import PlacedIntake
 from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent
@@ -66,7 +66,7 @@ class CallTracker:
     def __init__(
         self,
         calls: CallRegistry,
-        intake: CallIntake,
+        intake: PlacedIntake,
         rest: TwilioRest,
         ledger: CallLedger,
         clock: Clock,

@@ -17,7 +17,7 @@ from offhook import variables, yamlfile
 from offhook.calls import responses
 from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import PendingCall
-from offhook.calls.intake import CallIntake
+from offhook.calls.placed_intake import PlacedIntake
 from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent, Config
@@ -105,7 +105,7 @@ class OutboundCalls:
         config: Config,
         agents: CurrentAgents,
         calls: CallRegistry,
-        intake: CallIntake,
+        intake: PlacedIntake,
         rest: TwilioRest,
         ledger: CallLedger,
         *,
@@ -378,7 +378,7 @@ class OutboundCalls:
             self.following.follow(sid, agent)
 
         outgoing = PendingCall(
-            token=self._intake.first_token(""),
+            token=self._intake.new_token(),
             agent=agent,
             account_sid=self._config.twilio.account_sid,
             from_=self._caller_id(agent),

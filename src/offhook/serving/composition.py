@@ -178,14 +178,14 @@ def compose_server(
             config,
             calls.agents,
             calls.registry,
-            calls.intake,
+            calls.placed,
             rest,
             ledger,
             dial_policy=policy,
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )
-        calls.interrupted.placed = calls.intake.placed = placing.following.follow
+        calls.interrupted.placed = calls.placed.follow = placing.following.follow
         calls.releasing.left = placing.following.forget
     webhooks = Webhooks(
         config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
