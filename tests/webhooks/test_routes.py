@@ -66,6 +66,7 @@ class Rig:
                 unused,
                 unused,
                 unused,
+                unused,
                 CurrentAgents(config),
                 unused,
                 cast("Any", SimpleNamespace(take_over=lambda: None)),

@@ -128,7 +128,7 @@ export interface UtteranceRedacted {
   end_ms: number;
 }
 
-/** The agent answered a turn: ms from the caller's confirmed text to its first byte of audio, and to the moment at which Twilio had played the first 20 ms of it. */
+/** The agent answered a turn. */
 export interface Answered {
   type: "Answered";
   first_byte_ms: number;
