@@ -24,7 +24,9 @@ def dev(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Take the number from whatever answers it, until the end."),
+        typer.Option(
+            "--force", help="Use the number even if it points elsewhere; it is restored on exit."
+        ),
     ] = False,
     port: Annotated[
         int | None,
@@ -34,9 +36,9 @@ def dev(
 ) -> None:
     """Answer one of your numbers from this machine, until Ctrl-C.
 
-    Serves, opens a tunnel (unless there is a public URL) and points the number there. At the end
-    the number gets back what it had; after a crash, at the next start. New calls get changed agent
-    files and functions.
+    Serves, opens a tunnel (unless there is a public URL) and points the number there. On exit, the
+    number's previous settings are restored; after a crash, at the next start. New calls get changed
+    agent files and functions.
     """
     import os
 

@@ -15,7 +15,7 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Explain an error: what it means, why it comes, and what fixes it."""
+    """Explain an error: what it means, why it occurs, and how to fix it."""
     from offhook.doctor import error_page
 
     page = error_page.read()

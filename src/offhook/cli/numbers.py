@@ -70,7 +70,7 @@ def set_(
     number: Number = None,
     public_url: options.PublicUrl = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Take the number from whatever answers it now.")
+        bool, typer.Option("--force", help="Use the number even if it points elsewhere.")
     ] = False,
     config: options.Config = None,
 ) -> None:

@@ -22,8 +22,8 @@ def standin(
     session: Annotated[
         float | None,
         typer.Option(
-            help="Seconds that a session may last, over 0 to 7200: another one takes over before,"
-            " as before Deepgram's two hours. Default: what the script says, or 7200.",
+            help="Seconds that a session may last, over 0 to 7200. Offhook opens the next session"
+            " before this one ends. Default: what the script says, or 7200.",
             min=0.1,
             max=7200,
             metavar="SECONDS",

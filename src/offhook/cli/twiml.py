@@ -41,7 +41,7 @@ def twiml(
     ] = HANG_UP_URL,
     as_json: options.Json = False,
 ) -> None:
-    """Print the TwiML Bin to paste, and the webhook URLs, which do more than a Bin."""
+    """Print the TwiML Bin and the webhook URLs to paste into the Twilio Console."""
     import os
 
     from offhook import config
