@@ -106,7 +106,7 @@ class TwilioSettings(TwilioFileSettings):
         return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
 
     def require_rest(self) -> RestAccount:
-        """Return the account of REST requests. Raises UserError E-TW-02 when there is none."""
+        """Return the account of REST requests. Raises UserError E-TW-02 without one."""
         account = self.rest_account
         if account is None:
             missing = (

@@ -193,7 +193,7 @@ class CallDirectory:
         return await self._change(call_sid, statements.ANSWERED)
 
     async def release(self, call_sid: str) -> bool:
-        """Give a call up for whoever claims it; False: another process has it already.
+        """Give a call up to the process that claims it; False: another process has it already.
 
         Raises DirectoryAwayError.
         """

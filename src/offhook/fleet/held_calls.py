@@ -1,4 +1,4 @@
-"""What a process knows by itself of the calls that it has, and of those that have ended here.
+"""Calls that a process has, and those that have ended here, as it knows them by itself.
 
 No database is asked here: with it away the process's calls go on by this. settling.py brings both
 together when it is back.
@@ -188,7 +188,7 @@ class HeldCalls:
         self._held.pop(call_sid, None)
 
     def release(self, call_sid: str) -> None:
-        """Forget a call that was given up for whoever claims it."""
+        """Forget a call that was given up for another process to claim."""
         self._held.pop(call_sid, None)
         self.let_go(call_sid)
 

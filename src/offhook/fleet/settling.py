@@ -1,4 +1,4 @@
-"""What brings the directory and what a process knows by itself together, on a connection to it."""
+"""Synchronization of the directory with what a process knows by itself, on one connection."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
