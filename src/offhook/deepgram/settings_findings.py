@@ -34,7 +34,7 @@ _NOT_A_FIELD: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class SettingsFindings:
-    """What was found about one Settings message, in the order of the message."""
+    """Findings about one Settings message, in the order of the message."""
 
     def __init__(self, locate: Locate) -> None:
         self._locate = locate
