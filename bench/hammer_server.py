@@ -38,7 +38,7 @@ async def serve(config: Config) -> None:
         async for line in child.told():
             if json.loads(line)["type"] == "Release":
                 agent = config.lines["default"]
-                agent.tool_files.latest()["hang"].__wrapped__.__globals__["GATE"].set()
+                agent.tool_files.current["hang"].__wrapped__.__globals__["GATE"].set()
             text = (await server.metrics.text()).decode()
             child.tell(
                 {

@@ -121,6 +121,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
                 checked.add(found[1])
                 assert found[2].strip(" .") in quoted.get(found[1], ""), f"{path}:{node.lineno}"
     assert checked == {
+        "E-AGENT-05",
         "E-API-02",
         "E-API-26",
         "E-CAP-02",

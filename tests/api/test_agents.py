@@ -16,7 +16,7 @@ from tests.whole_server import ACCOUNT, TOKEN
 from offhook.config import load
 from offhook.link import agent_directory
 from offhook.serving import reloading
-from offhook.tools import trials
+from offhook.tools import file_watch, trials
 from offhook.tools.results import RESULT_MAX
 
 SECRET = "sk-live-0123456789abcdef"
@@ -317,6 +317,7 @@ async def test_what_hangs_holds_nothing_else(
     monkeypatch.setattr(trials, "HANGING_MAX", 1)
     monkeypatch.setattr(agent_directory, "READ_S", 0.2)
     monkeypatch.setattr(reloading, "READ_S", 0.2)
+    monkeypatch.setattr(file_watch, "LOOK_S", 3600)  # the request must be first to load the file
     async with shop(tmp_path) as s:
         await a_function_that_hangs_is_given_up_and_leaves_room_for_calls(s)
         (tmp_path / "released").unlink()

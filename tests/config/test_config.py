@@ -283,7 +283,7 @@ transfer:
     front_desk: {{to: "+12025550142", describe: People at the desk.}}
 texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
 """
-    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.latest()
+    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.current
     assert list(tools) == ["hang_up", "transfer_call", "send_sms"]
     transfer, texts = tools["transfer_call"].definition, tools["send_sms"].definition
     assert transfer["parameters"]["properties"]["destination"]["enum"] == ["front_desk"]

@@ -1,10 +1,13 @@
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
+from offhook.tools import modules
 from offhook.tools.builtin import Destinations, offered
 from offhook.tools.declare import Call
 from offhook.tools.files import ToolFiles
@@ -21,6 +24,16 @@ def greet(name: str) -> str:
     return f"Hello, {name}"
 '''
 
+HANGS = """
+import os, pathlib, time
+
+here = pathlib.Path(__file__).parent
+(here / "begun").touch()
+while not (here / "released").exists():
+    time.sleep(0.01)
+"""
+"""What makes a file of tools hang while it is loaded, until there is a file `released`."""
+
 
 def write(path: Path, text: str, stamp: int = 1) -> Path:
     path.write_text(text)
@@ -29,14 +42,14 @@ def write(path: Path, text: str, stamp: int = 1) -> Path:
 
 
 def test_tools_are_found_in_their_files(tmp_path: Path) -> None:
-    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)]).latest()
+    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)]).current
     assert list(tools) == ["greet"]
     assert tools["greet"]("Ada") == "Hello, Ada"
 
 
 def test_built_in_tools_stand_beside_those_of_files(tmp_path: Path) -> None:
     built_in = offered(["hang_up", "take_message"], Destinations({}, {}))
-    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)], built_in).latest()
+    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)], built_in).current
     assert list(tools) == ["hang_up", "take_message", "greet"]
     assert ToolFiles((), built_in) == ToolFiles((), built_in)
     assert ToolFiles((), built_in) != ToolFiles()
@@ -46,7 +59,7 @@ def test_a_tool_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     write(tmp_path / "words_beside_it.py", 'HELLO = "Good morning"')
     text = GOOD.replace("Hello, {name}", "{HELLO}, {name}")
     text = "from words_beside_it import HELLO\n" + text
-    tools = ToolFiles([write(tmp_path / "tools.py", text)]).latest()
+    tools = ToolFiles([write(tmp_path / "tools.py", text)]).current
     assert tools["greet"]("Ada") == "Good morning, Ada"
 
 
@@ -55,7 +68,7 @@ def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         write(tmp_path / name / "tools.py", GOOD.replace("Hello", name))
     for name in ("one", "two"):
-        assert ToolFiles([tmp_path / name / "tools.py"]).latest()["greet"]("A") == f"{name}, A"
+        assert ToolFiles([tmp_path / name / "tools.py"]).current["greet"]("A") == f"{name}, A"
 
 
 MODELS = '''
@@ -87,7 +100,9 @@ def test_a_tool_file_may_put_off_its_hints_and_have_models_of_its_own(tmp_path: 
     files = ToolFiles([write(tmp_path / "tools.py", MODELS)])
     for stamp, name in enumerate(("Grace", "Mary"), start=2):
         write(tmp_path / "tools.py", MODELS.replace("Ada", name), stamp)
-        function, _ = files.latest()["take"].bind('{"order": {"items": [{"size": "small"}]}}', CALL)
+        function, _ = files.toolbox.refresh()["take"].bind(
+            '{"order": {"items": [{"size": "small"}]}}', CALL
+        )
         assert function() == f"small for {name}"
     ours = [name for name in set(sys.modules) - before if name.startswith("offhook_tools.")]
     assert len(ours) == 1
@@ -132,17 +147,48 @@ def test_a_changed_file_is_read_again_and_a_broken_one_leaves_the_tools_as_they_
 ) -> None:
     path = write(tmp_path / "tools.py", GOOD)
     files = ToolFiles([path])
-    first = files.latest()
-    assert files.latest() is first
+    first = files.current
+    assert files.toolbox.refresh() is first
     write(path, GOOD.replace("Hello", "Good evening"), 2)
-    second = files.latest()
+    second = files.toolbox.refresh()
     assert second["greet"]("Ada") == "Good evening, Ada"
     with caplog.at_level(logging.ERROR):
         for stamp, text in ((3, "x = ("), (3, "x = (")):
             write(path, text, stamp)
-            assert files.latest() is second
+            assert files.toolbox.refresh() is second
     assert len([record for record in caplog.records if "E-TOOL-01" in record.message]) == 1
     path.unlink()
-    assert files.latest() is second
+    assert files.toolbox.refresh() is second
     write(path, GOOD, 5)
-    assert files.latest()["greet"]("Ada") == "Hello, Ada"
+    assert files.toolbox.refresh()["greet"]("Ada") == "Hello, Ada"
+
+
+def test_who_takes_the_tools_does_not_look_at_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "tools.py", GOOD)
+    files = ToolFiles([path])
+    write(path, GOOD.replace("Hello", "Good evening"), 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(modules, "stamp", None)
+        assert files.current["greet"]("Ada") == "Hello, Ada"
+    assert files.toolbox.has_changed()
+    files.toolbox.refresh()
+    assert not files.toolbox.has_changed()
+    assert files.current["greet"]("Ada") == "Good evening, Ada"
+
+
+def test_a_file_that_hangs_while_it_is_loaded_can_be_mended(tmp_path: Path) -> None:
+    path = write(tmp_path / "tools.py", GOOD)
+    files = ToolFiles([path])
+    first = files.current
+    write(path, GOOD.replace("Hello", "Late") + HANGS, 2)
+    hung = threading.Thread(target=files.toolbox.refresh)
+    hung.start()
+    wait_until((tmp_path / "begun").exists)
+    assert files.toolbox.refresh() is first
+    write(path, GOOD.replace("Hello", "Mended"), 3)
+    assert files.toolbox.refresh()["greet"]("Ada") == "Mended, Ada"
+    (tmp_path / "released").touch()
+    hung.join()
+    assert files.current["greet"]("Ada") == "Mended, Ada", "the later change counts"

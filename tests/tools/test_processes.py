@@ -110,7 +110,7 @@ class ProcessHouse(House):
 
     def begin(self) -> CallTools:
         call = Call("CA1", "shop", "+12025550142", None, {"name": "Ada"})
-        return self.runner.for_call(self.files.latest(), call)
+        return self.runner.for_call(self.files.toolbox.refresh(), call)
 
     async def answer(self, name: str, **arguments: Any) -> ToolFinished:
         return await self.ask(self.tools, name, json.dumps(arguments))

@@ -202,7 +202,7 @@ class SessionFactory:
             facts.by,
             self._webhook_path,
         )
-        toolbox = agent.tool_files.latest()
+        toolbox = agent.tool_files.current
         once = _once(toolbox, resumed, self.handle(control, agent, facts.values, {}))
         session = self._make(control, entry, facts.values, once)
         entry.origin = facts.origin or self._origin
@@ -305,7 +305,7 @@ class SessionFactory:
     def _agent_session(
         self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
     ) -> AgentSession:
-        toolbox = agent.tool_files.latest()
+        toolbox = agent.tool_files.current
         functions = [tool.definition for tool in toolbox.values()]
 
         def settings(

@@ -407,8 +407,15 @@ class Agent(Part):
 
     @property
     def lookup_function(self) -> Callable[..., Any] | None:
-        """The function that `lookup.python` names, as its file is now; loaded by `read_agent`."""
-        return self._lookup_function.get() if self._lookup_function is not None else None
+        """The function that `lookup.python` names, loaded by `read_agent` and the file watch."""
+        return self._lookup_function.current if self._lookup_function is not None else None
+
+    @property
+    def python_files(self) -> Iterator[modules.Latest[Any]]:
+        """Objects loaded from users' Python files for this agent."""
+        yield self._tool_files.toolbox
+        if self._lookup_function is not None:
+            yield self._lookup_function
 
     def templates(self) -> Iterator[tuple[Loc, str]]:
         """Return every text in which `{{name}}` is filled, with the way to it in the agent file."""

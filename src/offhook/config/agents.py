@@ -67,7 +67,7 @@ def _read_agent(path: Path, found: Collected) -> AgentRead | None:
         return None
     wrong = frozenset(own.keys() - agent.model_fields_set if isinstance(own, dict) else ())
     tools = _tools(agent, document, found, wrong)
-    latest = None if tools is None or "tools" in wrong else tools.latest()
+    latest = None if tools is None or "tools" in wrong else tools.current
     accepted = found.attempt(functools.partial(settings.accept, agent.settings, locate, latest))
     remarks = accepted[1] if accepted is not None else ()
     agent = _with_agent_paths(agent, document, found)

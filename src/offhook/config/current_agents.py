@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from offhook.config.agent_file import Agent
 from offhook.config.app_reading import AppConfig
 from offhook.config.inbound_settings import InboundSettings
 from offhook.config.reading import Config
 from offhook.errors import UserError
+from offhook.tools.modules import Latest
 
 _TAKES_EFFECT: Final = frozenset(
     {
@@ -57,6 +58,14 @@ class CurrentAgents:
         """Return every agent of the configuration that was read last, by its name."""
         agents = self._config.agents.values()
         return {agent.name: agent for agent in agents} | dict(self.by_name())
+
+    def python_files(self) -> Iterator[Latest[Any]]:
+        """Return what was loaded from users' Python files for the agents of now.
+
+        Those of an agent that was removed are not loaded again.
+        """
+        for agent in self.every().values():
+            yield from agent.python_files
 
     def find(self, name: str) -> Agent | None:
         """Return the agent of that name; None if the configuration has none."""

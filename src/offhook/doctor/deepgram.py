@@ -79,7 +79,7 @@ def _message(agent: Agent) -> bytes:
     """Return the Settings that a call of the agent sends."""
     values = values_for(agent, _CALL_SID, _CALLER, _CALLER)
     return agent.settings.message(
-        functions=[tool.definition for tool in agent.tool_files.latest().values()],
+        functions=[tool.definition for tool in agent.tool_files.current.values()],
         fill=lambda text: variables.fill(text, values),
     )
 

@@ -78,7 +78,7 @@ class AgentDirectory:
         E-AGENT-05 when its file hangs.
         """
         _, agent = _found(self._agents.config, asked.agent)
-        toolbox: Toolbox = await self._in_thread(agent.tool_files.latest)
+        toolbox: Toolbox = await self._in_thread(agent.tool_files.toolbox.refresh)
         tool = toolbox.get(asked.function)
         if tool is None:
             raise _no_function(asked, toolbox)
@@ -165,7 +165,7 @@ def _details(config: Config, path: Path | None, agent: Agent) -> AgentDetails:
     if path is not None and document is not None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             is_changed = path.read_text(encoding="utf-8-sig") != document.text
-    toolbox = agent.tool_files.latest()
+    toolbox = agent.tool_files.toolbox.refresh()
     return AgentDetails(
         agent=_summary(config, path, agent, masks),
         text=text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}\n# … (cut)\n",

@@ -36,6 +36,7 @@ from offhook.policy.inbound_policy import BROWSER_RATE, InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.redaction.redactor import redacting
 from offhook.serving.reloading import AgentReloader
+from offhook.tools.file_watch import FileWatch
 from offhook.tools.processes import ToolProcesses
 from offhook.tools.runner import Runner
 from offhook.tools.trials import FunctionTrials
@@ -86,6 +87,7 @@ class ServerParts:
     processes: ToolProcesses
     reloader: AgentReloader
     directory: AgentDirectory
+    file_watch: FileWatch
 
 
 def compose_server(
@@ -234,6 +236,7 @@ def compose_server(
         runner.processes,
         reloader,
         directory,
+        FileWatch(calls.agents.python_files, reloader.threads),
     )
 
 

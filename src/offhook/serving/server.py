@@ -195,6 +195,7 @@ class Server:
                 if placing is not None
                 else None
             )
+            file_watch = tasks.keep("watch files of functions", parts.file_watch.run)
             link = await self._open_link(parts, clock, tasks, joined)
             if joined is not None and link is not None:
                 joined.open(link, tasks)
@@ -218,6 +219,7 @@ class Server:
                 neighbours.close()
             if link is not None:
                 link.close()
+            file_watch.cancel()
             if watching is not None:
                 watching.cancel()
             if self._beside is not None:

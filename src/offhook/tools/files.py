@@ -25,15 +25,17 @@ class ToolFiles:
 
     def __init__(self, paths: Sequence[Path] = (), built_in: Toolbox = _NONE) -> None:
         self._built_in = tuple(built_in)
-        self._tools = Latest(paths, lambda: _load(tuple(paths), built_in))
+        self.toolbox: Final = Latest(paths, lambda: _load(tuple(paths), built_in))
+        """The tools: as they were before, while one of the files has a mistake."""
 
-    def latest(self) -> Toolbox:
-        """Return the tools as the files are now; as they were while one of them has a mistake."""
-        return self._tools.get()
+    @property
+    def current(self) -> Toolbox:
+        """The tools as the files were when they were last looked at. Does not look at them."""
+        return self.toolbox.current
 
     @property
     def _what(self) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-        return self._tools.paths, self._built_in
+        return self.toolbox.paths, self._built_in
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ToolFiles) and self._what == other._what

@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import sys
+import threading
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
@@ -25,26 +26,48 @@ class Latest(Generic[T]):
 
     Making it raises what `load` does. A changed file with a mistake is logged, and leaves what was
     there; `load` raises InvalidFileError then.
+
+    The event loop takes `current`; a thread calls `refresh`, since to load a user's file is to run
+    it.
     """
 
     def __init__(self, paths: Sequence[Path], load: Callable[[], T]) -> None:
         self.paths: Final = tuple(paths)
         self._load = load
+        self._lock = threading.Lock()
         self._stamps = self._look()
         self._made = load()
 
-    def get(self) -> T:
-        """Return the object, as its files are now."""
+    @property
+    def current(self) -> T:
+        """The object, as its files were when they were last looked at. Does not look at them."""
+        return self._made
+
+    def has_changed(self) -> bool:
+        """Return whether a file has changed since. Looks at the files: not for the event loop."""
+        return self._look() != self._stamps
+
+    def refresh(self) -> T:
+        """Return the object, as its files are now. Blocks for as long as they take to load.
+
+        While another thread loads them, return what was there before. A load that hangs keeps
+        nothing from being loaded after the next change.
+        """
         stamps = self._look()
-        if stamps != self._stamps:
+        with self._lock:
+            if stamps == self._stamps:
+                return self._made
             self._stamps = stamps
-            names = ", ".join(path.name for path in self.paths)
-            try:
-                self._made = self._load()
-            except InvalidFileError as bad:
-                _log.error("%s %s Nothing of %s changes. %s", bad.code, bad.what, names, bad.fix)
-            else:
-                _log.info("read again: %s", names)
+        names = ", ".join(path.name for path in self.paths)
+        try:
+            made = self._load()
+        except InvalidFileError as bad:
+            _log.error("%s %s Nothing of %s changes. %s", bad.code, bad.what, names, bad.fix)
+            return self._made
+        with self._lock:
+            if stamps == self._stamps:  # else a later change was loaded meanwhile
+                self._made = made
+        _log.info("read again: %s", names)
         return self._made
 
     def _look(self) -> tuple[int, ...]:
@@ -82,7 +105,7 @@ def load(path: Path) -> Any:
         before = module
     finally:
         if before is None:
-            del sys.modules[name]
+            sys.modules.pop(name, None)  # another thread may load the file, too
         else:
             sys.modules[name] = before
     return module
