@@ -217,9 +217,9 @@ class Contract:
                 case SettleSpare():
                     assert self.has_spare, "Settings without a spare leg"
                 case UseSpare():
-                    assert self.applied, "nothing to take over from"
                     assert self.has_spare, "no spare leg to use"
                     self.has_spare = False
+                    self.dialled = True  # Without a leg before it, its Settings are not applied.
                 case HangUpSpare():
                     assert self.has_spare, "no spare leg to hang up"
                     self.has_spare = False

@@ -5,6 +5,7 @@ agent leg is dialled, and no stream before its `start`. All else is chance: both
 in any order, losses, stalls, clocks that jump and deadlines that are served late or never.
 """
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable
@@ -75,6 +76,9 @@ from offhook.call.inputs import (
     RequestCancelled,
     Requested,
     ServerStopped,
+    SpareLost,
+    SpareReady,
+    SpareWelcomed,
     ToolBegan,
     ToolFinished,
 )
@@ -82,11 +86,13 @@ from offhook.call.keypad import HangUpByKey, SayByKey, TransferByKey
 from offhook.call.leg_health import FAULTS_MAX
 from offhook.call.phases import Phase
 from offhook.call.playback import KEPT_MAX
+from offhook.call.rollover import QUIET_S, SESSION_S
 from offhook.call.turns import FENCE_QUIET_S
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
     AgentAnnounced,
     AgentHeard,
+    AgentLost,
     AgentMuted,
     AgentSaid,
     AudioDropped,
@@ -227,14 +233,25 @@ class Conversation(RuleBasedStateMachine):
     @initialize(
         plan=PLANS,
         now=st.just(0.0) | st.floats(0, 1e6),
-        where=st.sampled_from(["announced", "settling", "talking", "talking", "away", "ended"]),
+        where=st.sampled_from(
+            ["announced", "settling", "talking", "talking", "rolling over", "away", "ended"]
+        ),
         asks_after=st.booleans(),
     )
     def begin(self, plan: CallSettings, now: float, where: str, asks_after: bool = False) -> None:
         self.now = now
         self.asks_after = asks_after
         self.commands: list[Command] = []
-        self.call = Call(plan, now, self.commands.append, spread=0.5, asks_after=asks_after)
+        if where == "rolling over":  # it needs two seconds in which nobody is asked anything
+            plan = dataclasses.replace(plan, silence_s=0.0)
+        self.call = Call(
+            plan,
+            now,
+            self.commands.append,
+            session_s=1.0 if where == "rolling over" else SESSION_S,
+            spread=0.5,
+            asks_after=asks_after,
+        )
         self.contract = Contract()
         self.marks: list[str] = []
         self.muted = False
@@ -259,9 +276,12 @@ class Conversation(RuleBasedStateMachine):
         # By chance alone too few calls would ever get there.
         if where != "announced":
             self.receive(START)
-        if where in ("talking", "away"):
+        if where in ("talking", "rolling over", "away"):
             self.receive(WELCOME)
             self.receive(APPLIED)
+        if where == "rolling over":
+            self.time_passes(1.1 + QUIET_S)
+            assert self.contract.has_spare
         if where == "away":
             self.something_is_asked(requests.Leave(SendDigits("12")))
             self.time_passes(FAREWELL_MAX_S)
@@ -449,6 +469,33 @@ class Conversation(RuleBasedStateMachine):
             self.receive(WELCOME)
             self.receive(APPLIED)
 
+    @precondition(lambda self: self.contract.has_spare)
+    @rule(
+        message=st.sampled_from(
+            [
+                SpareWelcomed("request-2"),
+                SpareReady(),
+                SpareLost("closed"),
+                SpareLost("refused", "429"),
+            ]
+        )
+    )
+    def the_spare_leg_says_something(self, message: Input) -> None:
+        self.receive(message)
+
+    @precondition(lambda self: self.contract.has_spare)
+    @rule(welcomed=st.booleans(), settles=st.booleans())
+    def the_agents_leg_is_lost_beside_a_spare(self, welcomed: bool, settles: bool) -> None:
+        if welcomed:
+            self.receive(SpareWelcomed("request-2"))
+        self.receive(LegLost("agent", "why", code=1011))
+        self.time_passes(0.0)
+        assert not self.contract.has_spare
+        if settles and self.contract.dialled:
+            if not welcomed:
+                self.receive(WELCOME)
+            self.receive(APPLIED)
+
     @precondition(lambda self: self.asks_after and self.contract.started)
     @rule(returns=st.booleans())
     def the_stream_breaks_off(self, returns: bool) -> None:
@@ -580,6 +627,10 @@ class Conversation(RuleBasedStateMachine):
                 case LeaveStream() | AwaitCaller():
                     self.caller_audio = b""
                     self.caller_held.clear()
+                case Note(AgentLost(why="no_spare")):
+                    # What was kept for the spare is held for the leg that follows.
+                    self.caller_held.extend(self.call.link._held_frames)
+                    self.caller_audio += b"".join(self.caller_held)
                 case HangUpAgent() | End():
                     may_go += HELD_AGENT_BYTES
                 case Note(AgentAnnounced(number, text)):
@@ -700,6 +751,15 @@ TestConversation.settings = settings(
 _LEAVES_BY_KEYS: Final = CallSettings(actions={"9": HangUpByKey(), "*": HangUpByKey("Bye.")})
 
 FOUND: Final[dict[str, Callable[[Conversation], None]]] = {
+    "a leg that is lost beside a spare that is dialled": lambda it: (
+        it.begin(CallSettings(), 0.0, "rolling over"),
+        it.the_agents_leg_is_lost_beside_a_spare(False, True),
+    )[0],
+    "a leg that is lost beside a spare that has its settings": lambda it: (
+        it.begin(CallSettings(), 0.0, "rolling over"),
+        it.the_caller_sends_audio(FRAME_BYTES),
+        it.the_agents_leg_is_lost_beside_a_spare(True, True),
+    )[0],
     "two keys that end the call, while the agent settles": lambda it: (
         it.begin(_LEAVES_BY_KEYS, 0.0, "settling"),
         it.the_caller_presses_a_key("9"),

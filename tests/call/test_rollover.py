@@ -53,6 +53,7 @@ from offhook.events.types import (
     AgentLost,
     AgentResumed,
     AgentRolledOver,
+    AgentTold,
     AgentWarned,
     CallerSaid,
     SpareAgentFailed,
@@ -67,6 +68,16 @@ SHORT_S = 1.0
 @pytest.fixture
 def call() -> Playbook:
     return Playbook(PLAN, session_s=SHORT_S).talking()
+
+
+GREETED = deepgram.History(role="assistant", content="Hello.")
+
+
+def has_greeted(call: Playbook) -> Playbook:
+    """Have the agent say its greeting, and the caller hear it."""
+    call >> agent("Hello.") << ...
+    has_answer(call)
+    return call
 
 
 def due(call: Playbook) -> Playbook:
@@ -363,7 +374,93 @@ def test_a_spare_goes_with_the_call(call: Playbook) -> None:
     (call >> SPARE_WELCOME >> SpareReady() >> Wait(9))
 
 
-def test_what_a_spare_is_told_goes_when_the_agents_leg_is_lost(call: Playbook) -> None:
-    dialled(call) >> Frame() << Forwarded() >> LegLost("agent", "gone") << ...
-    (call >> Wait(0.1) << ...)
-    assert not call.call.link.is_ready
+# --- the present leg is lost meanwhile -----------------------------------------------------------
+
+LOST = LegLost("agent", "gone", code=1011)
+
+
+def lost(call: Playbook) -> Playbook:
+    """Have the present leg be lost, and the spare put in its place."""
+    return call >> LOST << AgentLost("closed", "1011") << HangUpAgent() << UseSpare()
+
+
+def test_a_spare_that_is_dialled_answers_the_loss_of_the_present_leg(call: Playbook) -> None:
+    dialled(call) >> Wait(0.2) >> Frame() << Forwarded()
+    lost(call) << Phase.SETTLING
+    call >> Frame() >> Frame() >> WELCOME << SendSettings(greeting=call.call.link.greets)
+    call >> Wait(0.3) >> APPLIED << AgentConnected("request-1", 510) << AgentResumed(1, 300, 40)
+    call << SendAudio(Frame().audio * 2) << Phase.TALKING
+    # The session is a new one: the next roll-over is due when that is old.
+    call >> Wait(SHORT_S - 0.1) << ...
+    assert not call.contract.has_spare
+    call >> Wait(QUIET_S + LOOK_S) << ...
+    assert call.contract.has_spare
+
+
+def test_a_spare_that_has_its_settings_answers_it_when_they_are_applied(call: Playbook) -> None:
+    dialled(has_greeted(call))
+    call >> SPARE_WELCOME << SettleSpare((GREETED,)) >> Frame() << Forwarded()
+    lost(call) >> Frame() >> Wait(0.1) >> APPLIED
+    call << AgentConnected("request-2", 110) << AgentResumed(1, 100, 20)
+    call << SendAudio(Frame().audio) << Phase.TALKING
+
+
+def test_a_caller_whom_the_loss_has_cut_off_is_asked_again_by_the_spare(call: Playbook) -> None:
+    dialled(call) >> BARGE_IN << ... >> Wait(0.1)
+    lost(call) >> WELCOME << ... >> APPLIED << ... << Phase.TALKING
+    ask = PLAN.phrases.ask_again
+    call >> Wait(1.0) << AgentTold(ask) << TellAgent(deepgram.InjectUserMessage(content=ask))
+
+
+@pytest.mark.parametrize("begin", [talks, asks, runs])
+def test_settings_that_are_out_of_date_are_of_no_use(call: Playbook, begin: Stir) -> None:
+    dialled(has_greeted(call)) >> SPARE_WELCOME << SettleSpare((GREETED,))
+    begin(call)
+    call >> LOST << ...
+    (call >> Wait(0.0) << ...)
+    assert not call.contract.has_spare
+    assert call.contract.dialled, "another leg is dialled, without a wait"
+    assert not call.contract.applied
+
+
+def test_a_spare_without_a_greeting_is_of_no_use_to_a_caller_whom_nobody_has_greeted(
+    call: Playbook,
+) -> None:
+    assert call.call.link.greets
+    dialled(call) >> SPARE_WELCOME << SettleSpare()
+    call >> LOST << AgentLost("closed", "1011") << HangUpAgent()
+    call >> Wait(0.0) << DialAgent(0) << HangUpSpare()
+    call >> WELCOME << SendSettings(greeting=True)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_spare_that_fails_in_its_place_is_followed_by_another_leg(
+    call: Playbook, is_settled: bool
+) -> None:
+    dialled(has_greeted(call))
+    if is_settled:
+        call >> SPARE_WELCOME << SettleSpare((GREETED,))
+    lost(call) >> Wait(SPARE_S - 0.02) << ...
+    assert call.contract.dialled
+    # Its time runs from its own dial.
+    call >> Wait(0.1) << AgentLost("too_late", "") << HangUpAgent()
+    call >> Wait(0.5) << DialAgent(1) >> WELCOME << SendSettings(False, (GREETED,))
+    call >> APPLIED << AgentConnected("request-1", 90) << AgentResumed(2, 3580, 0)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_spare_goes_with_a_leg_that_nothing_replaces(call: Playbook, is_settled: bool) -> None:
+    dialled(call)
+    if is_settled:
+        call >> SPARE_WELCOME << SettleSpare()
+    call >> LegLost("agent", "our own mistake", code=1008) << ...
+    ending = call.call.ending
+    assert ending is not None
+    assert ending.how is Slug.AGENT_LOST
+
+
+def test_a_second_of_quiet_is_no_spare(call: Playbook) -> None:
+    due(call) >> Wait(0.5) >> Frame() << Forwarded()
+    call >> LOST << AgentLost("closed", "1011") << HangUpAgent() << Phase.SETTLING
+    call >> Wait(0.0) << DialAgent(0)
+    assert call.call.link.held_caller_bytes == 0

@@ -1,6 +1,7 @@
 """A session of Deepgram's is exchanged for another one, and the caller does not notice."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -204,6 +205,47 @@ def test_without_room_for_a_spare_the_leg_before_is_closed_first() -> None:
     assert [e for e in rehearsal.events if isinstance(e, AgentResumed)]
     assert rehearsal.agent_said() == [GREETING, ANSWER]
     assert texts([h.event for h in rehearsal.happened], CallerSaid) == [HOURS]
+    assert all(agent.closed for agent in rehearsal.agents)
+
+
+class Dying(Rehearsal):
+    """A call whose first leg dies `after_s` the dial of the spare."""
+
+    after_s = 0.0
+
+    @functools.cached_property
+    def dialled_at(self) -> list[float]:
+        return []
+
+    def _dial(
+        self,
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
+    ) -> Called:
+        called = super()._dial(receiver, failed, place)
+        self.dialled_at.append(self.clock.now())
+        if len(self.agents) == 2:
+            self.clock.call_at(self.clock.now() + self.after_s, self.agent_channels[0].abort)
+        return called
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.04, 0.06, 0.08])
+def test_a_spare_answers_the_loss_of_the_leg_before_and_no_other_is_dialled(after_s: float) -> None:
+    rehearsal = Dying(GREET, *[QUIET] * 4, ASK, GREET, QUIET, HANG_UP, session_s=DUE_S)
+    rehearsal.after_s = after_s
+    assert rehearsal.run(60) == ["caller_hung_up"]
+    assert rehearsal.agent_said() == [GREETING, ANSWER]
+    assert texts([h.event for h in rehearsal.happened], CallerSaid) == [HOURS]
+    (lost,) = (e for e in rehearsal.events if isinstance(e, AgentLost))
+    assert lost.why == "closed"
+    (resumed,) = (e for e in rehearsal.events if isinstance(e, AgentResumed))
+    assert resumed.attempts == 1
+    assert resumed.after_ms <= 150, "it was under way"
+    later = rehearsal.dialled_at[2:]
+    assert all(at > rehearsal.dialled_at[1] + DUE_S for at in later), "roll-overs alone"
+    gone = [e.connected_ms for e in rehearsal.events if isinstance(e, AgentDisconnected)]
+    assert len(gone) == len(rehearsal.agents)
     assert all(agent.closed for agent in rehearsal.agents)
 
 

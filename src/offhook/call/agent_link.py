@@ -10,7 +10,7 @@ from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
 from offhook.call import agent_loss, inputs
 from offhook.call.agent_loss import HOLD_AFTER_S, Outage
 from offhook.call.call_state import CallState, earliest, is_due, to_ms
-from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, TellAgent
+from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, TellAgent, UseSpare
 from offhook.call.functions import Functions
 from offhook.call.leg_health import LegHealth
 from offhook.call.pending_requests import PendingRequests
@@ -223,6 +223,18 @@ class AgentLink:
         if self._held_frames:
             self._state.do(SendAudio(b"".join(self._held_frames)))
         self.end_copy()
+
+    def replace_lost(self, request_id: str | None, dialled_at: float, ready_by: float) -> None:
+        """Use a spare leg in place of one that is lost, in the state in which it is.
+
+        With a `request_id`, Deepgram has welcomed it, and it was sent its Settings.
+        """
+        self._step(LinkStep.DIALLED)
+        if request_id is not None:
+            self._step(LinkStep.WELCOME_CAME)
+            self._request_id = request_id
+        self.dialled_at, self._ready_by = dialled_at, ready_by
+        self._state.do(UseSpare())
 
     # --- speech from before the stream ---------------------------------------------------------
 

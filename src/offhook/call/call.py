@@ -118,6 +118,7 @@ class Call:
             self.turns,
             self.limits,
             self.keys,
+            self.recovery,
             session_s,
         )
         self.handoff = Handoff(
@@ -339,6 +340,7 @@ class Call:
             return  # Offhook has closed it.
         self.answers.settle()
         self.recovery.lose(loss, now)
+        self.rollover.replace_lost(now)
         if self.phase is Phase.CLOSING:
             self.farewell.lose_agent(now)
 

@@ -56,7 +56,7 @@ class SettleSpare:
 
 @dataclass(frozen=True, slots=True)
 class UseSpare:
-    """Close the agent's leg, and make the spare leg the agent's."""
+    """Close the agent's leg, if it is open, and make the spare leg the agent's."""
 
 
 @dataclass(frozen=True, slots=True)

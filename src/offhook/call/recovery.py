@@ -11,7 +11,7 @@ from offhook.audio import milliseconds
 from offhook.call.agent_link import AgentLink
 from offhook.call.agent_loss import HOLD_AFTER_S, AgentLoss, Outage
 from offhook.call.call_state import CallState, earliest, is_due, to_ms
-from offhook.call.commands import SendSettings
+from offhook.call.commands import SendSettings, SettleSpare
 from offhook.call.functions import Functions
 from offhook.call.history import ConversationHistory
 from offhook.call.pending_requests import PendingRequests
@@ -181,11 +181,34 @@ class Recovery:
 
     def send_settings(self, now: float) -> None:
         """Send the Settings of a session that begins the conversation, or goes on with it."""
-        history = self._history.so_far()
+        history = self._conversation(now)
+        self._state.do(SendSettings(self._link.greets, history, self._pending.changes))
+
+    def settings_of_spare(self, now: float) -> SettleSpare | None:
+        """Return what a spare leg must have been sent to go on now; None: it could not greet."""
+        if self._link.greets:
+            return None
+        return SettleSpare(self._conversation(now), self._pending.changes)
+
+    def use_spare(
+        self, request_id: str | None, dialled_at: float, ready_by: float, now: float
+    ) -> None:
+        """Use a spare leg, which must be ready by `ready_by`, in place of the next one.
+
+        `request_id` is Deepgram's, if it was sent its Settings. It is an attempt like any other.
+        """
+        outage = self._link.outage
+        assert outage is not None, "a spare leg for nothing"
+        outage.dial_at = None
+        outage.attempts += 1
+        self._attempts.append(now)
+        self._link.replace_lost(request_id, dialled_at, ready_by)
+
+    def _conversation(self, now: float) -> tuple[deepgram.History, ...]:
         outage = self._link.outage
         if outage is not None and outage.in_talk:
-            history = self._take_stock(outage, now)
-        self._state.do(SendSettings(self._link.greets, history, self._pending.changes))
+            return self._take_stock(outage, now)
+        return self._history.so_far()
 
     def _take_stock(self, outage: Outage, now: float) -> tuple[deepgram.History, ...]:
         """Return the conversation for a new session; decide what that is told to begin with.

@@ -4,7 +4,8 @@ Source: deepgram.md §1.3 and §5.4. A session lasts two hours. After a second o
 spare leg is dialled; it gets the conversation so far, and takes over once Deepgram has applied its
 Settings, if it has been quiet since. Until then the present leg serves the call, so a spare that is
 refused, hangs or dies changes nothing. If Deepgram has no room for two sessions, the present leg is
-closed first, and the next one is dialled like one that replaces a lost leg.
+closed first, and the next one is dialled like one that replaces a lost leg. If the present leg is
+lost meanwhile, the spare is the one that replaces it.
 
 The spare gets the caller's audio since the quiet began: the beginning of a word may be in it, of
 which the present leg has not told yet. Nothing of that was answered, or it was not quiet.
@@ -24,6 +25,7 @@ from offhook.call.key_input import KeyInput
 from offhook.call.limits import Limits
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase
+from offhook.call.recovery import Recovery
 from offhook.call.turns import Turns
 from offhook.events.types import AgentRolledOver, SpareAgentFailed, SpareFailure
 
@@ -67,6 +69,7 @@ class Rollover:
         turns: Turns,
         limits: Limits,
         keys: KeyInput,
+        recovery: Recovery,
         session_s: float,
     ) -> None:
         self._state = state
@@ -77,12 +80,14 @@ class Rollover:
         self._turns = turns
         self._limits = limits
         self._keys = keys
+        self._recovery = recovery
         self._session_s = session_s
         self._spare = SpareState.ABSENT
         self._request_id = ""
         self._dialled_at = self._quiet_since = self._look_at = self._due = 0.0
         self._failures = 0
         self._said: tuple[Any, ...] = ()
+        self._settings: SettleSpare | None = None
         self._session: float | None = None
         self._warned: float | None = None
 
@@ -98,7 +103,8 @@ class Rollover:
             return
         self._spare = SpareState.SETTLING
         self._request_id = welcomed.request_id
-        self._state.do(SettleSpare(self._history.so_far(), self._pending.changes))
+        self._settings = SettleSpare(self._history.so_far(), self._pending.changes)
+        self._state.do(self._settings)
 
     def use(self, now: float) -> None:
         """Have the spare leg take over, if it has been quiet since before it was dialled."""
@@ -121,6 +127,23 @@ class Rollover:
             self._exchange(lost, now)
         else:
             self._fail(lost.why, lost.code, now)
+
+    def replace_lost(self, now: float) -> None:
+        """Have the spare leg answer the loss of the present one, if another is to be dialled.
+
+        A spare that has its Settings is of use only if the next leg would get the same ones.
+        """
+        outage = self._link.outage
+        if not self._has_leg or outage is None or outage.dial_at is None:
+            return
+        request_id = None
+        if self._spare is SpareState.SETTLING:
+            if self._settings != self._recovery.settings_of_spare(now):
+                return
+            request_id = self._request_id
+        self._spare = SpareState.ABSENT
+        self._failures = 0
+        self._recovery.use_spare(request_id, self._dialled_at, self._due, now)
 
     # --- time ----------------------------------------------------------------------------------
 
