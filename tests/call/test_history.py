@@ -22,7 +22,7 @@ def function(arguments: str = "{}", response: str = "ok", signature: str | None 
 def test_it_has_the_documented_fields_and_no_others() -> None:
     """deepgram.md §2.8. Deepgram's own History has more, such as conversational_behavior."""
     history = ConversationHistory()
-    history.said(CallerSaid("Hello.", 5))
+    history.said(CallerSaid("Hello.", 5, "presence_check"))
     history.said(AgentSaid("Hi", "Hi there.", 300, True, 10))
     history.ran(function(signature="s"))
     assert handed_on(history) == [

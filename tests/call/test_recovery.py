@@ -3,6 +3,7 @@
 from itertools import pairwise, product
 from typing import Final, TypeVar
 
+import msgspec
 import pytest
 from tests.call.playbook import (
     APPLIED,
@@ -64,6 +65,7 @@ from offhook.call.recovery import ATTEMPT_S, WAITS_S, WINDOW_S
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.retry import AFTER_CLOSE, AFTER_ERROR, Retry
 from offhook.events.types import (
+    AgentAnnounced,
     AgentConnected,
     AgentLost,
     AgentResumed,
@@ -504,6 +506,23 @@ def test_hold_sound_is_said_by_nobody(call: Playbook) -> None:
     assert told.settings[0].history == history(PHRASES.one_moment)
     call >> agent("One two.") >> speech(20) << Sent(160, "0:16160")
     call >> AUDIO_DONE >> mark("0:16160") << AgentSaid("One two.", "One two.", 20, False)
+
+
+def test_a_behavior_is_on_the_event_and_is_never_sent_back(call: Playbook) -> None:
+    text = deepgram.ConversationText
+    call.talking()
+    call >> text("user", "Hello?", "presence_check") << CallerSaid("Hello?", None, "presence_check")
+    call >> text("assistant", "One moment.", "filler") << ... >> speech(20) << ...
+    call >> AUDIO_DONE << ... >> mark("0:160") << ...
+    assert AgentAnnounced(1, "One moment.", "filler") in call.progress
+    call >> LegLost("agent", "gone", code=1011) << ... >> Wait(0.3) << ... >> WELCOME
+    (told,) = (each for each in call._out if isinstance(each, SendSettings))
+    written = [msgspec.json.decode(deepgram.write(entry)) for entry in told.history]
+    assert written == [
+        {"type": "History", "role": "user", "content": "Hello?"},
+        {"type": "History", "role": "assistant", "content": "One moment."},
+    ]
+    call << ...
 
 
 def test_a_caller_who_speaks_clears_hold_sound_and_interrupts_nobody(call: Playbook) -> None:

@@ -93,7 +93,10 @@ def type_of(message: Any) -> str:
 @pytest.mark.parametrize(
     ("message", "fields"),
     [
-        (messages.ConversationText("", ""), {"role": "", "content": ""}),
+        (
+            messages.ConversationText("", ""),
+            {"role": "", "content": "", "conversational_behavior": "default"},
+        ),
         (messages.FunctionCallRequest([]), {"functions": []}),
         (
             messages.FunctionCallRequest([messages.FunctionCall("a", "f", "", True)]),
@@ -125,6 +128,26 @@ def test_an_unknown_type_is_no_fault_and_an_unknown_field_is_ignored() -> None:
     assert read(b'{"type":"KeepAlive"}') == UnknownAgentMessage("KeepAlive")
     assert read_ours(b'{"type":"Welcome"}') == UnknownAgentMessage("Welcome")
     assert read_ours(b'{"type":"Settings","agent":{}}') == UnknownAgentMessage("Settings")
+
+
+@pytest.mark.parametrize(
+    ("told", "behavior"),
+    [
+        ("", "default"),
+        (',"conversational_behavior":"default"', "default"),
+        (',"conversational_behavior":"backchannel"', "backchannel"),
+        (',"conversational_behavior":"novelty"', "novelty"),
+        (',"conversational_behavior":null', "default"),
+        (',"conversational_behavior":{"a":[1]}', "default"),
+        (f',"conversational_behavior":"{"x" * 1000}"', "x" * messages.BEHAVIOR_MAX),
+    ],
+)
+def test_a_behavior_of_any_kind_is_taken_and_depended_on_by_nothing(
+    told: str, behavior: str
+) -> None:
+    text = read(f'{{"type":"ConversationText","role":"user","content":"Hi"{told}}}'.encode())
+    assert isinstance(text, messages.ConversationText)
+    assert (text.content, text.behavior) == ("Hi", behavior)
 
 
 def test_latencies_come_as_numbers_or_as_text() -> None:

@@ -93,6 +93,7 @@ export interface CallerSaid {
   type: "CallerSaid";
   text: string;
   start_ms: number | null;
+  behavior: string;
 }
 
 /** The agent is about to say `text`, or is saying it: a piece of one utterance. */
@@ -100,6 +101,7 @@ export interface AgentAnnounced {
   type: "AgentAnnounced";
   utterance: number;
   text: string;
+  behavior: string;
 }
 
 /** The caller has heard `heard_ms` of the utterance so far, by Twilio's marks. */

@@ -134,7 +134,7 @@ def _hold_text(call: "Call", text: deepgram.ConversationText, _: float) -> None:
 def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> None:
     if text.role == "assistant":
         last = text.content.strip()
-        call.turns.announce(text.content)
+        call.turns.announce(text.content, text.behavior)
         call.interruptions.begin_answer()
         call.farewell.announce(last)
         call.answers.hear(last)
@@ -145,7 +145,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
     call.turns.finish(now)
     if not call.pending.told(text.content):
         call.interruptions.end_turn(now)
-        call.turns.confirm(text.content, now)
+        call.turns.confirm(text.content, text.behavior, now)
         call.hear_caller(now)
         call.answers.take_turn(text.content, now)
         call.farewell.look(now)

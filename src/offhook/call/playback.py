@@ -196,7 +196,9 @@ class Playback:
             return []
         return [(b"", self._set_mark())]
 
-    def say(self, text: str, *, is_kept: bool = False) -> AgentAnnounced | None:
+    def say(
+        self, text: str, behavior: str = "default", *, is_kept: bool = False
+    ) -> AgentAnnounced | None:
         """Add a piece of text to the current utterance, or to a new one.
 
         `is_kept`: the audio is kept if the utterance is this piece alone, and not too long. Return
@@ -215,7 +217,7 @@ class Playback:
         if len(text) >= room:
             text = text[:room] + " …"
         utterance.passages.append(TextPiece(text, utterance.size))
-        return AgentAnnounced(utterance.number, text)
+        return AgentAnnounced(utterance.number, text, behavior)
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """End the utterance; return what remains to be sent, with a last mark.

@@ -122,15 +122,15 @@ class Turns:
             self._answer = (self.playback.first_mark(), self._turn_at, now)
         return pieces
 
-    def announce(self, text: str) -> None:
-        """Note what the agent is about to say, or is saying."""
+    def announce(self, text: str, behavior: str) -> None:
+        """Note what the agent is about to say, or is saying, and why (deepgram.md §3.2)."""
         if self._state.phase is _BARGE_IN:
             self.lift_fence()
         else:
             self._speech_start_ms = None  # The sound was not speech: the agent takes its turn.
         if not self._is_muted:
             is_kept = text.strip() == self._state.phrases.one_moment.strip()
-            announced = self.playback.say(text, is_kept=is_kept)
+            announced = self.playback.say(text, behavior, is_kept=is_kept)
             if announced is not None:
                 self._state.note(announced)
 
@@ -169,9 +169,9 @@ class Turns:
             self._speech_start_ms = self._state.ms_since_start(now)
         return is_new
 
-    def confirm(self, text: str, now: float) -> None:
-        """Take a finished turn of the caller."""
-        said = CallerSaid(text, self._speech_start_ms)
+    def confirm(self, text: str, behavior: str, now: float) -> None:
+        """Take a finished turn of the caller, with Deepgram's name for its kind."""
+        said = CallerSaid(text, self._speech_start_ms, behavior)
         self._state.note(said)
         self._history.said(said)
         self._speech_start_ms = None

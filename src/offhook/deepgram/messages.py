@@ -13,6 +13,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+DEFAULT_BEHAVIOR: Final = "default"
+"""Behavior of an ordinary turn or piece of speech, and of a message that names none."""
+
+BEHAVIOR_MAX: Final = 64
+"""Characters of a behavior; its known values have at most 14."""
+
 
 class MalformedAgentMessageError(ValueError):
     """Error: a text frame is not a Voice Agent message. Says why; never quotes the content."""
@@ -73,10 +79,20 @@ class UserStartedSpeaking(_Message, frozen=True, tag="UserStartedSpeaking"):
 
 
 class ConversationText(_Message, frozen=True, tag="ConversationText", omit_defaults=False):
-    """A confirmed user turn, or one piece of what the agent is about to say."""
+    """A confirmed user turn, or one piece of what the agent is about to say.
+
+    Early access (§3.1): a `conversational_behavior` of any other type ends nothing.
+    """
 
     role: str
     content: str
+    conversational_behavior: Any = DEFAULT_BEHAVIOR
+
+    @property
+    def behavior(self) -> str:
+        """Name of its kind, such as `backchannel`, `presence_check` or `filler`."""
+        behavior = self.conversational_behavior
+        return behavior[:BEHAVIOR_MAX] if isinstance(behavior, str) else DEFAULT_BEHAVIOR
 
 
 class AgentThinking(_Message, frozen=True, tag="AgentThinking"):
@@ -355,7 +371,7 @@ def write(message: ServerMessage | ClientMessage) -> bytes:
 def _cut(message: ServerMessage) -> ServerMessage:
     match message:
         case ConversationText():
-            return ConversationText(_short(message.role), _short(message.content))
+            return ConversationText(_short(message.role), _short(message.content), message.behavior)
         case Warning():
             return Warning(_short(message.code), _short(message.description))
         case Error():

@@ -168,8 +168,9 @@ class AgentLost:
 class AgentResumed:
     """The conversation goes on with another leg, after the agent's was lost in mid-call.
 
-    It is the one dialled at the `attempts`-th attempt, and was ready `after_ms` the loss. `held_ms`
-    of the caller's audio from in between are passed on to it.
+    It is the one dialled at the `attempts`-th attempt, and was ready `after_ms` the loss; a spare
+    leg that was dialled before the loss is the first attempt. `held_ms` of the caller's audio from
+    in between are passed on to it.
     """
 
     attempts: int
@@ -213,11 +214,13 @@ class CallerSpeechBegan:
 class CallerSaid:
     """A confirmed turn of the caller, which ended by now.
 
-    `start_ms` is when Deepgram said that the caller speaks; None when it did not.
+    `start_ms` is when Deepgram said that the caller speaks; None when it did not. `behavior` is as
+    in AgentAnnounced.
     """
 
     text: str
     start_ms: int | None = None
+    behavior: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +229,13 @@ class AgentAnnounced:
 
     `utterance` counts the call's utterances of the agent from 1. Each ends with one AgentSaid, in
     their order. Should the process die before, this and AgentHeard are all that is known of it.
+    `behavior` is Deepgram's `conversational_behavior`: `default`, or with Think Live `backchannel`,
+    `presence_check`, `filler` or what else it says.
     """
 
     utterance: int
     text: str
+    behavior: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
