@@ -10,7 +10,6 @@ from typing import BinaryIO, Final
 from offhook.errors import UserError
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
-from offhook.recordings.peaks import GrowingPeaks
 from offhook.recordings.repair import repair_one
 from offhook.recordings.silencing import Side, overwrite
 from offhook.recordings.wav import StereoWriter
@@ -47,8 +46,6 @@ class GrowingRecording:
         self._samples = 0
         self._resumed_at = resumed_at
         self._broken = False
-        # What came before a resumption is not known here: then the first reader computes them.
-        self._peaks = GrowingPeaks() if resumed_at is None else None
         # Stretches to be silenced come from any thread, until the file is closed.
         self._lock = threading.Lock()
         self._silences: list[tuple[int, int, Side]] = []
@@ -86,8 +83,6 @@ class GrowingRecording:
             for part in parts:
                 half = len(part) // 2
                 wav.write(part[:half], part[half:])
-                if self._peaks is not None:
-                    self._peaks.add(part[:half], part[half:])
                 self._samples += half
             self._silence_written()
             file.flush()
@@ -121,8 +116,6 @@ class GrowingRecording:
                 self._silence_written()
                 self._wav.close()
                 self._file.close()
-                if self._peaks is not None:
-                    reading.keep_peaks(self._store, self._name, self._peaks.all())
         except OSError as error:
             self._break(error)
         self._file = self._wav = None
@@ -146,8 +139,6 @@ class GrowingRecording:
             for start, end, side in due:
                 end = min(end, self._samples)
                 overwrite(self._file, start, end, side)
-                if self._peaks is not None:
-                    self._peaks.remake(self._file, start, end)
             self._file.seek(0, 2)
 
     def _break(self, error: OSError) -> None:

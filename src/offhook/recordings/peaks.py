@@ -30,7 +30,7 @@ def loudest(mulaw: bytes) -> int:
     """Return the level of the loudest sample, 0 to 255.
 
     Halves the ranks seven times, each time without the samples that are too quiet: that takes half
-    of the time of `max`, and this runs in the process that carries calls.
+    of the time of `max`.
     """
     rank, step = 0, _RANKS // 2
     while step:
@@ -62,39 +62,3 @@ def of_file(file: BinaryIO, first: int, last: int) -> bytes:
 def buckets(samples: int) -> int:
     """Return the number of buckets of so many samples; the last one may be shorter."""
     return -(-samples // BUCKET)
-
-
-class GrowingPeaks:
-    """Peaks of a recording that is being written: 20 bytes for each second, in memory."""
-
-    def __init__(self) -> None:
-        self._done = bytearray()
-        # Samples of the bucket that is not full yet.
-        self._caller = b""
-        self._agent = b""
-
-    def add(self, caller: bytes, agent: bytes) -> None:
-        """Take both sides of what was appended to the recording."""
-        caller, agent = self._caller + caller, self._agent + agent
-        full = len(caller) // BUCKET * BUCKET
-        for at in range(0, full, BUCKET):
-            end = at + BUCKET
-            self._done += bytes((loudest(caller[at:end]), loudest(agent[at:end])))
-        self._caller, self._agent = caller[full:], agent[full:]
-
-    def remake(self, file: BinaryIO, start: int, end: int) -> None:
-        """Take the samples from `start` to `end` anew from the recording: they were silenced."""
-        count = len(self._done) // 2
-        first, last = start // BUCKET, min(buckets(end), count)
-        if first < last:
-            self._done[2 * first : 2 * last] = of_file(file, first, last)
-        if end > count * BUCKET:
-            file.seek(STEREO_HEADER_BYTES + 2 * BUCKET * count)
-            rest = file.read(2 * len(self._caller))
-            self._caller, self._agent = rest[0::2], rest[1::2]
-
-    def all(self) -> bytes:
-        """Return the peaks of everything that was appended."""
-        if not self._caller:
-            return bytes(self._done)
-        return bytes((*self._done, loudest(self._caller), loudest(self._agent)))

@@ -97,10 +97,9 @@ def _pieces(store: LocalFiles, found: RecordingFile, start: int, stop: int) -> I
 
 
 def peaks(store: LocalFiles, name: str) -> Peaks:
-    """Return the peaks of a recording, which were written with it.
+    """Return the peaks of a recording, which are computed once and kept beside it.
 
-    Those of a recording that a crash left, or of an earlier version, are computed once and kept
-    beside it. Raises as `find` does.
+    Those of a recording that grows are not kept. Raises as `find` does.
     """
     found = find(store, name)
     count = peaks_.buckets(found.samples)
@@ -109,20 +108,30 @@ def peaks(store: LocalFiles, name: str) -> Peaks:
         if len(both) == 2 * count and not found.growing:
             return Peaks(both[0::2], both[1::2])
     with _opened(store, name) as file:
-        before = os.fstat(file.fileno()).st_mtime_ns
+        before = _changed_ns(file)
         both = peaks_.of_file(file, 0, count)
-        changed = os.fstat(file.fileno()).st_mtime_ns != before
+        changed = _changed_ns(file) != before
     if not found.growing and not changed:
-        keep_peaks(store, name, both)
+        _keep_peaks(store, name, both, before)
     return Peaks(both[0::2], both[1::2])
 
 
-def keep_peaks(store: LocalFiles, name: str, both: bytes) -> None:
-    """Keep the peaks beside a recording. A full disk only prevents that they are kept."""
+def _keep_peaks(store: LocalFiles, name: str, both: bytes, changed_ns: int) -> None:
+    """Keep the peaks of a recording as it was at `changed_ns`. A full disk only prevents that.
+
+    Another process may silence a stretch in this moment: then they are forgotten.
+    """
     with contextlib.suppress(OSError):
         _forget_peaks(store, name)
         with store.create(_peaks_of(name)) as file:
             file.write(both)
+        with store.open(name) as recording:
+            if _changed_ns(recording) != changed_ns:
+                _forget_peaks(store, name)
+
+
+def _changed_ns(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_mtime_ns
 
 
 def silence(store: LocalFiles, name: str, start_ms: int, end_ms: int, side: Side) -> None:
@@ -140,6 +149,7 @@ def silence_samples(store: LocalFiles, name: str, start: int, end: int, side: Si
         found = _found(store, name, file)
         end = min(end, found.samples)
         overwrite(file, start, end, side)
+        file.flush()  # before a look at the peaks: who keeps some looks at the recording afterwards
         _remake_peaks(store, found, file, start, end)
 
 

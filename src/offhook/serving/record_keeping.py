@@ -25,6 +25,7 @@ from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound import ledger_file
 from offhook.recordings.files import LocalFiles
+from offhook.recordings.peaks_thread import PeaksThread
 from offhook.records import database
 from offhook.records.delivery import WebhookDelivery
 from offhook.records.elsewhere import CallsElsewhere, FleetNews
@@ -92,6 +93,7 @@ class RecordKeeping(PartsOwner):
         self.deliveries: Final = self._deliveries(config)
         self.api_token: Final = config.server.api_token or token.token_in(settings.folder)
         files = LocalFiles(settings.recordings)
+        self._peaks = PeaksThread(files)
         readers = readers or Readers()
         self.processes: Final = CallProcesses(
             root,
@@ -146,6 +148,7 @@ class RecordKeeping(PartsOwner):
     def _enter_parts(self, stack: contextlib.ExitStack) -> None:
         stack.callback(self.engine.dispose)
         stack.enter_context(self._close_lookup)
+        stack.enter_context(self._peaks)
         stack.enter_context(self._live)
         self.follower.thread.start()
         stack.callback(self.follower.stop, STOP_S)
@@ -169,11 +172,13 @@ class RecordKeeping(PartsOwner):
         await asyncio.sleep(0)  # what the thread handed to this loop comes first
 
     def _on_live(self, process_id: str, entry: JournalEntry) -> None:
+        self._peaks.told(entry.call_sid, entry.event)
         if not self._on_loop(self.api.tell, process_id, entry):
             self._untold[process_id] = entry.number
 
     def _on_orphaned(self, ends: Sequence[CallEvent]) -> None:
         for end in ends:
+            self._peaks.told(end.call_sid, end.event)
             self._on_loop(self.api.end, end)
 
     def _on_news(self, news: FleetNews | None) -> bool:
@@ -202,6 +207,7 @@ class RecordKeeping(PartsOwner):
         parts = (
             self.follower,
             self._live,
+            self._peaks,
             self._retention,
             self._feed,
             self.deliveries,
