@@ -38,7 +38,7 @@ from tests.waiting import LOOKS_EVERY_S
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
-from offhook.config import LogSettings
+from offhook.config import LogSettings, environment
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
@@ -65,6 +65,7 @@ SECRETS = {
     "OFFHOOK_WEBHOOK_SECRET": "whsec_canaryhook0123456789abcdefghijkl,"
     "whsec_canaryhookabcdefghijklmnopqrstuv",
     "TWILIO_SIGNING_SECRETS": "k1=canary-shared-0123456789,k2=canary-shared-abcdefghij",
+    "OFFHOOK_FLEET_KEY": "canary-fleet-0123456789abcdef0123456789abcdef",
     "CANARY_LOOKUP": "canary-lookup-0123456789",
 }
 IN_URLS = {
@@ -258,6 +259,10 @@ async def one_of_each(
     await ask_what_cannot_be_answered(process, http, report.call_sid, folder, broken)
     for page in broken.pages.values():
         assert [word for word in (CARD, EMAIL, NUMBER, "Traceback", "sqlite") if word in page] == []
+
+
+def test_every_secret_of_the_environment_is_among_the_canaries() -> None:
+    assert set(environment.SECRETS.values()) - SECRETS.keys() == set()
 
 
 LEVELS: Final = get_args(LogSettings.model_fields["level"].annotation)

@@ -21,6 +21,7 @@ from rich.traceback import Traceback
 
 import offhook
 from offhook import config
+from offhook.config.environment import SECRETS
 
 CANARY = "canary-0123456789abcdef"
 
@@ -142,10 +143,12 @@ def test_a_class_that_shows_its_secret_is_found_out() -> None:
 ENVIRONMENT = {
     "DEEPGRAM_API_KEY": f"{CANARY}-deepgram",
     "TWILIO_AUTH_TOKEN": f"{CANARY}-one,{CANARY}-two",
+    "TWILIO_SIGNING_SECRETS": f"k1={CANARY}-first,k2={CANARY}-second",
     "TWILIO_API_KEY": "SK" + "a" * 32,
     "TWILIO_API_SECRET": f"{CANARY}-rest",
     "OFFHOOK_API_TOKEN": f"{CANARY}-api",
     "OFFHOOK_WEBHOOK_SECRET": f"{CANARY}-hook",
+    "OFFHOOK_FLEET_KEY": f"{CANARY}-fleet-0123456789,{CANARY}-fleet-abcdefghij",
     "OFFHOOK_DATABASE_URL": f"postgresql://u:{CANARY}@h/d",
     "LOOKUP": f"{CANARY}-lookup",
 }
@@ -166,8 +169,28 @@ def whole(folder: Path) -> config.Config:
         "lines: {default: a.yaml}\n"
         f"deepgram: {{url: 'wss://u:{CANARY}@h/?k={CANARY}'}}\n"
         f"records: {{webhook: {{url: 'https://h/?k={CANARY}'}}}}\n"
+        "fleet: {node: a, address: 'http://10.0.0.1:5002'}\n"
     )
     return config.load(folder / "offhook.yaml", ENVIRONMENT)
+
+
+def test_every_secret_of_the_environment_is_among_the_canaries() -> None:
+    assert set(SECRETS.values()) - ENVIRONMENT.keys() == set()
+    assert [name for name, value in ENVIRONMENT.items() if CANARY not in value] == [
+        "TWILIO_API_KEY"
+    ], "which is a name, as an AccountSid is"
+
+
+def test_a_configuration_with_every_secret_knows_each(tmp_path: Path) -> None:
+    """Captures and logs are masked by that list."""
+    known = whole(tmp_path).secrets
+    every = [
+        one.rpartition("=")[2]
+        for name, value in ENVIRONMENT.items()
+        for one in value.split(",")
+        if name not in ("TWILIO_API_KEY", "OFFHOOK_DATABASE_URL")
+    ]
+    assert [one for one in every if one not in known] == []
 
 
 def test_no_object_shows_a_secret(tmp_path: Path) -> None:

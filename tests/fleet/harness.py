@@ -344,6 +344,8 @@ async def fleet(
             for node in made.values():
                 with suppress(ProcessLookupError):
                     await node.killed()
+        told = [node.name for node in made.values() if KEY in node.log]
+        assert told == [], "nodes whose log has the fleet's key"
 
 
 async def _started(nodes: Mapping[str, FleetNode]) -> None:
