@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.failures import TOO_BUSY
 
 from offhook.testing.scenarios.lateness import Lateness, watching
 
@@ -24,4 +25,4 @@ async def in_time(check: Callable[[], Awaitable[None]]) -> None:
             return
         if not late.is_too_much:
             raise failure
-    pytest.skip(f"this machine was too busy for it: {late}")
+    pytest.skip(f"{TOO_BUSY} for it: {late}")

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 BESIDE = "assert 'PYTEST_XDIST_WORKER' not in os.environ"
 """Fails on a worker, passes by itself."""
+SKIPPED = "import pytest; pytest.skip('this machine was too busy for it')"
 FAILS = "sh -c 'until test -e begun; do sleep 0.1; done; echo typo; exit 3'"
 """Fails when a test has begun."""
 
@@ -24,6 +25,7 @@ FAILS = "sh -c 'until test -e begun; do sleep 0.1; done; echo typo; exit 3'"
         (["assert False", BESIDE], [], 1, "FAILS BY ITSELF: "),
         ([BESIDE] * 4, [], 1, ""),
         (["pass"], ["--beside", "true"], 0, ""),
+        ([SKIPPED], [], 0, "TOO BUSY: test_given.py::test_0"),
         (["open('begun', 'x'); import time; time.sleep(600)"], ["--beside", FAILS], 3, "typo"),
         (["pass"], ["--beside", "sh -c 'echo typo; exit 3'"], 3, "typo"),
     ],

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from tests.failures import TOO_BUSY
 from tests.testing.scenarios.front_desk import told
 from typer.testing import CliRunner
 
@@ -75,7 +76,7 @@ async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     judged = [result for result in await run([tmp_path], attempts=1) if result.late is None]
     if not judged:
-        pytest.skip("this machine was too busy to judge")
+        pytest.skip(f"{TOO_BUSY} to judge")
     for result in judged:
         words = WRONG[Path(result.loaded.file).name][2]
         assert words in "; ".join(failure.what for failure in result.all_failures)

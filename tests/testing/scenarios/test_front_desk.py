@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.failures import TOO_BUSY
 from tests.testing.dialogue.openai_server import calls, openai, texts
 from tests.testing.scenarios import front_desk
 from tests.testing.scenarios.front_desk import DIALOGUE, SCENARIOS
@@ -62,7 +63,7 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
         results = await front_desk.run(paths, front_desk.desk(senses), attempts=1)
     judged = [result for result in results if result.late is None]
     if not judged:
-        pytest.skip("this machine was too busy to judge")
+        pytest.skip(f"{TOO_BUSY} to judge")
     assert [result.name for result in judged if result.passed] == []
     failures = [failure.what for result in judged for failure in result.all_failures]
     assert any("the agent was silent" in failure for failure in failures), failures
