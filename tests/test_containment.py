@@ -7,6 +7,7 @@ thread and callback that the source has, listed here; whoever adds one adds it t
 import ast
 import asyncio
 import gc
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, whole_server
 
 import offhook
+from offhook.api.reading import Readers
 from offhook.call import commands
 from offhook.call.call import Call
 from offhook.call.inputs import ToolFinished
@@ -35,10 +37,12 @@ from offhook.deepgram.leg import AgentLeg
 from offhook.events.types import AgentConnected, CallEnded
 from offhook.observability.metrics import catalogue
 from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.tools.threads import Threads
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks.call_flow import CallFlow
 
 SOURCE: Final = Path(offhook.__file__).parent
+TESTS: Final = Path(__file__).parent
 
 
 class InjectedError(Exception):
@@ -185,14 +189,29 @@ BEGINS: Final = frozenset(
 )
 """Names of calls by which something begins to run on its own."""
 
-OWNED: Final = "an owner contains it: test_tasks.py, test_background.py"
-LOOP: Final = "the event loop contains it: test_a_fault_in_a_callback_of_the_loop_ends_nothing"
-GUARDED: Final = "all of its body is guarded"
+OWNED: Final = (
+    "an owner contains it: tests/concurrency/test_server_tasks.py and"
+    " tests/concurrency/test_background_thread.py; tests/test_named_tasks.py has each that is named"
+)
+LOOP: Final = (
+    "the event loop contains it:"
+    " tests/test_containment.py::test_a_fault_in_a_callback_of_the_loop_ends_nothing"
+)
 ITSELF: Final = "it belongs to a command, whose end it is"
+OF_LISTENER: Final = (
+    "tests/net/test_listener.py"
+    "::test_a_request_that_is_answered_by_a_fault_ends_its_own_connection_alone"
+)
+OF_PRINTER: Final = (
+    "tests/observability/test_stderr.py::test_a_write_that_fails_loses_its_line_and_nothing_else"
+)
+OF_JOBS: Final = (
+    "tests/test_containment.py::test_a_fault_in_a_job_of_a_thread_is_its_waiters_and_ends_no_thread"
+)
 
 WHERE: Final = {
     "api/live.py": {"call_later": (1, LOOP)},
-    "api/reading.py": {"Thread": (1, GUARDED)},
+    "api/reading.py": {"Thread": (1, OF_JOBS)},
     "calls/operators.py": {"call_at": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
     "concurrency/event_loop.py": {
@@ -201,7 +220,7 @@ WHERE: Final = {
     },
     "clock.py": {"call_later": (1, LOOP)},
     "deepgram/connection.py": {"add_done_callback": (1, LOOP)},
-    "doctor/probes.py": {"create_task": (1, GUARDED), "Thread": (1, GUARDED)},
+    "doctor/probes.py": {"create_task": (1, ITSELF), "Thread": (1, OF_JOBS)},
     "dev/owner.py": {"Thread": (1, "it ends the process, which is all that it is for")},
     "dev/session.py": {
         "add_signal_handler": (1, LOOP),
@@ -216,17 +235,19 @@ WHERE: Final = {
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {
-        "create_task": (1, GUARDED),
+        "create_task": (1, OF_LISTENER),
         "add_done_callback": (1, LOOP),
         "add_reader": (2, LOOP),
-        "call_soon": (1, GUARDED),
-        "call_at": (2, GUARDED),
+        "call_soon": (1, LOOP),
+        "call_at": (2, LOOP),
         "call_later": (1, LOOP),
     },
     "webhooks/pending_streams.py": {"call_at": (1, LOOP)},
     "outbound/list_run.py": {"create_task": (1, ITSELF)},
-    "observability/stderr.py": {"Thread": (1, GUARDED)},
-    "records/delivery.py": {"Thread": (1, GUARDED)},
+    "observability/stderr.py": {"Thread": (1, OF_PRINTER)},
+    "records/delivery.py": {
+        "Thread": (1, "tests/records/test_delivery.py::test_a_fault_of_our_own_ends_no_thread")
+    },
     "serving/control_pipe.py": {"add_reader": (1, LOOP), "call_later": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
     "serving/in_process.py": {"create_task": (1, "its waiter gets what it raises")},
@@ -246,7 +267,7 @@ WHERE: Final = {
     "tools/process_worker.py": {"Thread": (1, "it ends the process, which its owner replaces")},
     "tools/runner.py": {"add_done_callback": (2, LOOP), "call_later": (3, LOOP)},
     "tools/threads.py": {
-        "Thread": (1, GUARDED),
+        "Thread": (1, OF_JOBS),
         "call_soon_threadsafe": (1, LOOP),
         "call_later": (1, LOOP),
     },
@@ -275,6 +296,26 @@ def test_everything_that_runs_on_its_own_is_known_and_contained() -> None:
         for name, each in WHERE.items()
     }
     assert found == known
+
+
+def test_the_tests_that_contain_are_there() -> None:
+    """A file, or a test of it, for each that WHERE names."""
+    named = {why for each in WHERE.values() for _, why in each.values()}
+    found = {one for why in named for one in re.findall(r"(tests/[a-z_/]+\.py)(?:::(\w+))?", why)}
+    assert len(found) > 6
+    for file, test in found:
+        path = TESTS.parent / file
+        assert path.is_file(), file
+        assert f"def {test}" in path.read_text("utf-8"), f"{file}::{test}"
+
+
+async def test_a_fault_in_a_job_of_a_thread_is_its_waiters_and_ends_no_thread() -> None:
+    readers, threads = Readers(), Threads()
+    for work in (broken, broken, lambda: 5):
+        both = readers.run(work), threads.run("work", work)
+        found = [type(one) for one in await asyncio.gather(*both, return_exceptions=True)]
+        assert found == [InjectedError if work is broken else int] * 2
+    readers.close()
 
 
 @asynccontextmanager

@@ -269,6 +269,7 @@ async def whole_server(
     files: CallFiles | None = None,
     ledger: CallLedger | None = None,
     operator: InProcessLink | None = None,
+    supervisor: int = 0,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
@@ -313,6 +314,7 @@ async def whole_server(
             journal=files.journal if files is not None else None,
             ledger=files.ledger if files is not None else ledger,
             operator=operator,
+            supervisor=supervisor,
         )
         serving = group.create_task(server.run())
         await server.started.wait()

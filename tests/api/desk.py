@@ -103,7 +103,8 @@ async def desk(
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A server with records in that folder, and the operator's side in the same process."""
-    served = {name: options.pop(name) for name in ("script", "make_tap") if name in options}
+    passed = ("script", "make_tap", "people", "supervisor")
+    served = {name: options.pop(name) for name in passed if name in options}
     config = config or configured("ws://127.0.0.1:1/", **options)
     records = RecordsSettings(
         folder=folder,

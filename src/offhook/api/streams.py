@@ -223,6 +223,9 @@ class StreamRelay:
             _log.warning("a page's stream was not joined: %s %s", lost.code, lost.what)
             self.end(TRY_AGAIN_LATER, "the call process does not answer")
             return
+        except Exception:
+            self.end(TRY_AGAIN_LATER, "a fault of the server")  # no page waits for ever
+            raise
         if self._is_over:
             link.close(GOING_AWAY, "the page is gone")
             return

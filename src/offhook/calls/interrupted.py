@@ -81,13 +81,10 @@ class InterruptedCalls:
 
     def take_over(self) -> None:
         """Go on with the calls of processes that have died. Blocks for some ms."""
-        taken = lost = 0
-        for file in self._files():
-            if self.go_on(TakenCall(file.call_sid, file.lines)):
-                taken += 1
-            else:
-                lost += 1
-        if taken or lost:
+        calls = [TakenCall(file.call_sid, file.lines) for file in self._files()]
+        taken = self._go_on_with_each(calls)
+        lost = len(calls) - taken
+        if calls:
             _log.warning("%d calls of a process that died go on here, %d are over", taken, lost)
 
     async def take_over_claimed(
@@ -96,10 +93,20 @@ class InterruptedCalls:
         """Go on with those calls of processes that have died which `claim` returns."""
         files = list(self._files())
         taken = await claim(files)
-        for call in taken:
-            self.go_on(call)
+        self._go_on_with_each(taken)
         for call_sid in {file.call_sid for file in files} - {call.call_sid for call in taken}:
             self._drop(call_sid)
+
+    def _go_on_with_each(self, calls: Iterable[TakenCall]) -> int:
+        """Go on with calls; return with how many. A fault with one is logged."""
+        taken = 0
+        for call in calls:
+            try:
+                taken += self.go_on(call)
+            except Exception:  # noqa: BLE001 - the other calls go on
+                sid = {"call_sid": call.call_sid}
+                _log.exception("a fault as a call was taken over", extra=sid)
+        return taken
 
     def go_on(self, taken: TakenCall) -> bool:
         """Go on with a call that another process had; return whether that can be."""

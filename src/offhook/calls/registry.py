@@ -1,6 +1,7 @@
 """Registry of the pending, live and recently ended calls of a server."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,6 +22,8 @@ from offhook.events.types import (
     Event,
     Subscriber,
 )
+
+_log: Final = logging.getLogger("offhook.registry")
 
 RECENT_MAX: Final = 1000
 """Recently ended calls that are kept whole: Twilio asks about each once more."""
@@ -214,9 +217,12 @@ class CallRegistry:
         """End every call now; callers who talk with somebody else by now count as transferred."""
         for call_sid in [*self.live, *self._pending]:
             entry = self.live.get(call_sid)
-            if entry is not None:
-                entry.handoff.stop()
-            self.send(call_sid, inputs.ServerStopped())
+            try:
+                if entry is not None:
+                    entry.handoff.stop()
+                self.send(call_sid, inputs.ServerStopped())
+            except Exception:  # noqa: BLE001 - the others must hear their farewell
+                _log.exception("a fault as a call was ended", extra={"call_sid": call_sid})
 
     async def until_idle(self) -> None:
         """Wait until no call has a stream, or is expected to have one soon."""

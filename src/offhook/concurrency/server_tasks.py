@@ -7,6 +7,7 @@ live call. So the server has one owner of tasks, which starts every task of its 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from offhook.call_context import current_call, of_call
@@ -65,34 +66,23 @@ class ServerTasks:
         """Do the work that `make` returns until it ends by itself; restart it after each fault."""
         return self._group.create_task(self._keep(name, make), name=name)
 
+    def contained(self, name: str) -> "_Contained":
+        """Return a context manager for a step of the server's own, which may fail.
+
+        A fault in it is logged and counted, and what follows it is done. `name` is the step.
+        """
+        return _Contained(self, name, "")
+
     async def _contain(self, name: str, work: Coroutine[Any, Any, _T], call_sid: str) -> _T | None:
-        try:
+        with _Contained(self, name, call_sid):
             return await work
-        except asyncio.CancelledError as error:
-            # Either a cancellation of this task, or one that its work has raised by itself.
-            if _is_being_cancelled():
-                raise
-            self._on_fault(name, error, call_sid)
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - any fault ends one call at most
-            self._on_fault(name, error, call_sid)
         return None
 
     async def _keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         faults = 0
         while True:
-            try:
+            with self.contained(name):
                 await make()
-            except asyncio.CancelledError as error:
-                if _is_being_cancelled():
-                    raise
-                self._on_fault(name, error, "")
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - the work restarts after any fault
-                self._on_fault(name, error, "")
-            else:
                 return
             faults = faults + 1 if name in self._failing else 0
             self._count_as_failing(name)
@@ -116,6 +106,36 @@ class ServerTasks:
         except Exception:  # noqa: BLE001 - as in _contain
             self.faults += 1
             _log.exception("a fault while a call was ended for a fault", extra=extra)
+
+
+class _Contained:
+    """Context manager that reports any exception to its owner, and lets none through.
+
+    It lets through the cancellation of the running task: work may raise one by itself, too.
+    """
+
+    __slots__ = ("_call_sid", "_name", "_owner")
+
+    def __init__(self, owner: ServerTasks, name: str, call_sid: str) -> None:
+        self._owner = owner
+        self._name = name
+        self._call_sid = call_sid
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None or isinstance(error, GeneratorExit):
+            return False
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            return False
+        self._owner._on_fault(self._name, error, self._call_sid)
+        return True
 
 
 def _is_being_cancelled() -> bool:

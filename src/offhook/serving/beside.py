@@ -79,8 +79,12 @@ class ProcessesBeside:
 
     async def open(self) -> None:
         """Look, before the first call is taken, and go on while there is another process."""
-        if await self.look():
-            self.watch()
+        is_alone = False
+        try:
+            is_alone = not await self.look()
+        finally:
+            if not is_alone:
+                self.watch()
 
     def watch(self) -> None:
         """Look once a second: another process takes the place of this one, or the other way."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from offhook.serving.call_runs import (
     TAKE_OVER,
 )
 from offhook.serving.heartbeat import BEAT_S
+
+_log: Final = logging.getLogger("offhook.server")
 
 
 class ControlPipe:
@@ -71,16 +74,10 @@ class ControlPipe:
             except OSError:
                 received = b""
             for number in received:
-                message = bytes((number,))
-                if message == STOP:
-                    stop.by_supervisor()
-                elif message == RETIRE:
-                    self._tell_alive()
-                    stop.by_next_process()
-                elif message == BESIDE:
-                    beside()
-                elif message == TAKE_OVER:
-                    take_over()
+                try:
+                    self._obey(bytes((number,)), stop, beside, take_over)
+                except Exception:  # noqa: BLE001 - a stop may be behind it
+                    _log.exception("a fault with what the supervisor told")
             if not received:
                 if self._beat is not None:
                     self._beat.cancel()
@@ -88,6 +85,23 @@ class ControlPipe:
                 stop.by_signal()
 
         loop.add_reader(self._socket, on_readable)
+
+    def _obey(
+        self,
+        message: bytes,
+        stop: "StopRequests",
+        beside: Callable[[], None],
+        take_over: Callable[[], None],
+    ) -> None:
+        if message == STOP:
+            stop.by_supervisor()
+        elif message == RETIRE:
+            self._tell_alive()
+            stop.by_next_process()
+        elif message == BESIDE:
+            beside()
+        elif message == TAKE_OVER:
+            take_over()
 
 
 class StopRequests:
@@ -111,8 +125,10 @@ class StopRequests:
 
     def by_next_process(self) -> None:
         """Take the first stop, of a process in whose place another one answers."""
-        self._retire()
-        self.by_supervisor()
+        try:
+            self._retire()
+        finally:
+            self.by_supervisor()
 
     def by_signal(self) -> None:
         """Take a signal of this process, or the end of the supervisor."""

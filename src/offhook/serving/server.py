@@ -179,16 +179,18 @@ class Server:
                 neighbours.join(joined.links(), joined.places)
             self.calls, placing = parts.calls, parts.placing
             self._neighbours = neighbours
-            self._meet_siblings(parts)
+            self._meet_siblings(parts, tasks)
             if neighbours is not None and self._supervisor:
                 self._beside = processes_beside(
                     self._needs, parts, clock, tasks, neighbours, self._supervisor
                 )
-                await self._beside.open()
+                with tasks.contained("look at what others count"):
+                    await self._beside.open()
             # Before the first request: Twilio asks about these calls at once.
             self._take_over = self._taking_over(tasks)
             if self.calls.fleet is None:
-                self._take_over()
+                with tasks.contained("take over calls"):
+                    self._take_over()
             self._threads.append(parts.watchdog.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
@@ -199,8 +201,7 @@ class Server:
             link = await self._open_link(parts, clock, tasks, joined)
             if joined is not None and link is not None:
                 joined.open(link, tasks)
-                if self.calls.fleet is not None:
-                    await self.calls.interrupted.take_over_claimed(self.calls.fleet.claim_files)
+                await self._claim_at_start(tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog, parts.processes:
                 serving = tasks.keep("HTTP", answer)
@@ -213,21 +214,16 @@ class Server:
                     self._web.should_exit = True
                 await serving
                 telling.cancel()
-            if joined is not None:
-                await joined.close()
-            if neighbours is not None:
-                neighbours.close()
-            if link is not None:
-                link.close()
             file_watch.cancel()
             if watching is not None:
                 watching.cancel()
             if self._beside is not None:
                 self._beside.close()
+            await self._leave_others(tasks, link)
             if self._unstartable is not None:
                 raise self._unstartable
 
-    def _meet_siblings(self, parts: ServerParts) -> None:
+    def _meet_siblings(self, parts: ServerParts, tasks: ServerTasks) -> None:
         """Share the public socket's requests with the other call processes of the supervisor.
 
         In a fleet those are in its directory, as the processes of other nodes are.
@@ -252,7 +248,8 @@ class Server:
             release=release,
             adopt=journal.adopt,
         )
-        self._siblings.look()
+        with tasks.contained("look for processes"):
+            self._siblings.look()
         parts.webhooks.siblings = self._siblings
         parts.pending_streams.prepare = self._siblings.prepare
 
@@ -310,6 +307,8 @@ class Server:
         The socket is a copy. If answering ends, new connections wait in the queue of the
         original until answering is started again, and open connections continue.
         """
+        if self._has_no_socket():
+            return  # A fault has ended what was answered until then.
         web = self._web = http_server(
             app,
             self._sock.dup(),
@@ -327,12 +326,15 @@ class Server:
                 self._unstartable = error
                 self.stop()
                 return
-            if self._is_retired:  # Another process has the socket; streams go on.
+            if self._has_no_socket():  # Another process may have it; streams go on.
                 _log.exception("a fault ended the answering of connections that were open")
                 return
             raise
         finally:
             web.listener.close()
+
+    def _has_no_socket(self) -> bool:
+        return self._closing or self._is_retired
 
     def stop(self) -> None:
         """Stop when the last call has ended. A second call of `stop` ends the calls now."""
@@ -362,9 +364,13 @@ class Server:
 
     def take_over(self) -> None:
         """Go on with the calls of processes that have ended since the start."""
-        if self._siblings is not None:
-            self._siblings.look()
-        self._take_over()
+        if self._tasks is None:
+            return  # The start takes over what there is.
+        with self._tasks.contained("look for processes"):
+            if self._siblings is not None:
+                self._siblings.look()
+        with self._tasks.contained("take over calls"):
+            self._take_over()
 
     def _taking_over(self, tasks: ServerTasks) -> Callable[[], None]:
         """Return what takes over the calls of dead processes of this machine.
@@ -380,6 +386,24 @@ class Server:
             _ = tasks.start("claim calls of dead processes", work)
 
         return claim
+
+    async def _claim_at_start(self, tasks: ServerTasks) -> None:
+        fleet = self.calls.fleet
+        with tasks.contained("claim calls"):
+            if fleet is not None:
+                await self.calls.interrupted.take_over_claimed(fleet.claim_files)
+
+    async def _leave_others(self, tasks: ServerTasks, link: LinkServer | None) -> None:
+        """Close the ways to other nodes, other processes and the operator, each whatever fails."""
+        with tasks.contained("leave the fleet"):
+            if self._joined is not None:
+                await self._joined.close()
+        with tasks.contained("leave other processes"):
+            if self._neighbours is not None:
+                self._neighbours.close()
+        with tasks.contained("close the operator's link"):
+            if link is not None:
+                link.close()
 
     def failing(self) -> dict[str, str]:
         """Return the parts of the server that do not work, each with its state: failing or dead."""
@@ -412,7 +436,7 @@ class Server:
         if registry.live_count:
             _log.info("draining: %d calls are live; stop again to end them", registry.live_count)
         idle = tasks.keep("until idle", registry.until_idle)
-        hurry = tasks.start("until hurried", self._hurry.wait())
+        hurry = tasks.keep("until hurried", self._until_hurried)
         grace_s = self._config.server.grace_seconds
         await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED, timeout=grace_s)
         if not idle.done() and not hurry.done():
@@ -423,9 +447,14 @@ class Server:
             )
         hurry.cancel()
         idle.cancel()
-        await self._hand_over()
+        with tasks.contained("hand calls over"):
+            await self._hand_over()
         registry.stop_all()
-        await registry.until_after_answered(HAND_OVER_S, lambda: not self._hurry.is_set())
+        with tasks.contained("until Twilio has asked"):
+            await registry.until_after_answered(HAND_OVER_S, lambda: not self._hurry.is_set())
+
+    async def _until_hurried(self) -> None:
+        await self._hurry.wait()
 
     async def _hand_over(self) -> None:
         """Give what calls are left to another process that takes calls, if there is one.
