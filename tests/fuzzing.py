@@ -8,12 +8,13 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from tests import fuzzing_own
+from tests.fuzzing_target import Target
 from tests.wire import samples
 
 from offhook import variables, yamlfile
@@ -43,20 +44,6 @@ from offhook.twilio.signature import sign
 
 ROOT = Path(__file__).parents[1]
 CRASHES = samples.CRASHES
-
-
-@dataclass(frozen=True)
-class Target:
-    """`read` is given what somebody sent. `bad` are the errors that it may raise."""
-
-    read: Callable[[bytes], object]
-    bad: tuple[type[Exception], ...]
-    seeds: list[bytes] = field(default_factory=list)
-
-    def run(self, data: bytes) -> None:
-        """Read, and let through what no caller expects."""
-        with suppress(*self.bad):
-            self.read(data)
 
 
 @cache
@@ -303,6 +290,7 @@ TARGETS: dict[str, Target] = {
     "masking": Target(
         _masked, (), [b"https://u:p@h/a?b=c#d", b'{"api_key": "0123456789abcdef", "url": "ws://h"}']
     ),
+    **fuzzing_own.TARGETS,
 }
 
 

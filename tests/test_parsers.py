@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.fuzzing import TARGETS, Target, crashes
+from tests.fuzzing import TARGETS, crashes
+from tests.fuzzing_target import Target
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -37,7 +37,7 @@ LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[LookupResult]]
 """Function that looks up a call. It never raises, and obeys the agent file's time limit."""
 
 
-class _FailedError(Exception):
+class LookupFailedError(Exception):
     """Raised when there is no answer; its message is for the log."""
 
 
@@ -67,7 +67,7 @@ class Lookups:
                 values, left_out = await self._ask(agent, lookup, call)
         except TimeoutError:
             return LookupResult({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
-        except _FailedError as failed:
+        except LookupFailedError as failed:
             return LookupResult({}, event("failed", str(failed)))
         why = f"{left_out} of its members are no variables" if left_out else ""
         return LookupResult(values, event("answered", why))
@@ -75,14 +75,14 @@ class Lookups:
     async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
         """Return the variables in the answer, and how many of its members are not variables.
 
-        Raises _FailedError.
+        Raises LookupFailedError.
         """
         function = agent.lookup_function
         try:
             if lookup.url is not None:
                 answer = await self._post(lookup.url, lookup.secret_env, call)
             elif function is None:
-                raise _FailedError("its function is not loaded")
+                raise LookupFailedError("its function is not loaded")
             elif inspect.iscoroutinefunction(function):
                 answer = await function(call)
             else:
@@ -90,20 +90,20 @@ class Lookups:
                 answer = await self.threads.run("lookup", lambda: function(call), code=code)
             if isinstance(answer, Mapping):
                 return variables.taken(answer)  # a user's own Mapping may raise, too
-        except _FailedError:
+        except LookupFailedError:
             raise
         except httpx2.HTTPError as error:
-            raise _FailedError(f"{type(error).__name__} at its address") from None
+            raise LookupFailedError(f"{type(error).__name__} at its address") from None
         except NoThreadError:
-            raise _FailedError("too many are running") from None
+            raise LookupFailedError("too many are running") from None
         except GeneratorExit:
             raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # its time is over, or the server's is
-            raise _FailedError(f"it raised {type(error).__name__}") from None
-        raise _FailedError("its answer is not an object of names and values")
+            raise LookupFailedError(f"it raised {type(error).__name__}") from None
+        raise LookupFailedError("its answer is not an object of names and values")
 
     async def _post(self, url: str, secret_env: str | None, call: Call) -> Any:
         question = {
@@ -121,12 +121,17 @@ class Lookups:
             if response.status_code == 204:
                 return {}
             if response.status_code != 200:
-                raise _FailedError(f"HTTP status {response.status_code}")
+                raise LookupFailedError(f"HTTP status {response.status_code}")
             async for part in response.aiter_raw():
                 body += part
                 if len(body) > ANSWER_MAX:
-                    raise _FailedError(f"more than {ANSWER_MAX} bytes")
-        try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise _FailedError("its answer is not JSON") from None
+                    raise LookupFailedError(f"more than {ANSWER_MAX} bytes")
+        return read_answer(body)
+
+
+def read_answer(body: bytes) -> Any:
+    """Return the JSON of an answer. Raises LookupFailedError for anything else."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise LookupFailedError("its answer is not JSON") from None

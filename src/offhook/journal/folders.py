@@ -156,5 +156,5 @@ def read_process_info(folder: Path) -> ProcessInfo | None:
     """Return the content of `process.json`, or None when it is missing or damaged."""
     try:
         return msgspec.json.decode((folder / PROCESS).read_bytes(), type=ProcessInfo)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

@@ -8,7 +8,7 @@ reads too slowly, and it ends with a code and a reason. docs/design/console.md s
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -40,7 +40,7 @@ class JoinStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Ending(msgspec.Struct, frozen=True, array_like=True):
     """The last line of a stream, behind `_CLOSE`."""
 
-    code: int = 1000
+    code: Annotated[int, msgspec.Meta(ge=1000, le=4999)] = 1000
     reason: str = ""
 
 

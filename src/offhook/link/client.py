@@ -100,6 +100,14 @@ class ElsewhereTerms:
     now_ms: Callable[[], int]
 
 
+def result_of(raw: bytes, kind: Any) -> Any:
+    """Return the result of a request, which is of a kind. Raises UserError E-LINK-03 for others."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise other_version("the result is not known") from None
+
+
 class CallProcess:
     """A call process, over one connection that is opened when it is needed, and one a stream.
 
@@ -267,11 +275,7 @@ class CallProcess:
         if begin_s is None and self._elsewhere is not None:
             begin_s = BEGIN_S
         connection = await self._open()
-        raw = await connection.ask(order, limit_s, begin_s)
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except msgspec.MsgspecError:
-            raise other_version("the result is not known") from None
+        return result_of(await connection.ask(order, limit_s, begin_s), kind)
 
     async def _open(self) -> "_OpenConnection":
         async with self._connecting:

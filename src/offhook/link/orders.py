@@ -5,12 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import pydantic
-
 from offhook.calls.browser_calls import NotTakenError
 from offhook.calls.compose import CallHandling
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
-from offhook.calls.operations import LISTENING, OPERATIONS, STREAM_OPERATIONS, no_live_call
+from offhook.calls.operations import (
+    LISTENING,
+    OPERATIONS,
+    STREAM_OPERATIONS,
+    Operation,
+    OperationModel,
+    no_live_call,
+)
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
 from offhook.link.agent_directory import AgentDirectory
@@ -48,6 +53,14 @@ from offhook.yamlfile import Finding
 
 _STREAM_OPERATIONS: Final = {operation.name: operation for operation in STREAM_OPERATIONS}
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
+
+
+def arguments_of(operation: Operation, text: str) -> OperationModel:
+    """Return the arguments of an operation, from JSON. Raises UserError E-LINK-03 for others."""
+    try:
+        return operation.arguments.model_validate(json.loads(text))
+    except (ValueError, RecursionError):
+        raise other_version(f'the arguments of "{operation.name}" are others') from None
 
 
 class LinkOrders:
@@ -159,11 +172,7 @@ class LinkOrders:
             return PerformedOperation("unknown")
         if entry.session is None:
             return PerformedOperation("over")
-        try:
-            arguments = operation.arguments.model_validate(json.loads(order.arguments))
-        except (ValueError, pydantic.ValidationError):
-            raise other_version(f'the arguments of "{order.operation}" are others') from None
-        request = operation.request(arguments)
+        request = operation.request(arguments_of(operation, order.arguments))
         what = await entry.control.operate(order.by, operation.name, request)
         return PerformedOperation("done", what)
 

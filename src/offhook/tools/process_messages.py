@@ -68,5 +68,5 @@ def receive(pipe: BinaryIO, kind: type[_T]) -> _T | None:
         return None
     try:
         return msgspec.json.decode(pipe.read(size), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
