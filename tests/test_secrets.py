@@ -31,6 +31,9 @@ SECRET = re.compile(
 )
 """Names of fields that may hold a secret."""
 
+KINDS = re.compile(r"str|bytes|Secret|Any")
+"""Kinds of fields that may hold one; that of a path may not."""
+
 HARMLESS = {
     "Acceptance.headers": "those of our answer",
     "CallerSide.keys": "keys of the telephone",
@@ -76,11 +79,7 @@ def fields(owner: type) -> dict[str, Any]:
         for name, kind in inspect.get_annotations(owner).items()
         if "Final" not in str(kind) and "ClassVar" not in str(kind)
     }
-    return {
-        name: kind
-        for name, kind in own.items()
-        if SECRET.search(name) and re.search(r"str|bytes|Secret|Any", kind)
-    }
+    return {name: kind for name, kind in own.items() if SECRET.search(name) and KINDS.search(kind)}
 
 
 FOUND = sorted(
@@ -96,7 +95,8 @@ def filled(owner: type) -> object:
     assert dataclasses.is_dataclass(owner), f"{owner} is of no kind that is known here"
     made = object.__new__(owner)
     for field in dataclasses.fields(owner):
-        secret = SECRET.search(field.name) and f"{owner.__name__}.{field.name}" not in HARMLESS
+        may_hold_one = SECRET.search(field.name) and KINDS.search(str(field.type))
+        secret = may_hold_one and f"{owner.__name__}.{field.name}" not in HARMLESS
         value = _canary(str(field.type)) if secret else None
         object.__setattr__(made, field.name, value)
     return made
