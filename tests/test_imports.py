@@ -55,6 +55,11 @@ PROCESSES: Final = {
         *(*DATABASE, *RIGS, "fastapi", "rich", "typer", "structlog", "prometheus_client"),
         *("offhook.records", "offhook.cli", "offhook.api.app"),
     ),
+    "offhook.serving.operator_process": (
+        *(*RIGS, "alembic", "psycopg", "rich", "typer", "phonenumbers"),
+        *("offhook.cli", "offhook.call.call", "offhook.calls.session", "offhook.calls.intake"),
+        *("offhook.calls.control", "offhook.outbound.outbound_calls", "offhook.twilio.rest"),
+    ),
 }
 """Packages that must not be imported by the module with which a process begins."""
 

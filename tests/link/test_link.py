@@ -43,9 +43,8 @@ from offhook.link.process_files import live_processes
 from offhook.link.processes import CallProcesses
 from offhook.link.server import LinkServer
 from offhook.link.streams import OfferedStreams
-from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, UncertainError
-from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.outbound.requests import OutboundRequest, PlacedCall, PlacedCallState
 from offhook.tools.declare import ToolError
 
 REQUEST = OutboundRequest("+12025550142", "reminder", {"name": "Ada"}, "key", "Europe/Berlin")

@@ -18,8 +18,7 @@ from offhook.link.messages import (
 )
 from offhook.link.node_links import NotHereError
 from offhook.link.processes import LOOK_UPS, CallProcesses
-from offhook.outbound.call_tracker import PlacedCallState
-from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.outbound.requests import OutboundRequest, PlacedCall, PlacedCallState
 
 SID = "CA" + "1" * 32
 DONE, OVER, UNKNOWN = (PerformedOperation(cast("Any", one)) for one in ("done", "over", "unknown"))

@@ -41,7 +41,7 @@ server: {{public_url: {public}, port: {port}, operator_listen: "127.0.0.1:{opera
 twilio: {{api_url: "{api}"}}
 lines: {{default: agent.yaml}}
 outbound: {{caller_id: "{us}", calls_per_second: 100, concurrent: 16}}
-dialling: {{calls_per_hour: 100000, spend_per_hour: 100000}}
+dialling: {{calls_per_hour: 2000, spend_per_hour: 100000}}
 """
 AGENT = """
 settings:

@@ -188,7 +188,7 @@ def configured_for(api_url: str, **limits: Any) -> Callable[[Config], Config]:
             {"caller_id": US, "calls_per_second": 100, "concurrent": 50, **limits}
         )
         dialling = config.dialling.model_copy(
-            update={"calls_per_hour": 100_000, "spend_per_hour": 1e6}
+            update={"calls_per_hour": 1_000, "spend_per_hour": 1e6}
         )
         return replace(config, server=server, twilio=twilio, outbound=placing, dialling=dialling)
 

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,7 +171,7 @@ def test_the_process_that_follows_is_killed_again_and_again(tmp_path: Path) -> N
             enough = before + chance.choice([0, 1, 1, 1, 20])
             while journal._done < enough:
                 calls.say(1)
-                os.sched_yield()
+                time.sleep(0.001)
             calls.say(20)
             followers.kill(pid)
             assert journal.state == "ok"

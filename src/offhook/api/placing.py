@@ -15,7 +15,7 @@ from offhook.api.models import (
 from offhook.api.operator import Operator
 from offhook.api.problems import STATUS, ApiError
 from offhook.errors import UserError
-from offhook.outbound.outbound_calls import OutboundRequest
+from offhook.outbound.requests import OutboundRequest
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25

@@ -40,9 +40,8 @@ from offhook.link.messages import (
 )
 from offhook.link.node_links import NodeLinks, NotHereError
 from offhook.net.websocket import Receiver
-from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, uncertain
-from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.outbound.requests import OutboundRequest, PlacedCall, PlacedCallState
 from offhook.tools.trials import FunctionTrial
 
 PATIENCE_S: Final = 5.0

@@ -16,7 +16,7 @@ from offhook.errors import UserError
 from offhook.link.agent_records import TrialRequest
 from offhook.link.streams import TOKEN_S
 from offhook.outbound.errors import TryLaterError, UncertainError
-from offhook.outbound.outbound_calls import OutboundRequest
+from offhook.outbound.requests import OutboundRequest
 from offhook.tools.declare import ToolError
 
 LINE_MAX: Final = 4 * 1024 * 1024

@@ -21,9 +21,8 @@ from offhook.link.messages import (
 )
 from offhook.link.node_links import NotHereError
 from offhook.link.process_files import live_processes
-from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError
-from offhook.outbound.outbound_calls import OutboundRequest, PlacedCall
+from offhook.outbound.requests import OutboundRequest, PlacedCall, PlacedCallState
 from offhook.records.elsewhere import OwnedCall
 
 LOOK_UPS: Final = 2

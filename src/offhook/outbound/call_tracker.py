@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
 
 from offhook.call import inputs
@@ -19,6 +18,7 @@ from offhook.errors import UserError
 from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, CallStatus
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger import CallLedger
+from offhook.outbound.requests import PlacedCallState
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
@@ -33,18 +33,6 @@ OVERDUE_S: Final = 60.0
 
 FOLLOWED_MAX: Final = 1000
 """Ended calls whose status is kept here."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedCallState:
-    """The state of a call that we placed, as far as it is known."""
-
-    sid: str
-    status: str
-    final: bool
-    answered_by: str | None
-    slug: str | None
-    words: str | None
 
 
 class _Followed:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -28,6 +28,7 @@ from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
 from offhook.outbound.ledger import CallLedger, fingerprint
 from offhook.outbound.ledger_file import Placement
 from offhook.outbound.placement_checks import PlacementChecks, no_session
+from offhook.outbound.requests import OutboundRequest, PlacedCall
 from offhook.policy.dial_policy import DialPolicy
 from offhook.text.phone_numbers import E164
 from offhook.twilio import twiml
@@ -56,31 +57,6 @@ CLOCKS_S: Final = 30.0
 
 LOOKS_S: Final = (1.0, 2.0, 4.0)
 """Seconds between the searches for a call whose creation was not answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundRequest:
-    """A request for an outbound call."""
-
-    to: str
-    agent: str
-    variables: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = None
-    """Idempotency key: a request with the same key is the same call."""
-
-    zone: str | None = None
-    """The time zone of the person; None: every zone in which the number may be."""
-
-    within_hours: bool = False
-    """True if the call may be placed only within the agent's calling hours."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedCall:
-    """A call that was placed. `again` is True if an earlier request placed it."""
-
-    sid: str
-    again: bool
 
 
 def backstop_s(agent: Agent) -> int | None:

@@ -15,4 +15,6 @@ _MAGNITUDES: Final = tuple(map(abs, LINEAR))
 
 def is_speech(frame: bytes) -> bool:
     """Return True if a frame is louder than the noise of a quiet line."""
+    if not frame.strip(SILENT):  # most frames of a call: 20 times cheaper than the sum
+        return False
     return sum(map(_MAGNITUDES.__getitem__, frame)) >= _FLOOR * len(frame)
