@@ -18,6 +18,7 @@ export function startResting(): () => void {
   const look = () => {
     isHidden.value = document.hidden;
   };
+  look(); // nothing told of what changed before
   document.addEventListener("visibilitychange", look);
   const end = effect(() => {
     if (!isUnused.value) {
