@@ -59,6 +59,16 @@ async def test_a_server_that_waits_for_its_next_start_stops_at_once(
         monkeypatch.undo()
 
 
+async def test_a_fault_while_it_stops_does_not_start_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_tasks, "RESTART_S", (0.01,))
+    async with asyncio.timeout(60), desk(tmp_path) as d:
+        assert await failing(d) == {}
+        monkeypatch.setattr(RecordKeeping, "end_live", broken)
+    assert "has not stopped as it should" in caplog.text
+
+
 async def test_a_server_whose_operators_side_does_not_start_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,6 +1,7 @@
 """Call side and operator side of `offhook serve` in one process, for Windows and debuggers."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -22,6 +23,8 @@ from offhook.serving.options import ServeOptions
 from offhook.serving.record_keeping import RecordKeeping
 from offhook.serving.running import run_logged
 
+_log: Final = logging.getLogger("offhook.operator")
+
 
 class OperatorSide(PartsOwner):
     """The operator's side of a server in the same process. A context manager that runs its threads.
@@ -41,6 +44,7 @@ class OperatorSide(PartsOwner):
         self.server: Final = OperatorServer(config, self.keeping)
         self._tasks: ServerTasks | None = None
         self._is_serving = False
+        self._is_stopping = False
         self._fault: Exception | None = None
         self._faulted: Final = asyncio.Event()
 
@@ -56,6 +60,7 @@ class OperatorSide(PartsOwner):
             try:
                 yield
             finally:
+                self._is_stopping = True
                 self.server.stop()
                 if not self._is_serving:  # it waits for its next start
                     kept.cancel()
@@ -67,7 +72,10 @@ class OperatorSide(PartsOwner):
         except Exception as fault:
             self._fault = fault
             self._faulted.set()
-            raise
+            if not self._is_stopping:
+                raise
+            # It would be started anew, and would wait for a stop that it has had.
+            _log.exception("the operator's server has not stopped as it should")
         finally:
             self._is_serving = False
 

@@ -99,6 +99,8 @@ class OperatorServer:
             await asyncio.sleep(WATCH_S)
 
     async def _serve(self) -> None:
+        if self._stopping.is_set():
+            return  # a fault while it stopped: nothing is to be started anew
         await self._until_following()
         sock = await self._listen()
         tls = not is_this_machine(self._address[0])

@@ -185,7 +185,8 @@ class RecordKeeping(PartsOwner):
         return self._on_loop(self._tell_news, news)
 
     def _tell_news(self, news: FleetNews | None) -> None:
-        self.processes.learn({} if news is None else news.owners)
+        if news is not None:  # while the database is away, the owners of before are asked first
+            self.processes.learn(news.owners)
         self.api.fleet.tell(news)
 
     def _on_loop(self, told: Callable[..., None], *arguments: object) -> bool:
