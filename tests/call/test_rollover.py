@@ -412,15 +412,29 @@ def test_a_caller_whom_the_loss_has_cut_off_is_asked_again_by_the_spare(call: Pl
     call >> Wait(1.0) << AgentTold(ask) << TellAgent(deepgram.InjectUserMessage(content=ask))
 
 
-@pytest.mark.parametrize("begin", [talks, asks, runs])
+def was_heard(call: Playbook) -> None:
+    talks(call)
+    has_talked(call)
+
+
+@pytest.mark.parametrize("begin", [was_heard, runs])
 def test_settings_that_are_out_of_date_are_of_no_use(call: Playbook, begin: Stir) -> None:
     dialled(has_greeted(call)) >> SPARE_WELCOME << SettleSpare((GREETED,))
     begin(call)
     call >> LOST << ...
-    (call >> Wait(0.0) << ...)
-    assert not call.contract.has_spare
-    assert call.contract.dialled, "another leg is dialled, without a wait"
-    assert not call.contract.applied
+    call >> Wait(0.0) << DialAgent(0) << HangUpSpare()
+
+
+@pytest.mark.parametrize("begin", [talks, asks])
+def test_what_nobody_heard_or_is_asked_again_makes_no_settings_out_of_date(
+    call: Playbook, begin: Stir
+) -> None:
+    dialled(has_greeted(call)) >> SPARE_WELCOME << SettleSpare((GREETED,))
+    begin(call)
+    call >> LOST << ...
+    assert not call.contract.has_spare, "it is the agent's leg now"
+    call >> Wait(0.0)
+    assert call.contract.dialled
 
 
 def test_a_spare_without_a_greeting_is_of_no_use_to_a_caller_whom_nobody_has_greeted(

@@ -5,6 +5,7 @@ import math
 import wave
 from array import array
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -126,6 +127,20 @@ def test_a_file_of_peaks_that_does_not_fit_is_made_anew(
     found = reading.peaks(files, NAME)
     assert len(found.caller) == len(found.agent) == 3
     assert path.stat().st_size == 6
+
+
+def test_those_of_a_recording_that_is_erased_meanwhile_are_not_kept(
+    files: LocalFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = files.create
+
+    def erase_first(name: str) -> BinaryIO:
+        (tmp_path / NAME).unlink()
+        return create(name)
+
+    monkeypatch.setattr(files, "create", erase_first)
+    assert len(reading.peaks(files, NAME).caller) == 3
+    assert files.names() == []
 
 
 def test_those_of_a_live_recording_are_not_kept(tmp_path: Path) -> None:

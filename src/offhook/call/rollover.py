@@ -131,14 +131,18 @@ class Rollover:
     def replace_lost(self, now: float) -> None:
         """Have the spare leg answer the loss of the present one, if another is to be dialled.
 
-        A spare that has its Settings is of use only if the next leg would get the same ones.
+        A spare that has its Settings is of use only if the next leg would get the same ones, and no
+        function is open: the next leg may be told of its result.
         """
         outage = self._link.outage
         if not self._has_leg or outage is None or outage.dial_at is None:
             return
         request_id = None
         if self._spare is SpareState.SETTLING:
-            if self._settings != self._recovery.settings_of_spare(now):
+            # The second question ends what functions are open.
+            if not self._functions.is_idle or (
+                self._settings != self._recovery.settings_of_spare(now)
+            ):
                 return
             request_id = self._request_id
         self._spare = SpareState.ABSENT

@@ -119,15 +119,20 @@ def peaks(store: LocalFiles, name: str) -> Peaks:
 def _keep_peaks(store: LocalFiles, name: str, both: bytes, changed_ns: int) -> None:
     """Keep the peaks of a recording as it was at `changed_ns`. A full disk only prevents that.
 
-    Another process may silence a stretch in this moment: then they are forgotten.
+    Another process may silence a stretch or erase the recording in this moment: then they are
+    forgotten.
     """
     with contextlib.suppress(OSError):
         _forget_peaks(store, name)
         with store.create(_peaks_of(name)) as file:
             file.write(both)
-        with store.open(name) as recording:
-            if _changed_ns(recording) != changed_ns:
-                _forget_peaks(store, name)
+        try:
+            with store.open(name) as recording:
+                is_same = _changed_ns(recording) == changed_ns
+        except OSError:
+            is_same = False
+        if not is_same:
+            _forget_peaks(store, name)
 
 
 def _changed_ns(file: BinaryIO) -> int:

@@ -41,9 +41,16 @@ class FileWatch:
         if not loaded:
             return
         try:
-            changed = await self._threads.run(
-                "file watch", lambda: [each for each in loaded if each.has_changed()]
-            )
+            async with asyncio.timeout(LOAD_S):
+                changed = await self._threads.run(
+                    "file watch", lambda: [each for each in loaded if each.has_changed()]
+                )
+        except TimeoutError:
+            _log.error("E-AGENT-05 The folder of the agents' Python files does not answer.")
+            return
+        except NoThreadError:
+            return  # The log says so; the next look tries again.
+        try:
             for each in changed:
                 await self._load(each)
         except NoThreadError:
