@@ -1,6 +1,7 @@
 """A call that its process gives up goes on in another one, and nobody hears of it twice."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from tests.calls.interruptions import SID, Process, Servers
@@ -155,6 +156,34 @@ def test_a_call_whose_person_is_being_asked_is_given_up_last(
     assert isinstance(of.now.events[-1], CallReleased)
     assert len(looks) >= 3
     assert all(looks), "the call was there while the person was asked"
+
+
+def test_the_others_are_given_up_before_it_and_it_stays_if_nobody_takes_calls_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = servers()
+    on_the_line(of)
+    live = of.now.calls.registry.live
+    other = "CA" + "5" * 32
+    live[other] = live[SID]
+    gone: list[str] = []
+    releasing = of.now.calls.releasing
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+    releasing.is_asking = lambda call_sid: call_sid == SID and len(gone) < 3
+
+    async def release_each(sids: Sequence[str], to: str | None) -> None:
+        gone.extend(sids)
+        live.pop(other, None)
+
+    def is_hurried() -> bool:
+        assert gone == [other], "it has not waited for the call whose person is asked"
+        return True
+
+    monkeypatch.setattr(releasing, "_release_each", release_each)
+    asyncio.run(releasing.release_all(is_hurried=is_hurried, is_taken=lambda: False))
+    assert gone == [other]
+    asyncio.run(releasing.release_all(is_hurried=lambda: True))
+    assert SID in gone
 
 
 def test_a_call_that_twilio_asks_nothing_about_is_not_given_up() -> None:

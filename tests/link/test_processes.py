@@ -8,7 +8,7 @@ import pytest
 from tests.link.test_link import REQUEST, outcome
 
 from offhook.calls.operations import no_live_call
-from offhook.link.client import CallProcess, node_away
+from offhook.link.client import CallProcess, LostError, node_away
 from offhook.link.fleet_lookup import FleetLookup, FoundProcess, HintedProcess, away
 from offhook.link.messages import (
     CallProcessState,
@@ -61,6 +61,13 @@ class Process:
         return self.result
 
 
+def lost(*, was_sent: bool) -> LostError:
+    """Return the error of a process that does not answer, or whose socket took no connection."""
+    error = LostError("E-LINK-07", "The node does not answer.", "Ask again.", 1.0)
+    error.was_sent = was_sent
+    return error
+
+
 class Lookup:
     """A look-up whose owners are given one after the other; an error is raised."""
 
@@ -106,7 +113,13 @@ async def test_a_call_of_this_node_is_not_looked_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("result", "asked"),
-    [(DONE, (1, 0, 0)), (UNKNOWN, (1, 1, 1)), (OVER, (1, 1, 1)), (NotHereError(), (1, 1, 1))],
+    [
+        (DONE, (1, 0, 0)),
+        (UNKNOWN, (1, 1, 1)),
+        (OVER, (1, 1, 1)),
+        (NotHereError(), (1, 1, 1)),
+        (lost(was_sent=False), (1, 1, 1)),
+    ],
 )
 async def test_the_process_that_had_a_call_a_moment_ago_is_asked_first(
     tmp_path: Path, result: Any, asked: tuple[int, int, int]
@@ -122,7 +135,7 @@ async def test_the_process_that_had_a_call_a_moment_ago_is_asked_first(
 
 async def test_what_may_have_been_done_where_the_call_was_is_not_done_again(tmp_path: Path) -> None:
     lookup = Lookup(Process(DONE))
-    lookup.hint = Process(node_away("b"))
+    lookup.hint = Process(lost(was_sent=True))
     found = CallProcesses(tmp_path, None, cast("FleetLookup", lookup))
     error = await outcome(found.perform(SID, "mute", {"on": True}, "ada"))
     assert error.code == "E-LINK-07"

@@ -82,12 +82,17 @@ class CallReleasing:
         return to is not None and self._hand_over(call_sid, to)
 
     async def release_all(
-        self, to: str | None = None, *, is_hurried: Callable[[], bool] = lambda: False
+        self,
+        to: str | None = None,
+        *,
+        is_hurried: Callable[[], bool] = lambda: False,
+        is_taken: Callable[[], bool] = lambda: True,
     ) -> None:
         """Give up all calls that another process can go on with; return when that is done.
 
         `to` is the process of this machine that goes on with them. Calls with an open warm transfer
-        come last: after it, after ASKED_S, or once `is_hurried` returns True.
+        come last: after it, after ASKED_S, or once `is_hurried` returns True. They stay if nobody
+        takes calls any more, which `is_taken` tells.
         """
         live = self._registry.live
         await self._release_each([sid for sid in live if not self.is_asking(sid)], to)
@@ -95,7 +100,8 @@ class CallReleasing:
             if is_hurried() or not any(map(self.is_asking, live)):
                 break
             await asyncio.sleep(LOOK_S)
-        await self._release_each([*live], to)
+        if is_taken():
+            await self._release_each([*live], to)
 
     async def _release_each(self, sids: Sequence[str], to: str | None) -> None:
         live = self._registry.live

@@ -76,6 +76,12 @@ class CallDirectory:
         """Number of processes of the fleet that are alive, as of the last beat."""
         return sum(each.is_alive for each in self.processes.values())
 
+    @property
+    def is_taken_elsewhere(self) -> bool:
+        """True if another process of the fleet takes calls, as of the last beat."""
+        others = (each for each in self.processes.values() if not each.is_mine)
+        return any(each.is_alive and not each.is_draining for each in others)
+
     def epoch_of(self, call_sid: str) -> int | None:
         """Return the epoch of a call that this process has; None for any other."""
         held = self.held.find(call_sid)

@@ -174,7 +174,7 @@ class CallProcess:
         """
         try:
             placed: PlacedCall = await self._ask(PlaceCall(request), PLACE_S, PlacedCall)
-        except _LostError as lost:
+        except LostError as lost:
             if lost.was_sent:
                 raise uncertain(AGAIN_S) from None
             raise
@@ -293,15 +293,15 @@ class CallProcess:
             raise _lost(self._elsewhere, was_sent=False) from None
 
 
-class _LostError(TryLaterError):
+class LostError(TryLaterError):
     """Error: the process has ended or does not answer. `was_sent`: it may have the request."""
 
     was_sent: bool
 
 
-def _lost(elsewhere: ElsewhereTerms | None, *, was_sent: bool) -> _LostError:
+def _lost(elsewhere: ElsewhereTerms | None, *, was_sent: bool) -> LostError:
     if elsewhere is None:
-        error = _LostError(
+        error = LostError(
             "E-LINK-01",
             "The call process has ended or does not answer. It may have done what was asked.",
             "Ask again in a moment: a call process that has ended is started again.",
@@ -309,7 +309,7 @@ def _lost(elsewhere: ElsewhereTerms | None, *, was_sent: bool) -> _LostError:
         )
     else:
         done = "It may have done what was asked" if was_sent else "Nothing was done"
-        error = _LostError(
+        error = LostError(
             "E-LINK-07",
             f'The node "{elsewhere.node}", which was asked, does not answer. {done}.',
             "Ask again in a moment: another node takes over the calls of one that has died.",

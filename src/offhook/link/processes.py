@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from offhook.calls.operations import no_live_call
 from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
-from offhook.link.client import AGAIN_S, CallProcess, node_away
+from offhook.link.client import AGAIN_S, CallProcess, LostError, node_away
 from offhook.link.fleet_lookup import FleetLookup
 from offhook.link.messages import (
     CallProcessState,
@@ -90,12 +90,17 @@ class CallProcesses:
         """
         hinted = None if self._fleet is None else self._fleet.hinted(call_sid)
         if hinted is not None:
-            with contextlib.suppress(NotHereError):
+            try:
                 performed = await hinted.process.perform(
                     call_sid, operation, arguments, by, hinted.epoch
                 )
                 if performed.outcome == "done":
                     return performed
+            except NotHereError:
+                pass
+            except LostError as lost:
+                if lost.was_sent:
+                    raise
         done = PerformedOperation("unknown")
         if self._fleet is None or self.live():
             process = await self._process_of(call_sid)

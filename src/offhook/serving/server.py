@@ -461,16 +461,19 @@ class Server:
 
         In a fleet that is whichever Twilio's next request about the call reaches.
         """
+        releasing, is_hurried = self.calls.releasing, self._hurry.is_set
         if self._joined is not None:
-            processes = self._joined.parts.directory.processes.values()
-            if any(one.is_alive and not one.is_draining and not one.is_mine for one in processes):
-                await self.calls.releasing.release_all(is_hurried=self._hurry.is_set)
+            directory = self._joined.parts.directory
+            if directory.is_taken_elsewhere:
+                await releasing.release_all(
+                    is_hurried=is_hurried, is_taken=lambda: directory.is_taken_elsewhere
+                )
             return
         if self._siblings is None or self._neighbours is None or not self._is_retired:
             return
         for process_id in self._siblings.ids:
             if await self._neighbours.is_ready(process_id):
-                await self.calls.releasing.release_all(to=process_id, is_hurried=self._hurry.is_set)
+                await releasing.release_all(to=process_id, is_hurried=is_hurried)
                 return
 
 
