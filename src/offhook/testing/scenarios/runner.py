@@ -202,6 +202,8 @@ class _Run:
             try:
                 self._calls[name] = await self._call(server, name, person)
             except UserError as problem:
+                if person.placed is None:  # a target that cannot be called ends the command
+                    raise
                 where = self._case.loaded.place(*self._case.loaded.person_at(name))
                 self._failures.append(Failure(f"{problem.code} {problem.what}", where))
 

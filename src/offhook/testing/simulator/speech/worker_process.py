@@ -51,6 +51,8 @@ class WorkerProcess:
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
         self._process: Process | None = None
+        self._is_ready = False
+        self._owes_answer = False
         self._hung: asyncio.TimerHandle | None = None
         self.deaths = 0
 
@@ -84,6 +86,7 @@ class WorkerProcess:
 
     async def start(self) -> None:
         """Start the process. Raises UserError when it does not start."""
+        self._is_ready = False
         process = self._process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=PIPE,
@@ -111,6 +114,9 @@ class WorkerProcess:
                 f"The {self.name} does not start: {said[-1] if said else 'it said nothing'}.",
                 f"Install it: {install_command(self.extra)}",
             )
+        self._is_ready = True
+        if self._owes_answer:  # it was asked while it started, which may take longer
+            self.expect_answer()
 
     async def run(self) -> None:
         """Process messages; restart the process when it dies, until DEATHS_MAX deaths in a row."""
@@ -131,15 +137,21 @@ class WorkerProcess:
                 await self.start()
             except UserError as problem:
                 _log.error("%s %s %s", problem.code, problem.what, problem.fix)
+                self.on_death()  # of what was asked meanwhile
                 return
 
     def expect_answer(self) -> None:
-        """Have the process killed if it sends nothing for HANG_S, unless that is so already."""
-        if self._hung is None:
+        """Have the process killed if it sends nothing for HANG_S, unless that is so already.
+
+        The time begins when the process has started: START_S bounds that.
+        """
+        self._owes_answer = True
+        if self._is_ready and self._hung is None:
             self._hung = asyncio.get_running_loop().call_later(HANG_S, self.kill)
 
     def expect_nothing(self) -> None:
         """Let the process be silent: it has answered, or has died."""
+        self._owes_answer = False
         if self._hung is not None:
             self._hung.cancel()
             self._hung = None
