@@ -1,5 +1,6 @@
 """The files of live calls: what is left of them after a death, and who takes them."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -25,6 +26,30 @@ def ended() -> Event:
 
 def files(root: Path) -> list[Path]:
     return sorted((root / LIVE).glob("*/*"))
+
+
+def test_a_file_that_is_handed_over_while_it_is_looked_for_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look found nothing yet, and removed what came right behind it: the call was lost."""
+    with EventJournal(tmp_path, 10**8) as old, EventJournal(tmp_path, 10**8) as new:
+        old.keep(SID, FACTS)
+        wait_until(lambda: len(files(tmp_path)) == 1)
+        open_ = os.open
+
+        def too_early(path: Path, *arguments: int) -> int:
+            monkeypatch.setattr(os, "open", open_)
+            try:
+                return open_(path, *arguments)
+            finally:
+                assert old.hand_over(SID, new.process_id)
+
+        monkeypatch.setattr(os, "open", too_early)
+        assert new.adopt(SID) is None
+        adopted = new.adopt(SID)
+        assert adopted is not None
+        assert adopted.lines == [FACTS]
+    assert "cannot be read" not in caplog.text
 
 
 def test_a_live_call_has_a_file_for_its_owner_until_it_ends(tmp_path: Path) -> None:

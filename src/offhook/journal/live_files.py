@@ -196,6 +196,8 @@ class LiveCallFiles:
             except OSError:
                 os.close(descriptor)
                 raise
+        except FileNotFoundError:
+            return None  # Another process may hand it over in this moment: it is not removed.
         except OSError as error:
             _log.warning("the file of a live call cannot be read: %s", error.strerror)
             with contextlib.suppress(OSError):
