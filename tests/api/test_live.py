@@ -69,7 +69,7 @@ async def test_what_a_listener_gets() -> None:
                 {
                     "call_sid": "CA2",
                     "at_ms": 5230,
-                    "event": {"text": "Wie\ngeht's?", "start_ms": 4310},
+                    "event": {"text": "Wie\ngeht's?", "start_ms": 4310, "behavior": "default"},
                     "words": "the caller spoke",
                 },
             )

@@ -154,10 +154,10 @@ async def test_a_log_that_nobody_reads_stops_no_call(tmp_path: Path) -> None:
         scrape = await server.metrics(http)
         lost = metric(scrape, LOG_LOST.name)
         assert metric(scrape, LOG_WAITING.name) > 0
-        await asyncio.to_thread(server.read_until, b"lines of the log were lost")
+        await asyncio.to_thread(server.read_until, b"log lines were lost")
         assert await server.stop() == 0
         server.read_to_the_end()
-        told = [int(n) for n in re.findall(rb'"(\d+) lines of the log were lost', server.said)]
+        told = [int(n) for n in re.findall(rb'"(\d+) log lines were lost', server.said)]
         assert sum(told) >= lost
         assert all(line["timestamp"].endswith("Z") for line in server.lines())
 

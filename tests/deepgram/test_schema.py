@@ -38,6 +38,7 @@ NEW_MESSAGES = {
 NEW_FIELDS = [
     ("ThinkSettingsV1FunctionsItems", "defer_until_eot", "boolean"),  # §4.1, 2026-09-08
     ("AgentV1_AgentV1LatencyReport", "stt_latency", "number"),  # §3.1, 2026-07-31
+    ("AgentV1_AgentV1ConversationText", "conversational_behavior", "string"),  # §3.1, early access
     ("SpeakSettingsV1Provider1", "speed", "number"),  # §2.6: Flux voices, July's name for them
     ("SpeakSettingsV1Provider1", "expressivity", "integer"),
 ]

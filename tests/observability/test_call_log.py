@@ -177,6 +177,7 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
         *("cause", "description", "destination", "handoff", "node"),
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
         *(
+            "behavior",
             "name",
             "operation",
             "outcome",

@@ -45,6 +45,8 @@ WITH: dict[type[Event], tuple[list[Event], list[Event]]] = {
 """Events that are part of another event's entry, and what comes before and after them."""
 
 NOT_SHOWN: dict[tuple[type[Event], str], str] = {
+    (events.CallerSaid, "behavior"): "early access: live events have it",
+    (events.AgentAnnounced, "behavior"): "early access, as of what the caller says",
     (events.DialRefused, "to"): "a number that was not dialled is the log's, where it may be told",
     (events.FunctionFinishedLate, "outcome"): "the function's is done_late or failed_late",
 }

@@ -1,5 +1,6 @@
 """The record of a server: what it is told is in the database soon, and once, whatever happens."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
 from offhook.journal import segments
 from offhook.journal.entries import encode
+from offhook.journal.segments import LINE_MAX
 from offhook.journal.writer import JournalWriter
 from offhook.records import database, tables
 
@@ -341,8 +343,9 @@ def test_a_line_beyond_what_the_journal_takes_is_cut_visibly_and_those_after_it_
         assert record.state == "ok"
     cut, escaped, half, last = [text for _, text in said(engine)]
     assert len(cut) > 10_000
-    assert cut.endswith("characters are more than 65536)")
-    assert escaped.endswith("characters are more than 65536)")
+    most = LINE_MAX // (8 * len(dataclasses.fields(events.CallerSaid)))
+    assert cut.endswith(f"characters are more than {most})")
+    assert escaped.endswith(f"characters are more than {most})")
     assert half == "\ufffd"
     assert last == "line 1"
 

@@ -130,7 +130,7 @@ class Printer(io.TextIOBase):
         try:
             line = self._tell(lost)
         except Exception:  # noqa: BLE001 - without this thread nothing more would be logged
-            line = f"{lost} lines of the log were lost\n"
+            line = f"{lost} log lines were lost\n"
         return self._write([line.encode("utf-8", "backslashreplace")])
 
     def _write(self, piece: Sequence[bytes]) -> bool:

@@ -200,7 +200,7 @@ def test_a_mistake_is_named_with_its_line(
         ("name: x", "steps, or callers"),
         ("steps: []", "steps, or callers"),
         ("callers: {ann: {}}", "ann has nothing to do"),
-        ("from: '+1'\ncallers: {ann: {steps: [hang_up]}}", "from is none of theirs"),
+        ("from: '+1'\ncallers: {ann: {steps: [hang_up]}}", "from belongs to none of them"),
     ],
 )
 def test_somebody_must_call(tmp_path: Path, text: str, says: str) -> None:
