@@ -46,7 +46,7 @@ class FileWatch:
                     "file watch", lambda: [each for each in loaded if each.has_changed()]
                 )
         except TimeoutError:
-            _log.error("E-AGENT-05 The folder of the agents' Python files does not answer.")
+            _log.error("the folder of the agents' Python files does not answer")
             return
         except NoThreadError:
             return  # The log says so; the next look tries again.
