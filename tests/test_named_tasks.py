@@ -203,7 +203,9 @@ async def tells_a_node(scene: Scene) -> None:
 
 
 async def returns_a_session(scene: Scene) -> None:
-    scene.places().spare_settled(await scene.victim())
+    spares, call_sid = scene.places().spares, await scene.victim()
+    spares._taken.add(call_sid)
+    spares.settle(call_sid)
 
 
 async def claims_calls(scene: Scene) -> None:

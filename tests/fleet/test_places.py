@@ -279,10 +279,12 @@ async def test_sessions_are_counted_for_the_fleet(fleet: Fleet) -> None:
     await b.begun(sid(2))
     full = a.places.first_token(sid(3))
     assert await a.places.begin(sid(3), a.facts(full)) == CallLimit.SESSIONS
-    assert not await a.places.has_room(sid(1)), "nor is there one for a roll-over"
+    assert not await a.places.spares.take(sid(1)), "nor is there one for a roll-over"
     b.places.end(sid(2))
     await b.directory.tell_ended()
-    assert await a.places.has_room(sid(1))
+    a.places.spares.settle(sid(1))
+    assert a.directory.held.legs == 1, "its own is not returned in its place"
+    assert await a.places.spares.take(sid(1))
     assert await a.places.begin(sid(3), a.facts(full)) == CallLimit.SESSIONS
 
 

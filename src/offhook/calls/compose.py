@@ -120,7 +120,7 @@ def compose(
         pulse=None if fleet is None else fleet.pulse,
         dials_ahead=fleet is None or fleet.dials_ahead,
         next_token=_random_token if fleet is None else fleet.next_token,
-        spare_settled=_count_nothing if fleet is None else fleet.spare_settled,
+        spare_settled=_count_nothing if fleet is None else fleet.spares.settle,
     )
     placed = PlacedIntake(agents, registry, sessions, farewells, clock, fleet)
     intake = CallIntake(

@@ -19,6 +19,7 @@ from offhook.calls.call_limits import CallLimit
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts, encoded
 from offhook.calls.places import Refusal, TakenCall
+from offhook.calls.spare_sessions import SpareSessions
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import CallTakenOver
 from offhook.fleet.parts import FleetParts
@@ -113,6 +114,8 @@ class FleetPlaces:
         """True if the streams of this process's calls come to this node."""
         self._untold: dict[str, str] = {}
         """Nonces of next streams that the directory is not told of yet, by CallSid."""
+        self.spares: Final = SpareSessions(fleet.directory.add_leg, self._return_leg)
+        """Places of second sessions in the budget that the nodes share."""
 
     def listen(
         self,
@@ -205,12 +208,7 @@ class FleetPlaces:
         """Return the epoch of a call that is here; 0 for others."""
         return self._directory.epoch_of(call_sid) or 0
 
-    async def has_room(self, call_sid: str) -> bool:
-        """Take a place for a second session of a call; return whether there was one."""
-        return await self._directory.add_leg(call_sid)
-
-    def spare_settled(self, call_sid: str) -> None:
-        """Return the place of a second session, as the call has one again."""
+    def _return_leg(self, call_sid: str) -> None:
         work = self._directory.return_leg(call_sid)
         _ = self._tasks.start("return a session", work, call_sid=call_sid)
 

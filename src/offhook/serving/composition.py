@@ -124,7 +124,7 @@ def compose_server(
         deepgram.connect_timeout_s,
         limits.sessions,
         tasks,
-        has_room=None if places is None else places.has_room,
+        has_room=None if places is None else places.spares.take,
     )
 
     inbound = inbound_policy(config, clock, ledger)
