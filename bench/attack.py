@@ -239,9 +239,9 @@ def is_cut(sock: socket.socket) -> bool:
 
 
 def raise_file_limit(files: int) -> int:
-    """Have this process open so many files, or as many as the system allows; return how many."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    """Have this process open so many files at least, or as many as is allowed; return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(soft, files if hard == resource.RLIM_INFINITY else min(files, hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return allowed
 

@@ -103,7 +103,7 @@ class World:
         )
 
     async def until_rung(self, count: int) -> None:
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(600):
             while len(self.api.calls) < count:
                 self.created.clear()
                 await self.created.wait()
@@ -154,6 +154,7 @@ async def world(folder: Path, port: int, operator: int = 0) -> AsyncIterator[Wor
 
 
 @pytest.mark.long
+@pytest.mark.limit(900)
 async def test_a_list_that_is_killed_halfway_rings_everybody_once(
     tmp_path: Path, free_port: int
 ) -> None:

@@ -170,8 +170,11 @@ async def test_a_stream_leads_to_its_node_both_ways(proxy: str, tmp_path: Path) 
 async def test_a_machine_without_power_loses_its_streams_after_5_s(tmp_path: Path) -> None:
     async with fleet("haproxy", tmp_path) as f:
         _, writer = await stream(f)
-        assert user_timeouts_ms(f.b.port) == [5000]
-        writer.close()
+        try:
+            # A check of the node's health may have a connection, too.
+            assert set(user_timeouts_ms(f.b.port)) == {5000}
+        finally:
+            writer.close()
 
 
 def user_timeouts_ms(port: int) -> list[int]:
