@@ -229,6 +229,7 @@ async def test_a_socket_of_a_service_manager_is_served(tmp_path: Path) -> None:
         async with serving(tmp_path, command=command, descriptors=[given.fileno()]) as server:
             assert server.url == f"http://127.0.0.1:{port}"
             assert (await server.call()).faults == []
+            await server.until_said("the caller hung up")  # else it would be waited for
             psutil.Process(await server.until_started("call")).kill()
             assert (await server.call()).faults == []
             assert await server.stop() == 0
