@@ -62,7 +62,7 @@ run: setup
 	$(BIN)/offhook demo
 
 test: lint ears
-	@echo "types and tests: 16 minutes on two idle cores, 25 on busy ones; what hangs is named after 5"
+	@echo "types and tests: 15 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
 	scripts/run-tests --beside $(BIN)/mypy $(if $(STRICT),--strict)
 
 busy-test: setup
