@@ -6,6 +6,7 @@ what hangs, and is answered likewise.
 
 import asyncio
 import json
+import re
 import threading
 from collections import Counter
 
@@ -17,6 +18,8 @@ from offhook.events.types import CallEnded, CallEvent, InterpreterHeld
 from offhook.observability.call_log import CallLog
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
+
+HELD = re.compile(r'^offhook_interpreter_held_seconds_total{function="(.+)"} (.+)$', re.MULTILINE)
 
 
 async def serve(config: Config) -> None:
@@ -50,6 +53,7 @@ async def serve(config: Config) -> None:
                         if (name := line.split(" ")[0]).startswith("offhook_tool_threads")
                     },
                     "held": held,
+                    "held_s": {name: float(seconds) for name, seconds in HELD.findall(text)},
                     "endings": dict(endings),
                 }
             )

@@ -1,6 +1,9 @@
 """What the benches of live calls make of a delay: whose it is, the server's or a late load's."""
 
+import math
+
 from bench.attack import LATE_MS, P99_MS, Judged
+from bench.hammer import ALLOWED_MS, LOAD_LATE_MS, Beside
 from bench.rush import Delay
 
 
@@ -18,3 +21,10 @@ def test_a_load_that_was_late_is_judged_by_what_was_added_or_not_at_all() -> Non
     assert Judged("odd paths", before=4.0, during=8.9, load_late=LATE_MS).verdict is True
     assert Judged("odd paths", before=0.3, during=8.9, load_late=LATE_MS).verdict is None
     assert Delay("after it", 8.9, load_late=LATE_MS).verdict is None
+
+
+def test_beside_functions_the_delay_itself_is_judged_unless_the_load_was_late() -> None:
+    assert Beside(ALLOWED_MS, load_late=50.0).verdict is True
+    assert Beside(ALLOWED_MS + 0.1, load_late=LOAD_LATE_MS).verdict is False
+    assert Beside(ALLOWED_MS + 0.1, load_late=LOAD_LATE_MS + 0.1).verdict is None
+    assert Beside(math.inf, load_late=0.0).verdict is False

@@ -34,16 +34,24 @@ async def _a_region_goes_away() -> None:
     sessions: list[StandIn] = []
     first = await standin_server.serve("127.0.0.1", 0, QUICK, clock)
     second = await standin_server.serve("127.0.0.1", 0, QUICK, clock, sessions.append)
-    leaving: list[asyncio.Task[None]] = []
+    greeted = asyncio.Event()
 
-    def leave(happened: CallEvent) -> None:
+    def watch(happened: CallEvent) -> None:
         if isinstance(happened.event, AgentSaid) and happened.event.text == GREETING:
-            leaving.append(asyncio.create_task(first.close()))
+            greeted.set()
+
+    async def leave() -> None:
+        await greeted.wait()
+        await first.close()
 
     config = configured(first.url)
     both = config.deepgram.model_copy(update={"fallback_urls": (second.url,)})
     config = dataclasses.replace(config, deepgram=both)
-    async with whole_server(config=config, deepgram_url=first.url, watchers=[leave]) as running:
+    async with (
+        asyncio.TaskGroup() as group,
+        whole_server(config=config, deepgram_url=first.url, watchers=[watch]) as running,
+    ):
+        group.create_task(leave())
         report = await running.call(GREET, ASK, GREET, HANG_UP)
         await running.until_ended()
         events = running.events()
@@ -61,5 +69,4 @@ async def _a_region_goes_away() -> None:
     assert session.settings is not None
     assert session.settings.greeting == ""
     assert [each.content for each in session.settings.context] == [GREETING]
-    await asyncio.gather(*leaving)
     await second.close()
