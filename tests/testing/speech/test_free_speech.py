@@ -163,9 +163,9 @@ class Unanswered(FreeRecogniser):
         self.asked: list[bytes] = []
 
     def _ask(self) -> None:
-        if self._waiting and not self._is_asked:
+        if self._waiting and not self._owes_answer:
             self.asked.append(self._waiting[0].audio)
-            self._is_asked = True
+            self.expect_answer()
 
     def answer(self, text: str, cpu_s: float = 0.0) -> None:
         found = {"text": text, "log_prob": -0.1, "no_speech": 0.0, "cpu_s": cpu_s}

@@ -77,9 +77,7 @@ class FreeRecogniser(WorkerProcess):
         self._delays = delays
         self._numbers = itertools.count(1)
         self._waiting: deque[_PendingTurn] = deque()
-        """Turns that wait for an answer."""
-        self._is_asked = False
-        """True while the process has the first of them."""
+        """Turns that wait for an answer. While one is owed, the process has the first of them."""
         self._wanted = asyncio.Event()
         self._gone = False
         """True when the process has died for good, or never started."""
@@ -102,7 +100,7 @@ class FreeRecogniser(WorkerProcess):
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
         """Report the result of the turn that was asked about, and ask about the next."""
-        self._settle()
+        self.expect_nothing()
         if not self._waiting:
             return
         turn = self._waiting.popleft()
@@ -113,7 +111,7 @@ class FreeRecogniser(WorkerProcess):
 
     def on_death(self) -> None:
         """Report all waiting turns as not understood."""
-        self._settle()
+        self.expect_nothing()
         while self._waiting:  # one at a time: a callback may cancel others
             self._tell(self._waiting.popleft(), NOTHING)
 
@@ -134,21 +132,11 @@ class FreeRecogniser(WorkerProcess):
         self._gone = True
         self.on_death()
 
-    async def close(self) -> None:
-        """End the process."""
-        self._settle()
-        await super().close()
-
     def _ask(self) -> None:
         """Ask about the first turn that waits, unless the process has it already."""
-        if self._waiting and not self._is_asked and self._process is not None:
+        if self._waiting and not self._owes_answer and self._process is not None:
             self.send(next(self._numbers), TURN, self._waiting[0].audio)
-            self._is_asked = True
             self.expect_answer()
-
-    def _settle(self) -> None:
-        self._is_asked = False
-        self.expect_nothing()
 
     def _cancel(self, turn: _PendingTurn) -> None:
         turn.told = None

@@ -90,14 +90,16 @@ class EspeakTextToSpeech(WorkerProcess):
     def on_message(self, number: int, kind: int, data: bytes) -> None:
         """Pass on audio of a sentence, unless it was cancelled."""
         self.expect_nothing()
-        sentence = self._sentences.get(number)
-        if self._sentences and not (kind == DONE and self._sentences.keys() == {number}):
+        if kind == DONE:
+            sentence = self._sentences.pop(number, None)
+        else:
+            sentence = self._sentences.get(number)
+        if self._sentences:
             self.expect_answer()
         if sentence is None:
             return
         sentence.answer.answered(USUAL_S)
         if kind == DONE:
-            del self._sentences[number]
             call_back(sentence.done)
         elif data:
             call_back(sentence.audio, data)
