@@ -220,7 +220,7 @@ WHERE: Final = {
     },
     "clock.py": {"call_later": (1, LOOP)},
     "deepgram/connection.py": {"add_done_callback": (1, LOOP)},
-    "doctor/probes.py": {"create_task": (1, ITSELF), "Thread": (1, OF_JOBS)},
+    "doctor/probes.py": {"create_task": (1, ITSELF)},
     "dev/owner.py": {"Thread": (1, "it ends the process, which is all that it is for")},
     "dev/session.py": {
         "add_signal_handler": (1, LOOP),
@@ -232,7 +232,7 @@ WHERE: Final = {
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "link/streams.py": {"call_at": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
-    "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},
+    "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP), "Thread": (1, OF_JOBS)},
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {
         "create_task": (1, OF_LISTENER),

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
+from offhook.concurrency.thread_job import in_thread
 from offhook.doctor.check import Check, good
-from offhook.doctor.probes import Probe, in_thread, run_probes
+from offhook.doctor.probes import Probe, run_probes
 
 
 async def test_each_probe_ends_whatever_the_others_do() -> None:
@@ -47,4 +48,4 @@ async def test_each_probe_ends_whatever_the_others_do() -> None:
 
 
 async def test_what_blocks_is_looked_at_in_a_thread() -> None:
-    assert await in_thread(lambda: good("disk", "")) == good("disk", "")
+    assert await in_thread(lambda: good("disk", ""), "look at the disk") == good("disk", "")

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 
 def _nothing() -> None:
@@ -53,3 +56,15 @@ class ThreadJob:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(result)
+
+
+async def in_thread(work: Callable[[], _T], name: str) -> _T:
+    """Do blocking work in a thread of that name; return its result, or raise what it raises.
+
+    The thread is a daemon. One of the event loop's own that hangs would keep the process from
+    ending, as the loop waits for those.
+    """
+    job = ThreadJob(work)
+    threading.Thread(target=job.run, name=name, daemon=True).start()
+    result: _T = await job.answer
+    return result

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import httpx2
 
 from offhook.clock import Clock, wall_clock
+from offhook.concurrency.thread_job import in_thread
 from offhook.config import Agent, AppConfig, Config
 from offhook.doctor import deepgram, machine, public_url, twilio
 from offhook.doctor.check import Check, remark
 from offhook.doctor.configuration import ReadSetUp
-from offhook.doctor.probes import Probe, in_thread, nothing, run_probes
+from offhook.doctor.probes import Probe, nothing, run_probes
 from offhook.link.process_files import live_processes
 from offhook.net import egress
 from offhook.net.listener import file_limit
@@ -110,7 +111,10 @@ def _of_vendors(
 
 def _of_machine(app: AppConfig | None, config: Config | None) -> list[Probe]:
     async def at_disk() -> Sequence[Check]:
-        return [] if app is None else [await in_thread(lambda: machine.check_disk(app))]
+        if app is None:
+            return []
+        # A disk that hangs holds up nothing else.
+        return [await in_thread(lambda: machine.check_disk(app), "look at the disk")]
 
     async def at_files() -> Sequence[Check]:
         if app is None:

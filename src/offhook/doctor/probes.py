@@ -1,11 +1,9 @@
 """Probes of a set-up: all run at once, each with its own time limit, and a fault ends one alone."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from offhook.concurrency.thread_job import ThreadJob
 from offhook.doctor.check import Check, bad
 
 
@@ -43,14 +41,6 @@ async def run_probes(
             told(checks)
             found += checks
     return found
-
-
-async def in_thread(work: Callable[[], Check]) -> Check:
-    """Return what `work` finds, in a thread: a disk that hangs holds up nothing else."""
-    job = ThreadJob(work)
-    threading.Thread(target=job.run, name="look at the disk", daemon=True).start()
-    check: Check = await job.answer
-    return check
 
 
 async def _contained(probe: Probe) -> Sequence[Check]:

@@ -12,10 +12,11 @@ import pytest
 
 from offhook import yamlfile
 from offhook.clock import Clock, LoopClock
+from offhook.concurrency.thread_job import in_thread
 from offhook.errors import UserError
 from offhook.testing.scenarios import hearing, lateness, runner
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.deadlines import OverdueError, in_thread, within
+from offhook.testing.scenarios.deadlines import OverdueError, within
 from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.lateness import Lateness, watching
 from offhook.testing.scenarios.results import ScenarioResult
@@ -208,11 +209,11 @@ async def test_words_that_never_come_are_given_up(monkeypatch: pytest.MonkeyPatc
 
 async def test_work_in_a_thread_raises_what_it_raised_and_may_be_left_behind() -> None:
     with pytest.raises(ZeroDivisionError):
-        await in_thread(lambda: 1 / 0)
+        await in_thread(lambda: 1 / 0, "rehearsal")
     free = threading.Event()
     with pytest.raises(OverdueError):
         async with within(0.01, "It"):
-            await in_thread(free.wait)
+            await in_thread(free.wait, "rehearsal")
     (thread,) = [each for each in threading.enumerate() if each.name == "rehearsal"]
     assert thread.daemon
     free.set()

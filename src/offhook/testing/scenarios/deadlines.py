@@ -1,12 +1,10 @@
 """Deadlines for what a rehearsal waits for: what hangs names itself."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
-from offhook.concurrency.thread_job import ThreadJob
 from offhook.errors import UserError
 
 OPEN_S: Final = 60.0
@@ -42,14 +40,3 @@ async def within(seconds: float, step: str) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise OverdueError(step, seconds) from None
-
-
-async def in_thread(work: Callable[[], Any]) -> None:
-    """Do blocking work in a thread, and raise what it raises.
-
-    The thread is a daemon. One of the event loop's own that hangs would keep the process from
-    ending, as the loop waits for those.
-    """
-    job = ThreadJob(work)
-    threading.Thread(target=job.run, name="rehearsal", daemon=True).start()
-    await job.answer

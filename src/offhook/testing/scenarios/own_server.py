@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from offhook.capture.tap import NewCall, Tap
 from offhook.clock import Clock
+from offhook.concurrency.thread_job import in_thread
 from offhook.config import Config, RecordsSettings, TwilioSettings
 from offhook.events.types import Subscriber
 from offhook.serving.call_serving import CallFiles
@@ -23,7 +24,7 @@ from offhook.serving.listen import listen
 from offhook.serving.server import Server
 from offhook.testing.faults.fault import Fault
 from offhook.testing.faults.rig import FaultRig, fault_rig
-from offhook.testing.scenarios.deadlines import CLOSE_S, OPEN_S, in_thread, within
+from offhook.testing.scenarios.deadlines import CLOSE_S, OPEN_S, within
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
@@ -36,6 +37,9 @@ if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
 
 _PUBLIC: Final = "https://voice.example.com"
 """Public URL of a server that places calls. No request goes to that host."""
+
+_THREAD: Final = "rehearsal"
+"""Name of the threads that open and close what is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,12 @@ class OwnServer:
 async def _entered(parts: AbstractContextManager[Any], what: str) -> AsyncIterator[None]:
     """Enter and leave a context in a thread: it waits for the disk. Raises OverdueError."""
     async with within(OPEN_S, f"Opening {what}"):
-        await in_thread(parts.__enter__)
+        await in_thread(parts.__enter__, _THREAD)
     try:
         yield
     finally:
         async with within(CLOSE_S, f"Closing {what}"):
-            await in_thread(lambda: parts.__exit__(None, None, None))
+            await in_thread(lambda: parts.__exit__(None, None, None), _THREAD)
 
 
 @asynccontextmanager
@@ -103,7 +107,7 @@ async def _temporary_folder() -> AsyncIterator[Path]:
         yield Path(temporary.name)
     finally:
         async with within(CLOSE_S, "Removing the temporary folder"):
-            await in_thread(temporary.cleanup)
+            await in_thread(temporary.cleanup, _THREAD)
 
 
 def _with_records(config: Config, folder: Path, token: str, listen_at: str) -> Config:
