@@ -76,10 +76,13 @@ class Faults:
             return contain(owner, name, work, call_sid)
 
         def kept(
-            owner: ServerTasks, name: str, make: Callable[[], Coroutine[Any, Any, None]]
+            owner: ServerTasks,
+            name: str,
+            make: Callable[[], Coroutine[Any, Any, None]],
+            until: asyncio.Event,
         ) -> Any:
             makes = [raising] if faults._takes(owner, name) else []
-            return keep(owner, name, lambda: makes.pop()() if makes else make())
+            return keep(owner, name, lambda: makes.pop()() if makes else make(), until)
 
         monkeypatch.setattr(ServerTasks, "_contain", broken)
         monkeypatch.setattr(ServerTasks, "_keep", kept)

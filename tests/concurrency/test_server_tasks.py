@@ -118,6 +118,47 @@ async def test_kept_work_is_not_failing_for_ever(monkeypatch: pytest.MonkeyPatch
             await asyncio.sleep(0)
 
 
+async def test_kept_work_that_is_to_stop_is_not_restarted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_tasks, "RESTART_S", (0.0,))
+    stopping = asyncio.Event()
+    tries = 0
+
+    async def bad_when_stopped() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            stopping.set()
+        raise OSError
+
+    async with asyncio.TaskGroup() as group:
+        owner = ServerTasks(group)
+        await owner.keep("watch", bad_when_stopped, until=stopping)
+        await owner.keep("watch", bad_when_stopped, until=stopping)
+    assert tries == 2
+    assert owner.faults == 2
+    assert "watch has not stopped as it should" in caplog.text
+
+
+async def test_kept_work_that_waits_for_its_restart_stops_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_tasks, "RESTART_S", (3600.0,))
+    stopping = asyncio.Event()
+
+    async def bad() -> None:
+        raise OSError
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        owner = ServerTasks(group)
+        kept = owner.keep("watch", bad, until=stopping)
+        while not owner.faults:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        stopping.set()
+        await kept
+
+
 async def test_kept_work_ends_when_it_is_cancelled() -> None:
     async with asyncio.TaskGroup() as group:
         owner = ServerTasks(group)

@@ -5,6 +5,7 @@ live call. So the server has one owner of tasks, which starts every task of its 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -62,9 +63,18 @@ class ServerTasks:
         task.add_done_callback(lambda _: work.close())
         return task
 
-    def keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Do the work that `make` returns until it ends by itself; restart it after each fault."""
-        return self._group.create_task(self._keep(name, make), name=name)
+    def keep(
+        self,
+        name: str,
+        make: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        until: asyncio.Event | None = None,
+    ) -> asyncio.Task[None]:
+        """Do the work that `make` returns until it ends by itself; restart it after each fault.
+
+        Once `until` is set nothing is restarted: a fault ends the work, as it was to stop.
+        """
+        return self._group.create_task(self._keep(name, make, until or asyncio.Event()), name=name)
 
     def contained(self, name: str) -> "_Contained":
         """Return a context manager for a step of the server's own, which may fail.
@@ -78,15 +88,22 @@ class ServerTasks:
             return await work
         return None
 
-    async def _keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _keep(
+        self, name: str, make: Callable[[], Coroutine[Any, Any, None]], until: asyncio.Event
+    ) -> None:
         faults = 0
-        while True:
+        while not until.is_set():
             with self.contained(name):
                 await make()
                 return
+            if until.is_set():
+                _log.error("%s has not stopped as it should", name)
+                return
             faults = faults + 1 if name in self._failing else 0
             self._count_as_failing(name)
-            await asyncio.sleep(RESTART_S[min(faults, len(RESTART_S) - 1)])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESTART_S[min(faults, len(RESTART_S) - 1)]):
+                    await until.wait()
 
     def _count_as_failing(self, name: str) -> None:
         before = self._failing.pop(name, None)

@@ -1,7 +1,6 @@
 """Call side and operator side of `offhook serve` in one process, for Windows and debuggers."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -23,8 +22,6 @@ from offhook.serving.options import ServeOptions
 from offhook.serving.record_keeping import RecordKeeping
 from offhook.serving.running import run_logged
 
-_log: Final = logging.getLogger("offhook.operator")
-
 
 class OperatorSide(PartsOwner):
     """The operator's side of a server in the same process. A context manager that runs its threads.
@@ -43,8 +40,6 @@ class OperatorSide(PartsOwner):
         self.keeping: Final = RecordKeeping(config, self.link, readers, captures)
         self.server: Final = OperatorServer(config, self.keeping)
         self._tasks: ServerTasks | None = None
-        self._is_serving = False
-        self._is_stopping = False
         self._fault: Exception | None = None
         self._faulted: Final = asyncio.Event()
 
@@ -56,28 +51,20 @@ class OperatorSide(PartsOwner):
         """Run the operator's server beside the call side; a fault in it ends no call."""
         async with asyncio.TaskGroup() as group:
             tasks = self._tasks = ServerTasks(group)
-            kept = tasks.keep("operator's server", lambda: self._serve(printer))
+            stopping = self.server.stopping
+            _ = tasks.keep("operator's server", lambda: self._serve(printer), until=stopping)
             try:
                 yield
             finally:
-                self._is_stopping = True
                 self.server.stop()
-                if not self._is_serving:  # it waits for its next start
-                    kept.cancel()
 
     async def _serve(self, printer: Printer | None) -> None:
-        self._is_serving = True
         try:
             await self.server.run(printer)
         except Exception as fault:
             self._fault = fault
             self._faulted.set()
-            if not self._is_stopping:
-                raise
-            # It would be started anew, and would wait for a stop that it has had.
-            _log.exception("the operator's server has not stopped as it should")
-        finally:
-            self._is_serving = False
+            raise
 
     @property
     def failing(self) -> tuple[str, ...]:

@@ -54,13 +54,14 @@ class OperatorServer:
         self._config = config
         self._address = config.server.require_operator_listen()
         self._keeping = keeping
-        self._stopping = asyncio.Event()
+        self.stopping: Final = asyncio.Event()
+        """Event that is set by `stop`."""
         self._web: GracefulHttpServer | None = None
         self._terminal: Printer | None = None
 
     def stop(self) -> None:
         """End live streams and requests soon, and then `run`."""
-        self._stopping.set()
+        self.stopping.set()
 
     async def run(self, printer: Printer | None = None) -> None:
         """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
@@ -77,8 +78,8 @@ class OperatorServer:
             streams = self._keeping.api.streams
             streams.clock, streams.tasks = LoopClock(asyncio.get_running_loop()), tasks
             watching = group.create_task(self._watch_threads(), name="watch threads")
-            serving = tasks.keep("operator's HTTP", self._serve)
-            await self._stopping.wait()
+            serving = tasks.keep("operator's HTTP", self._serve, until=self.stopping)
+            await self.stopping.wait()
             await self._keeping.end_live()
             self._keeping.api.live.close()
             streams.close()
@@ -99,8 +100,6 @@ class OperatorServer:
             await asyncio.sleep(WATCH_S)
 
     async def _serve(self) -> None:
-        if self._stopping.is_set():
-            return  # a fault while it stopped: nothing is to be started anew
         await self._until_following()
         sock = await self._listen()
         tls = not is_this_machine(self._address[0])
@@ -122,7 +121,7 @@ class OperatorServer:
             with _announced(self._config.records.folder, self.url):
                 await self._say_where()
                 await web.serve()
-            if not self._stopping.is_set():
+            if not self.stopping.is_set():
                 raise RuntimeError("nothing answers the operator any more")
         finally:
             self._web = None

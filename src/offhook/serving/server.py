@@ -125,7 +125,7 @@ class Server:
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._closing = False
+        self._without_socket = asyncio.Event()
         self._is_retired = False
         self._take_over: Callable[[], None] = _nothing
         self._neighbours: Neighbours | None = None
@@ -204,12 +204,12 @@ class Server:
                 await self._claim_at_start(tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog, parts.processes:
-                serving = tasks.keep("HTTP", answer)
+                # Without the socket nothing can be answered anew; streams go on.
+                serving = tasks.keep("HTTP", answer, until=self._without_socket)
                 telling = tasks.start("tell that it has started", self._tell_started(on_started))
                 await self._stopping.wait()
                 await self._drain(tasks)
-                self._closing = True
-                self._sock.close()
+                self._close_socket()
                 if self._web is not None:
                     self._web.should_exit = True
                 await serving
@@ -307,8 +307,6 @@ class Server:
         The socket is a copy. If answering ends, new connections wait in the queue of the
         original until answering is started again, and open connections continue.
         """
-        if self._has_no_socket():
-            return  # A fault has ended what was answered until then.
         web = self._web = http_server(
             app,
             self._sock.dup(),
@@ -319,22 +317,20 @@ class Server:
         )
         try:
             await web.serve()
-            if not self._closing:
+            if not web.should_exit:
                 raise RuntimeError("nothing answers HTTP any more")
         except Exception as error:
             if not self.started.is_set():  # no call can have come yet: the server must not start
                 self._unstartable = error
                 self.stop()
                 return
-            if self._has_no_socket():  # Another process may have it; streams go on.
-                _log.exception("a fault ended the answering of connections that were open")
-                return
             raise
         finally:
             web.listener.close()
 
-    def _has_no_socket(self) -> bool:
-        return self._closing or self._is_retired
+    def _close_socket(self) -> None:
+        self._without_socket.set()
+        self._sock.close()
 
     def stop(self) -> None:
         """Stop when the last call has ended. A second call of `stop` ends the calls now."""
@@ -353,7 +349,7 @@ class Server:
         self.calls.registry.is_draining = True
         if self._beside is not None:
             self._beside.watch()
-        self._sock.close()
+        self._close_socket()
         if self._web is not None:
             self._web.listener.close()
 
