@@ -2,11 +2,11 @@
  * What this page hears of a live call, and speaks into it. One call at a time, and it goes on while
  * another view is shown: the shell says so, and leads back.
  */
-import { computed, effect, signal, untracked } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { Problem, post } from "./api";
 import type { Listening } from "./audio/listening";
 import type { TakeOver } from "./audio/operator";
-import { session, user } from "./session";
+import { user, whenOut } from "./session";
 import { toast, toastProblem } from "./ui/toast";
 
 export type OnAir =
@@ -236,10 +236,7 @@ function drop(): OnAir | null {
 }
 
 // Whoever signs out speaks no more, and the next user was not cut off.
-effect(() => {
-  if (session.value.kind !== "out") return;
-  untracked(() => {
-    leave();
-    keepSpeaking(null);
-  });
+whenOut(() => {
+  leave();
+  keepSpeaking(null);
 });

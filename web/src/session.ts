@@ -1,5 +1,5 @@
 /** Who is signed in. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import { csrf, get, post, Problem, problemOf, remove, whenSignedOut } from "./api";
 
 export type Role = "viewer" | "operator" | "admin";
@@ -61,6 +61,13 @@ export async function signOut(): Promise<void> {
   await remove<void>("/session");
   csrf.value = "";
   session.value = { kind: "out", expired: false };
+}
+
+/** Have `act` done each time that nobody is signed in any more, and now if nobody is. */
+export function whenOut(act: () => void): void {
+  effect(() => {
+    if (session.value.kind === "out") untracked(act);
+  });
 }
 
 whenSignedOut(() => {

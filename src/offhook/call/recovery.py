@@ -199,10 +199,14 @@ class Recovery:
         """
         outage = self._link.outage
         assert outage is not None, "a spare leg for nothing"
+        self._begin_attempt(outage, now)
+        self._link.replace_lost(request_id, dialled_at, ready_by)
+
+    def _begin_attempt(self, outage: Outage, now: float) -> None:
+        """Count an attempt that begins now."""
         outage.dial_at = None
         outage.attempts += 1
         self._attempts.append(now)
-        self._link.replace_lost(request_id, dialled_at, ready_by)
 
     def _conversation(self, now: float) -> tuple[deepgram.History, ...]:
         outage = self._link.outage
@@ -264,9 +268,7 @@ class Recovery:
         """Dial another leg, or have the caller asked to say it again."""
         outage = self._link.outage
         if outage is not None and is_due(outage.dial_at, now):
-            outage.dial_at = None
-            outage.attempts += 1
-            self._attempts.append(now)
+            self._begin_attempt(outage, now)
             # Never below zero: the timer may be served late.
             left_s = max(0.0, outage.began_at + self._window_s(outage.loss) - now)
             self._link.dial(now, min(ATTEMPT_S, left_s))

@@ -135,13 +135,12 @@ class BrowserCalls:
         self._inbound.admit(call_sid, caller, rate_of(agent.tier, "browser"))
         control = self._sessions.control(NewCall(call_sid, agent.name, "browser", from_=user))
         entry = await self._enter(control, agent, values)
-        spoken_ms = announcement_ms(entry.agent)
-        due_s += spoken_ms / 1000
+        due_s += announcement_ms(entry.agent) / 1000
         entry.expected_until = self._clock.now() + due_s
         if self._registry.is_draining:  # Since the lookup began: no call was told of the stop.
             entry.receive(inputs.ServerStopped())
             raise self._not_taken(CallLimit.CAPACITY)
-        entry.receive(inputs.CallAnnounced(spoken_ms))  # The agent is dialled ahead of the stream.
+        entry.dial_ahead()
         return BrowserCall(entry, "MZ" + secrets.token_hex(16), due_s)
 
     async def _enter(

@@ -89,7 +89,7 @@ class PlacedIntake:
 
     def placed_with(self, call_sid: str, token: str) -> CallEntry | None:
         """Take in the call that is expected with a token; None for an unknown token."""
-        pending = self._pending.get(token)
+        pending = self.pending(token)
         return None if pending is None else self.place(call_sid, pending)
 
     def place(self, call_sid: str, pending: PendingCall) -> CallEntry:

@@ -120,18 +120,15 @@ class HeldCalls:
         """Note that a call is about to begin: an earlier end of its is not told any more."""
         self._ended.pop(call_sid, None)
 
-    def begin_away(
-        self, call_sid: str, facts: bytes, *, nonce: str | None, legs: int = 1
-    ) -> BegunCall | NoRoom:
+    def begin_away(self, call_sid: str, facts: bytes, *, nonce: str | None) -> BegunCall | NoRoom:
         """Take a new call in while the database is away, within this node's share of the budget.
 
         It is entered when the database is back.
         """
-        taken = self.legs
-        if self._share is not None and taken + legs > self._share:
-            return NoRoom(taken, self._share)
+        if self._share is not None and not self.has_room_away():
+            return NoRoom(self.legs, self._share)
         self.begins(call_sid)
-        self.hold(call_sid, 1, facts, nonce, legs, is_known=False)
+        self.hold(call_sid, 1, facts, nonce, 1, is_known=False)
         return BegunCall(1)
 
     def claim_away(

@@ -64,10 +64,8 @@ class Neighbours:
 
     async def is_ready(self, process_id: str) -> bool:
         """Return whether a process answers, and takes new calls."""
-        try:
-            return not (await self._process(process_id).process_state()).is_draining
-        except (UserError, NotHereError):
-            return False
+        state = await self.state_of(process_id)
+        return state is not None and not state.is_draining
 
     async def state_of(self, process_id: str) -> CallProcessState | None:
         """Return the state of a process; None if it does not answer."""

@@ -8,7 +8,7 @@ the files of the data folder. A server that was not reloaded looks at nothing.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
@@ -28,13 +28,6 @@ LOOK_S: Final = 1.0
 
 StateOf: TypeAlias = Callable[[str], Awaitable[CallProcessState | None]]
 """Function that returns the state of the process of an id; None: it does not answer."""
-
-
-class _Calls(NamedTuple):
-    """Live calls of another process, and those that it has placed."""
-
-    live: int = 0
-    placed: int = 0
 
 
 class ProcessesBeside:
@@ -74,17 +67,16 @@ class ProcessesBeside:
         self._tasks = tasks
         self._find = find
         self._state_of = state_of
-        self._others: dict[str, _Calls] = {}
+        self._others: dict[str, CallProcessState] = {}
+        """The last state of each other process that has answered."""
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Look, before the first call is taken, and go on while there is another process."""
-        is_alone = False
-        try:
-            is_alone = not await self.look()
-        finally:
-            if not is_alone:
-                self.watch()
+        with self._tasks.contained("look at what others count"):
+            if not await self.look():
+                return
+        self.watch()
 
     def watch(self) -> None:
         """Look once a second: another process takes the place of this one, or the other way."""
@@ -108,14 +100,13 @@ class ProcessesBeside:
         ids = self._find()
         found = await asyncio.gather(*(self._state_of(process_id) for process_id in ids))
         # One that does not answer has what it had: it cannot have taken new calls since.
-        self._others = {
-            process_id: self._others.get(process_id, _Calls())
-            if state is None
-            else _Calls(state.live, state.placed)
+        states = {
+            process_id: self._others.get(process_id) if state is None else state
             for process_id, state in zip(ids, found, strict=True)
         }
-        self._calls.live_beside = sum(calls.live for calls in self._others.values())
-        self._calls.placed_beside = sum(calls.placed for calls in self._others.values())
+        self._others = {each: state for each, state in states.items() if state is not None}
+        self._calls.live_beside = sum(state.live for state in self._others.values())
+        self._calls.placed_beside = sum(state.placed for state in self._others.values())
         if ids:
             await self._read_files()
         return bool(ids)

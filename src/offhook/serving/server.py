@@ -184,8 +184,7 @@ class Server:
                 self._beside = processes_beside(
                     self._needs, parts, clock, tasks, neighbours, self._supervisor
                 )
-                with tasks.contained("look at what others count"):
-                    await self._beside.open()
+                await self._beside.open()
             # Before the first request: Twilio asks about these calls at once.
             self._take_over = self._taking_over(tasks)
             if self.calls.fleet is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from offhook.tools.modules import Latest
@@ -41,20 +41,20 @@ class FileWatch:
         if not loaded:
             return
         try:
+            for each in await self._changed(loaded):
+                await self._load(each)
+        except NoThreadError:
+            pass  # The log says so; the next look tries again.
+
+    async def _changed(self, loaded: Sequence[Latest[Any]]) -> list[Latest[Any]]:
+        try:
             async with asyncio.timeout(LOAD_S):
-                changed = await self._threads.run(
+                return await self._threads.run(
                     "file watch", lambda: [each for each in loaded if each.has_changed()]
                 )
         except TimeoutError:
             _log.error("the folder of the agents' Python files does not answer")
-            return
-        except NoThreadError:
-            return  # The log says so; the next look tries again.
-        try:
-            for each in changed:
-                await self._load(each)
-        except NoThreadError:
-            pass  # The log says so; the next look tries again.
+            return []
 
     async def _load(self, changed: Latest[Any]) -> None:
         try:

@@ -1,7 +1,7 @@
 /** The call from this page. It goes on while other views are shown, until it is hung up. */
-import { computed, effect, signal, untracked } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { Phone } from "../../audio/phone";
-import { session } from "../../session";
+import { whenOut } from "../../session";
 
 export interface Calling {
   agent: string;
@@ -19,10 +19,7 @@ export const isInCall = computed(
 );
 
 // Whoever signs out speaks no more, and the next user has not called anybody.
-effect(() => {
-  if (session.value.kind !== "out") return;
-  untracked(() => {
-    calling.value?.phone.hangUp();
-    calling.value = null;
-  });
+whenOut(() => {
+  calling.value?.phone.hangUp();
+  calling.value = null;
 });

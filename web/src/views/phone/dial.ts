@@ -1,12 +1,15 @@
 /** Calling an agent from this page. */
-import { effect, signal, untracked } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { type Problem, post, problemOf } from "../../api";
 import { type OpenedCall, connectPhone } from "../../audio/phone";
-import { session } from "../../session";
+import { whenOut } from "../../session";
 import { calling } from "./calling";
 
+/** The attempt that is under way. */
+const attempt = signal<AbortController | null>(null);
+
 /** True from the click until the call is there, or there is a problem. */
-export const isDialling = signal(false);
+export const isDialling = computed(() => attempt.value !== null);
 
 /** What is being announced before the call. */
 export const announced = signal<string | null>(null);
@@ -14,18 +17,14 @@ export const announced = signal<string | null>(null);
 /** Why the last attempt gave no call. */
 export const problem = signal<Problem | null>(null);
 
-/** The attempt that is under way. */
-let attempt: AbortController | null = null;
-
 /** Give up the call that is being made, if there is one; the microphone is given back. */
 export function cancel(): void {
-  attempt?.abort();
+  attempt.peek()?.abort();
   end();
 }
 
 function end(): void {
-  attempt = null;
-  isDialling.value = false;
+  attempt.value = null;
   announced.value = null;
 }
 
@@ -35,15 +34,15 @@ export async function dial(
   variables: Record<string, string>,
   withMicrophone: boolean,
 ): Promise<void> {
-  if (attempt !== null) return;
-  const mine = (attempt = new AbortController());
-  isDialling.value = true;
+  if (attempt.peek() !== null) return;
+  const mine = new AbortController();
+  attempt.value = mine;
   problem.value = null;
   let made = null as OpenedCall | null;
   try {
     const make = async (): Promise<OpenedCall> => {
       made = await post<OpenedCall>("/phone-calls", { agent, variables });
-      if (attempt === mine) announced.value = made.announcement?.say ?? null;
+      if (attempt.peek() === mine) announced.value = made.announcement?.say ?? null;
       return made;
     };
     const phone = await connectPhone(make, { withMicrophone, signal: mine.signal });
@@ -52,7 +51,7 @@ export async function dial(
     if (made !== null) hangUp(made);
     if (!mine.signal.aborted) problem.value = problemOf(error);
   } finally {
-    if (attempt === mine) end();
+    if (attempt.peek() === mine) end();
   }
 }
 
@@ -63,10 +62,7 @@ function hangUp({ call_sid }: OpenedCall): void {
 
 // Whoever leaves the page, or signs out, calls nobody; and the next user was told of no problem.
 addEventListener("pagehide", cancel);
-effect(() => {
-  if (session.value.kind !== "out") return;
-  untracked(() => {
-    cancel();
-    problem.value = null;
-  });
+whenOut(() => {
+  cancel();
+  problem.value = null;
 });
