@@ -483,7 +483,7 @@ class Conversation(RuleBasedStateMachine):
     def the_spare_leg_says_something(self, message: Input) -> None:
         self.receive(message)
 
-    @precondition(lambda self: self.contract.has_spare)
+    @precondition(lambda self: self.contract.has_spare and not self.contract.over)
     @rule(welcomed=st.booleans(), settles=st.booleans())
     def the_agents_leg_is_lost_beside_a_spare(self, welcomed: bool, settles: bool) -> None:
         if welcomed:

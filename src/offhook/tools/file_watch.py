@@ -49,12 +49,13 @@ class FileWatch:
     async def _changed(self, loaded: Sequence[Latest[Any]]) -> list[Latest[Any]]:
         try:
             async with asyncio.timeout(LOAD_S):
-                return await self._threads.run(
+                changed: list[Latest[Any]] = await self._threads.run(
                     "file watch", lambda: [each for each in loaded if each.has_changed()]
                 )
         except TimeoutError:
             _log.error("the folder of the agents' Python files does not answer")
             return []
+        return changed
 
     async def _load(self, changed: Latest[Any]) -> None:
         try:
