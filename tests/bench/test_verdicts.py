@@ -2,7 +2,7 @@
 
 import math
 
-from bench.attack import LATE_MS, P99_MS, Judged
+from bench.attack import AT_ONCE, HALF_OPEN, LATE_MS, P99_MS, Judged
 from bench.hammer import ALLOWED_MS, LOAD_LATE_MS, Beside
 from bench.rush import Delay
 
@@ -17,8 +17,8 @@ def test_a_delay_above_the_bar_under_a_load_in_time_is_missed() -> None:
     assert Delay("after it", P99_MS, load_late=LATE_MS / 2).verdict is False
 
 
-def test_a_load_that_was_late_is_judged_by_what_was_added_or_not_at_all() -> None:
-    assert Judged("odd paths", before=4.0, during=8.9, load_late=LATE_MS).verdict is True
+def test_a_load_that_was_late_meets_no_bar_that_it_missed() -> None:
+    assert Judged("odd paths", before=4.0, during=P99_MS, load_late=LATE_MS).verdict is None
     assert Judged("odd paths", before=0.3, during=8.9, load_late=LATE_MS).verdict is None
     assert Delay("after it", 8.9, load_late=LATE_MS).verdict is None
 
@@ -28,3 +28,11 @@ def test_beside_functions_the_delay_itself_is_judged_unless_the_load_was_late() 
     assert Beside(ALLOWED_MS + 0.1, load_late=LOAD_LATE_MS).verdict is False
     assert Beside(ALLOWED_MS + 0.1, load_late=LOAD_LATE_MS + 0.1).verdict is None
     assert Beside(math.inf, load_late=0.0).verdict is False
+
+
+def test_fewer_half_open_sockets_than_the_row_says_are_not_judged() -> None:
+    count = AT_ONCE[HALF_OPEN]
+    few = Judged(HALF_OPEN, before=0.3, during=0.4, load_late=0.1, at_once=count - 1)
+    assert few.verdict is None
+    assert few._replace(at_once=count).verdict is True
+    assert few._replace(at_once=count, during=P99_MS).verdict is False
