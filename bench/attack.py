@@ -433,12 +433,13 @@ async def run_on(given: argparse.Namespace, folder: Path, database_url: str | No
             await load.ask(PlaceCalls(port=house.port, calls=given.calls, first=0, token=TOKEN))
             await load.measure(None, 2.0)  # the first seconds of a process are like no others
             for kind in given.kind or KINDS:
-                for _ in range(1 if given.untimed else TRIES):
+                left = 1 if given.untimed else TRIES
+                while True:
                     judged, found = await tried(kind, given, load, house, server.pid, table)
                     faults += found
-                    tries += 1
+                    tries, left = tries + 1, left - 1
                     await asyncio.sleep(2)  # its connections end
-                    if judged.verdict is not None:
+                    if judged.verdict is not None or not left:
                         break
                 slowed.append(judged)
             load.say(EndCalls())

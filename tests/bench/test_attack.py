@@ -27,10 +27,12 @@ async def test_each_kind_of_hostile_traffic_is_sent_and_ends_no_call(
         caller = group.create_task(h.call(GREET, ScenarioStep(wait=600)))
         await until(lambda: any(isinstance(each, AgentConnected) for each in h.events()))
         for kind in attack.KINDS:
-            stranger = attack.Stranger(h.server.port, kind, BYTES_S, SECONDS)
-            await stranger.attack()
-            assert stranger.connections, kind
-            assert stranger.sent or kind in (attack.SILENT, attack.ENDING), kind
+            while True:  # on a busy machine a turn may be over before anything was sent
+                stranger = attack.Stranger(h.server.port, kind, BYTES_S, SECONDS)
+                await stranger.attack()
+                sends = kind not in (attack.SILENT, attack.ENDING)
+                if stranger.sent if sends else stranger.connections:
+                    break
         assert h.endings() == []
         assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
         caller.cancel()
