@@ -21,6 +21,7 @@ from tests.fuzzing_target import Target
 
 from offhook import variables
 from offhook.api.auth import _credentials
+from offhook.api.client_address import ClientAddresses
 from offhook.api.links import Links
 from offhook.calls import interrupted, live_facts, lookup
 from offhook.calls.live_facts import LiveFacts
@@ -415,6 +416,11 @@ TARGETS: dict[str, Target] = {
     ),
     "websocket.frames": Target(
         _frames, (), [b"\x80\x02hi", b"\x00\x01a\x82\x01b", b"\x01\x03abc\x02\x01d\x82\x00\x85\x00"]
+    ),
+    "client.address": Target(
+        _text(lambda text: ClientAddresses(("127.0.0.0/8",)).of("127.0.0.1", text)),
+        (),
+        [b"192.0.2.1, 127.0.0.1", b"[2001:db8::1]:80", b"192.0.2.1:80, unknown"],
     ),
     "authorization": Target(
         _text(_authorization), (UnicodeEncodeError,), [b"Bearer t", b"Basic dTpw"]

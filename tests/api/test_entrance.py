@@ -1,6 +1,7 @@
 """Signing in and out, what a session's cookie may do, and what is tried with one."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.whole_server import QUICK
 from offhook.api.paths import SESSION
 from offhook.api.signed_in import COOKIE, SignedIn
 from offhook.api.throttle import FAILURES_MAX
+from offhook.config import Config
 from offhook.events.types import CallEvent, KeyPressed
 from offhook.net.websocket import Refusal, Upgrade
 from offhook.records import tables
@@ -270,21 +272,57 @@ async def test_a_flood_of_sign_ins_is_throttled_and_written_down_bounded(
     async with desk(tmp_path) as d:
         add(d, "ada")
         secret = secret_in(await enter(d, name="ada", password=PASSWORD))
-        tries = [enter(d, name="ada", password=f"wrong {n}") for n in range(FAILURES_MAX)]
-        tries += [enter(d, code=f"wrong {n}") for n in range(20)]
-        answers = await asyncio.gather(*tries)
-        counts = [sum(one.status_code == n for one in answers) for n in (401, 429)]
-        assert counts == [FAILURES_MAX, 20]
+        for tries in (
+            [enter(d, name="ada", password=f"wrong {n}") for n in range(FAILURES_MAX + 10)],
+            [enter(d, code=f"wrong {n}") for n in range(FAILURES_MAX + 10)],
+        ):
+            answers = await asyncio.gather(*tries)
+            counts = [sum(one.status_code == n for one in answers) for n in (401, 429)]
+            assert counts == [FAILURES_MAX, 10]
         for answer in (
             await enter(d, name="ada", password=PASSWORD),
             await enter(d, code=link(d)),
         ):
             assert code_of(answer) == (429, "E-API-05")
             assert 0 < int(answer.headers["retry-after"]) <= 61
-        assert len(audited(d)) == 1 + FAILURES_MAX
+        assert len(audited(d)) == 1 + 2 * FAILURES_MAX
         assert sum("E-API-02" in one.getMessage() for one in caplog.records) == 1
         assert "wrong 1" not in caplog.text
         assert (await ask(d, SESSION, secret)).status_code == 200, "who is in stays in"
+
+
+async def test_who_guesses_one_secret_locks_out_no_other_at_their_address(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as d:
+        add(d, "ada")
+        add(d, "eve")
+        for n in range(FAILURES_MAX):
+            assert code_of(await enter(d, name="eve", password=f"wrong {n}"))[0] == 401
+            assert (await d.ask("/api/v1/calls", token=f"wrong {n}")).status_code == 401
+        assert code_of(await enter(d, name="eve", password=PASSWORD))[0] == 429
+        assert (await d.ask("/api/v1/calls")).status_code == 429
+        assert (await enter(d, name="ada", password=PASSWORD)).status_code == 200
+        assert (await enter(d, code=link(d))).status_code == 200
+
+
+async def test_a_stranger_behind_the_same_proxy_locks_nobody_out(tmp_path: Path) -> None:
+    def behind(config: Config) -> Config:
+        server = config.server.model_copy(update={"operator_proxies": ("127.0.0.1/32",)})
+        return dataclasses.replace(config, server=server)
+
+    async with desk(tmp_path, change=behind) as d:
+        add(d, "ada")
+        stranger, colleague = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (1, 2))
+        for n in range(FAILURES_MAX):
+            answer = await enter(d, name="ada", password=f"wrong {n}", headers=stranger)
+            assert answer.status_code == 401
+        forged = {"X-Forwarded-For": "192.0.2.2, 192.0.2.1"}
+        for headers in (stranger, forged):
+            answer = await enter(d, name="ada", password=PASSWORD, headers=headers)
+            assert answer.status_code == 429
+        answer = await enter(d, name="ada", password=PASSWORD, headers=colleague)
+        assert answer.status_code == 200
 
 
 async def test_right_passwords_are_no_failures(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ server:
   public_url: https://voice.example.com:8443/
   capacity: 2
   operator_hosts: [ops.example.com]
+  operator_proxies: [127.0.0.1, "2001:db8::/64"]
   tls_cert: tls/cert.pem
   tls_key: /keys/key.pem
 twilio: {account_sid: AC0123456789abcdef0123456789abcdef, bin: off}
@@ -88,6 +89,7 @@ phrases: {time_up: Bye.}
     assert loaded.server.tls_cert == Path("tls/cert.pem")
     assert loaded.server.tls_key == Path("/keys/key.pem")
     assert loaded.server.operator_hosts == ("ops.example.com",)
+    assert loaded.server.operator_proxies == ("127.0.0.1/32", "2001:db8::/64")
     assert not loaded.twilio.bin
     assert loaded.deepgram.url == "wss://api.eu.deepgram.com/v1/agent/converse"
     assert loaded.deepgram.auth == "bearer"
@@ -497,8 +499,8 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
             "server:\n  unsigned: true",
             (
                 'offhook.yaml:2:3 "unsigned" is not known here. Known here: capacity, '
-                "grace_seconds, host, max_lag_ms, operator_hosts, operator_listen, port, "
-                "public_url, tls_cert, tls_key."
+                "grace_seconds, host, max_lag_ms, operator_hosts, operator_listen, "
+                "operator_proxies, port, public_url, tls_cert, tls_key."
             ),
         ),
         (

@@ -26,6 +26,7 @@ SAMPLES: dict[str, Any] = {
     "server.max_lag_ms": 0,
     "server.grace_seconds": 7200.0,
     "server.operator_hosts": ["ops.example.com", "localhost"],
+    "server.operator_proxies": ["10.0.0.0/24"],
     "server.operator_listen": "[::1]:6001",
     "server.tls_cert": "cert.pem",
     "server.tls_key": "key.pem",

@@ -35,6 +35,7 @@ from offhook.api import (
 )
 from offhook.api.audit_log import AuditLog
 from offhook.api.auth import OperatorAuth
+from offhook.api.client_address import ClientAddresses
 from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
@@ -148,6 +149,7 @@ class Api:
             readers=self._readers,
             signed_in=SignedIn(engine, self._readers, _now, self.streams.end_session),
             throttle=Throttle(_now),
+            addresses=ClientAddresses(config.server.operator_proxies),
             shares_calls=config.fleet is not None,
         )
         self.auth: Final = OperatorAuth(
@@ -157,6 +159,7 @@ class Api:
             links=self._links,
             signed_in=self._operator.signed_in,
             throttle=self._operator.throttle,
+            addresses=self._operator.addresses,
             files=ConsoleFiles(),
             audit=AuditLog(engine, self._readers),
         )

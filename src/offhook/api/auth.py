@@ -24,6 +24,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offhook.api.audit_log import AuditLog
+from offhook.api.client_address import FORWARDED, ClientAddresses
 from offhook.api.console_files import ConsoleFiles
 from offhook.api.links import Links
 from offhook.api.paths import SESSION
@@ -67,6 +68,7 @@ class OperatorAuth:
         links: Links,
         signed_in: SignedIn,
         throttle: Throttle,
+        addresses: ClientAddresses,
         files: ConsoleFiles,
         audit: AuditLog,
     ) -> None:
@@ -76,6 +78,7 @@ class OperatorAuth:
         self._links = links
         self._signed_in = signed_in
         self._throttle = throttle
+        self._addresses = addresses
         self._files = files
         self._audit = audit
 
@@ -124,7 +127,8 @@ class OperatorAuth:
             self._require_own_page(headers)
             token = _credentials(headers.get("authorization", ""), basic=False)
             if token is not None:
-                self._require_token(token, upgrade.peer, "")
+                address = self._addresses.of(upgrade.peer, headers.get(FORWARDED, ""))
+                self._require_token(token, address, "")
                 return API_TOKEN
             if "origin" not in headers:
                 raise _foreign()
@@ -162,7 +166,7 @@ class OperatorAuth:
         authorization, secret = headers.get("authorization", ""), cookie_of(headers)
         given = _credentials(authorization, basic=scope["path"] in PAGES)
         if given is not None:
-            self._require_token(given, address_of(scope), scope["path"])
+            self._require_token(given, self._addresses.of_request(scope), scope["path"])
             return API_TOKEN
         if secret is not None:
             return await self._by_cookie(secret, scope["method"], headers, sending)
@@ -178,9 +182,9 @@ class OperatorAuth:
         raise _unauthorised(scope["path"], "The API's token is missing.")
 
     def _require_token(self, given: bytes, address: str, path: str) -> None:
-        self._throttle.require(address)
+        self._throttle.require(address, API_TOKEN.name)
         if not hmac.compare_digest(given, self._token):
-            self._throttle.add(address)
+            self._throttle.add(address, API_TOKEN.name)
             self._throttle.tell(address)
             raise _unauthorised(path, "This is not the API's token.")
 
@@ -245,11 +249,6 @@ class _Sending:
     async def finish(self) -> None:
         """End a response that has begun."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def address_of(scope: Scope) -> str:
-    """Return the address that a request comes from."""
-    return scope["client"][0] if scope.get("client") else ""
 
 
 def _require_short(headers: Headers) -> None:

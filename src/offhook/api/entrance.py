@@ -71,9 +71,11 @@ def open_router(operator: Operator) -> APIRouter:
         request: Request, response: Response, asked: SignInRequest
     ) -> SessionResponse:
         """Begin a session, whose cookie the answer sets. A session that the browser had ends."""
-        address = request.client.host if request.client else ""
-        operator.throttle.require(address)
-        operator.throttle.add(address)  # before the check: many may be on their way at once
+        address = operator.addresses.of_request(request.scope)
+        account = SIGN_IN_LINK.name if asked.name is None else f"user {asked.name}"
+        operator.throttle.require(address, account)
+        # Before the check: many may be on their way at once.
+        operator.throttle.add(address, account)
         former = cookie_of(request.headers)
         if asked.code is not None:
             code = asked.code.get_secret_value()
@@ -84,7 +86,7 @@ def open_router(operator: Operator) -> APIRouter:
         if begun is None:
             operator.throttle.tell(address)
             raise _wrong(by_code=asked.code is not None)
-        operator.throttle.take_back(address)
+        operator.throttle.take_back(address, account)
         if former is not None:
             operator.signed_in.forget(former)
         secret, principal = begun

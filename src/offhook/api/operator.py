@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 from starlette.responses import Response
 
+from offhook.api.client_address import ClientAddresses
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.live_board import LiveBoard
@@ -30,7 +31,8 @@ class Operator:
 
     `files` has the recordings, `journal` is the journal's folder, `captures` that of `--capture`.
     `delivers`: there is an after-call webhook. `processes` carry the live calls.
-    `throttle` counts wrong secrets. `shares_calls`: this node is one of several (`fleet:`).
+    `throttle` counts wrong secrets by `addresses`. `shares_calls`: this node is one of several
+    (`fleet:`).
     """
 
     engine: Engine
@@ -48,6 +50,7 @@ class Operator:
     readers: Readers
     signed_in: SignedIn
     throttle: Throttle
+    addresses: ClientAddresses
     shares_calls: bool
 
     async def ask(self, question: Callable[[Connection], _T]) -> _T:

@@ -1,4 +1,4 @@
-"""A limit on wrong secrets from one address: tokens, passwords and codes together."""
+"""A limit on wrong secrets from one address: tokens, passwords and codes."""
 
 import logging
 from collections import OrderedDict
@@ -11,50 +11,61 @@ from offhook.errors import UserError
 _log: Final = logging.getLogger("offhook.api")
 
 FAILURES_MAX: Final = 20
-"""Wrong secrets from one address within FAILURES_S, after which its secrets are not checked."""
+"""Wrong secrets of one account from one address within FAILURES_S, after which none is checked."""
+
+ADDRESS_FAILURES_MAX: Final = 100
+"""Wrong secrets of all accounts from one address within FAILURES_S, after which none is checked."""
+
 FAILURES_S: Final = 60.0
 
-ADDRESSES_MAX: Final = 1000
-"""Addresses whose failures are counted; the one that failed longest ago is forgotten first."""
+COUNTS_MAX: Final = 1000
+"""Counts that are kept; the one that was added to longest ago is forgotten first."""
 
 
 class Throttle:
-    """Counts of wrong secrets, by address. `now` is a monotonic clock, in seconds."""
+    """Counts of wrong secrets, by address and account. `now` is a monotonic clock, in seconds.
+
+    An account is a user's name, the API's token or the sign-in links: whoever guesses one user's
+    password, or a program with an old token, shuts out nobody else who shares their address.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._by_address: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, str | None], tuple[int, float]] = OrderedDict()
         self._said_until = 0.0
 
-    def require(self, address: str) -> None:
-        """Raise ApiError 429 as long as no secret from that address is checked."""
-        count, until = self._by_address.get(address, (0, 0.0))
-        wait_s = until - self._now()
-        if count >= FAILURES_MAX and wait_s > 0:
-            raise ApiError(
-                429,
-                UserError(
-                    "E-API-05",
-                    f"There were {FAILURES_MAX} wrong tokens or passwords from this address within"
-                    " a minute.",
-                    "Wait as long as Retry-After says, and then use the right one.",
-                ),
-                {"Retry-After": str(int(wait_s) + 1)},
-            )
+    def require(self, address: str, account: str) -> None:
+        """Raise ApiError 429 as long as no secret of that account from that address is checked."""
+        for key, most in _limits(address, account):
+            count, until = self._counts.get(key, (0, 0.0))
+            wait_s = until - self._now()
+            if count >= most and wait_s > 0:
+                raise ApiError(
+                    429,
+                    UserError(
+                        "E-API-05",
+                        f"There were {most} wrong tokens or passwords from this address within a"
+                        " minute.",
+                        "Wait as long as Retry-After says, and then use the right one.",
+                    ),
+                    {"Retry-After": str(int(wait_s) + 1)},
+                )
 
-    def add(self, address: str) -> None:
+    def add(self, address: str, account: str) -> None:
         """Count another wrong secret, or one whose check begins."""
         now = self._now()
-        count, until = self._by_address.pop(address, (0, 0.0))
-        self._by_address[address] = (count + 1, until) if now < until else (1, now + FAILURES_S)
-        if len(self._by_address) > ADDRESSES_MAX:
-            self._by_address.popitem(last=False)
+        for key, _ in _limits(address, account):
+            count, until = self._counts.pop(key, (0, 0.0))
+            self._counts[key] = (count + 1, until) if now < until else (1, now + FAILURES_S)
+        while len(self._counts) > COUNTS_MAX:
+            self._counts.popitem(last=False)
 
-    def take_back(self, address: str) -> None:
+    def take_back(self, address: str, account: str) -> None:
         """Uncount one: the secret whose check had begun was right."""
-        count, until = self._by_address.get(address, (0, 0.0))
-        if count:
-            self._by_address[address] = (count - 1, until)
+        for key, _ in _limits(address, account):
+            count, until = self._counts.get(key, (0, 0.0))
+            if count:
+                self._counts[key] = (count - 1, until)
 
     def tell(self, address: str) -> None:
         """Log that a secret was wrong, once a minute."""
@@ -65,3 +76,8 @@ class Throttle:
                 "E-API-02 wrong API token or password from %s; the next minute's are not logged",
                 address,
             )
+
+
+def _limits(address: str, account: str) -> tuple[tuple[tuple[str, str | None], int], ...]:
+    """Return the keys under which a secret is counted, each with its limit."""
+    return ((address, account), FAILURES_MAX), ((address, None), ADDRESS_FAILURES_MAX)

@@ -1,5 +1,6 @@
 """The block `server:` of offhook.yaml, and what the environment adds to it."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Final
@@ -48,6 +49,10 @@ class ServerFileSettings(Part):
     operator_listen: str = "127.0.0.1:5001"
     """HOST:PORT of the listener for the operator's paths; port 0 takes any that is free."""
 
+    operator_proxies: tuple[str, ...] = ()
+    """Addresses and networks of the proxies before `operator_listen`, whose X-Forwarded-For says
+    whose wrong passwords are counted."""
+
     tls_cert: Path | None = None
     """PEM file with the certificate chain, if TLS ends here; relative to offhook.yaml."""
 
@@ -79,6 +84,17 @@ class ServerFileSettings(Part):
                 "Write an address of this machine and a port: 127.0.0.1:5001 or [::1]:5001.",
             )
         return value
+
+    @pydantic.field_validator("operator_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ipaddress.ip_network(each)) for each in value)
+        except ValueError:
+            raise yamlfile.refuse(
+                "operator_proxies has what is no address and no network.",
+                "Write IP addresses or networks: 127.0.0.1, 10.0.0.0/24 or 2001:db8::/64.",
+            ) from None
 
     @property
     def operator_address(self) -> tuple[str, int]:

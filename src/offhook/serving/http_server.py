@@ -58,7 +58,8 @@ def http_server(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=HANDLERS_S,
-        proxy_headers=False,  # clients can forge these headers, and no code here reads them
+        # Clients can forge these headers; api/client_address.py reads one, of trusted proxies.
+        proxy_headers=False,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
