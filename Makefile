@@ -78,6 +78,7 @@ types: setup
 bench: setup
 	$(BIN)/offhook bench --json --plot docs/performance.svg \
 	    | $(BIN)/python bench/write_table.py
+	$(BIN)/python bench/rows.py --gather= --write
 
 soak: setup
 	scripts/soak

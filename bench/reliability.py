@@ -31,6 +31,7 @@ from bench.measured_table import (
 )
 
 from bench import agent_faults as it
+from bench import kill_tests
 from offhook.concurrency.event_loop import run
 
 DATABASES = ("sqlite", "postgresql")
@@ -285,6 +286,7 @@ async def measure(
             print(f"  {lines[-1][2]}: {lines[-1][3]}", flush=True)
             if write:
                 TABLE.write(lines[-1:])
+                kill_tests.write()
     return lines
 
 

@@ -19,8 +19,20 @@ def main() -> None:
         sys.exit(1)  # offhook bench has said why
     report = msgspec.json.decode(printed, type=BenchReport)
     show(report, Console(highlight=False))
-    for page, text in ((PAGE, markdown(report)), (README, f"  {sentence(report)}.")):
-        page.write_text(rewrite(page.read_text(encoding="utf-8"), text), encoding="utf-8")
+    write_pages(report)
+
+
+def write_pages(report: BenchReport) -> None:
+    """Put a report into its pages; README keeps its own when other programs disturbed the run."""
+    write(PAGE, markdown(report))
+    if report.disturbed:
+        print(f"{README} keeps its figures: other programs disturbed this run.", file=sys.stderr)
+    else:
+        write(README, f"  {sentence(report)}.")
+
+
+def write(page: Path, text: str) -> None:
+    page.write_text(rewrite(page.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 
 if __name__ == "__main__":

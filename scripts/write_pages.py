@@ -2,7 +2,8 @@
 """Write the pages that are made from the code; tests/test_pages.py holds both equal.
 
 docs/cli.md from the commands of Typer; docs/rest.md from the OpenAPI document of the API;
-docs/events.md from events/types.py; docs/design/call-tables.md from call/phases.py and
+docs/events.md from events/types.py; the kill tests in docs/performance.md from docs/reliability.md;
+docs/design/call-tables.md from call/phases.py and
 call/handlers.py; the table in docs/metrics.md and docs/grafana-dashboard.json from
 observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py;
 web/src/events.ts from events/types.py.
@@ -18,6 +19,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from scripts.pages import cli, rest, typescript
 
+from bench import kill_tests
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram, operator_diagram
 from offhook.calls.operations import (
@@ -35,6 +37,7 @@ ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 METRICS: Final = DOCS / "metrics.md"
 CONTROL: Final = DOCS / "control.md"
+PERFORMANCE: Final = DOCS / "performance.md"
 OPERATIONS_TABLE: Final = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TABLE: Final = re.compile(r"(?<=<!-- metrics -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -58,6 +61,10 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": cli.page((DOCS / "cli.md").read_text(encoding="utf-8")),
         DOCS / "rest.md": rest.page(),
         CONTROL: control,
+        PERFORMANCE: kill_tests.shown(
+            PERFORMANCE.read_text(encoding="utf-8"),
+            (DOCS / "reliability.md").read_text(encoding="utf-8"),
+        ),
         DOCS / "events.md": events_page(),
         DOCS / "design" / "call-tables.md": call_page(),
         METRICS: table,

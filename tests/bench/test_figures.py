@@ -79,12 +79,13 @@ def test_what_counts_as_carried(changes: dict[str, Any], carried: bool, bound: b
 
 
 @pytest.mark.parametrize(
-    ("late", "busy", "disturbed"), [(6, 0.5, True), (6, 0.95, False), (1, 0.5, False)]
+    ("late", "busy", "others", "disturbed"),
+    [(6, 0.5, 0, True), (6, 0.95, 0, False), (1, 0.5, 0, False), (1, 0.5, 0.3, True)],
 )
-def test_late_without_being_busy_is_a_disturbance(
-    late: float, busy: float, disturbed: bool
+def test_late_without_being_busy_is_a_disturbance_and_so_are_other_programs(
+    late: float, busy: float, others: float, disturbed: bool
 ) -> None:
-    run = msgspec.structs.replace(GOOD, load_late_p99_ms=late, load_busy=busy)
+    run = msgspec.structs.replace(GOOD, load_late_p99_ms=late, load_busy=busy, others_busy=others)
     assert run.disturbed is disturbed
 
 

@@ -1,6 +1,7 @@
 """The runs of a whole benchmark, and the bars made of them, without a bridge."""
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,13 @@ async def level(bench: Bench, bridge: Bridge | ServeBridge, plan: RunPlan) -> Le
     )
 
 
-async def report(monkeypatch: pytest.MonkeyPatch, plan: BenchPlan, *others: Bridge) -> BenchReport:
-    monkeypatch.setattr(measuring, "level", level)
+Measure = Callable[[Bench, Bridge | ServeBridge, RunPlan], Awaitable[Level]]
+
+
+async def report(
+    monkeypatch: pytest.MonkeyPatch, plan: BenchPlan, *others: Bridge, measure: Measure = level
+) -> BenchReport:
+    monkeypatch.setattr(measuring, "level", measure)
     suite = Suite(Bench(Cores(), os.environ), None, others, plan, lambda _: None)
     return await suite.run(COMMANDS, Path("calls.db"))
 
@@ -57,7 +63,10 @@ async def test_every_bar_has_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values["CPU at 50 calls: both processes ÷ the call process"] == 1.1
     assert values["offhook calls list, CPU seconds"] == 0.9
     churn = next(bar for bar in made.bars if "CPU of a call" in bar.what)
-    assert (churn.value, churn.note) == (12.0, "3.0 of it for its beginning and end")
+    assert (churn.value, churn.note) == (
+        12.0,
+        "9.0 of it for its frames, 3.0 for its beginning and end",
+    )
 
 
 async def test_every_kind_of_run_is_made_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +91,47 @@ async def test_without_baselines_there_are_no_ratios(monkeypatch: pytest.MonkeyP
     missing = [bar.what for bar in made.bars if bar.value is None]
     assert len(missing) == 3
     assert any("baselines" in remark for remark in made.remarks)
+
+
+async def test_a_neighbour_of_the_tutorial_does_not_raise_our_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[int] = []
+
+    async def disturbed(bench: Bench, bridge: Bridge | ServeBridge, plan: RunPlan) -> Level:
+        """A run in which other programs keep the tutorial from what it can, above 40 calls."""
+        found = await level(bench, bridge, plan)
+        if bridge.name != "tutorial" or plan.calls <= 40:
+            return found
+        tried.append(plan.calls)
+        slow = Spread(9, 50, 60, 100)
+        return msgspec.structs.replace(found, down=slow, others_busy=0.6)
+
+    made = await report(monkeypatch, BenchPlan(), *OTHERS, measure=disturbed)
+    assert made.ceilings["tutorial"].disturbed
+    assert made.ceilings["tutorial"].at_least
+    searched = [calls for calls in tried if calls != 50]
+    assert {searched.count(calls) for calls in searched} == {3}, "each is tried again"
+    assert made.disturbed
+    gain = next(bar for bar in made.bars if bar.what.startswith("calls per core"))
+    assert gain.value is not None
+    assert gain.value > 2.2
+    assert gain.met is None
+    assert "| not judged: other programs ended a search |" in markdown(made)
+
+
+async def test_a_neighbour_that_goes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+
+    async def disturbed(bench: Bench, bridge: Bridge | ServeBridge, plan: RunPlan) -> Level:
+        """A run that is disturbed the first time."""
+        found = await level(bench, bridge, plan)
+        if bridge.name != "tutorial" or plan.calls in {50, *seen}:
+            return found
+        seen.add(plan.calls)
+        return msgspec.structs.replace(found, down=Spread(9, 50, 60, 100), others_busy=0.6)
+
+    made = await report(monkeypatch, BenchPlan(), *OTHERS, measure=disturbed)
+    assert 114 <= made.ceilings["tutorial"].calls <= 120
+    assert not made.ceilings["tutorial"].at_least
+    assert not made.disturbed

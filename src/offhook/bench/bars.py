@@ -21,7 +21,10 @@ Round = Mapping[str, Level]
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure, and its target. `value` is None if it was not measured in this run."""
+    """A figure, and its target. `value` is None if it was not measured in this run.
+
+    `unjudged` says why a figure that was measured is neither met nor missed.
+    """
 
     what: str
     value: float | None
@@ -29,10 +32,11 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     least: float | None = None
     stretch: float | None = None
     note: str = ""
+    unjudged: str = ""
 
     @property
     def met(self) -> bool | None:
-        """True if the bar is met; None when there is no value."""
+        """True if the bar is met; None when there is no value, or one that is not judged."""
         return self._meets(self.most, self.least)
 
     @property
@@ -45,7 +49,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         return self._meets(self.stretch, None)
 
     def _meets(self, most: float | None, least: float | None) -> bool | None:
-        if self.value is None:
+        if self.value is None or self.unjudged:
             return None
         return (most is None or self.value <= most) and (least is None or self.value >= least)
 
@@ -82,11 +86,13 @@ def bars(runs: Measurements, calls: int, many: int) -> list[Bar]:
 def _costs(runs: Measurements, calls: int, many: int) -> list[Bar]:
     both = [(r[OFFHOOK].cpu_us + r[OFFHOOK].beside_us) / r[OFFHOOK].cpu_us for r in runs.few]
     ours, tutorial = (runs.ceilings.get(name) for name in (OFFHOOK, TUTORIAL))
-    gain, notes = None, []
+    gain, notes, disturbed = None, [], False
     if ours is not None and tutorial is not None and tutorial.calls:
         gain = ours.calls / tutorial.calls
-        notes += ["Offhook's is at least: the load ended its search"] * ours.at_least
-        notes += ["the tutorial's is at least: the load ended its search"] * tutorial.at_least
+        disturbed = ours.disturbed or tutorial.disturbed
+        if not disturbed:
+            notes += ["Offhook's is at least: the load ended its search"] * ours.at_least
+            notes += ["the tutorial's is at least: the load ended its search"] * tutorial.at_least
     return [
         Bar(
             what=f"CPU at {calls} calls: the tutorial ÷ the call process",
@@ -112,6 +118,7 @@ def _costs(runs: Measurements, calls: int, many: int) -> list[Bar]:
             least=2.2,
             stretch=2.6,
             note="; ".join(notes),
+            unjudged="other programs ended a search" if disturbed else "",
         ),
     ]
 
@@ -119,15 +126,17 @@ def _costs(runs: Measurements, calls: int, many: int) -> list[Bar]:
 def _delays(runs: Measurements) -> list[Bar]:
     load = f"half load ({runs.half[0].calls} calls)" if runs.half else "half load"
     while_searched = "the same, 10 searches a second over 100,000 calls"
-    note = ""
-    if failed := sum(level.failed_searches for level in runs.searched):
-        note = f"{failed} searches failed"
+    failed = sum(level.failed_searches for level in runs.searched)
+    notes = [f"{failed} searches failed"] if failed else []
+    while_searching = "; ".join([*notes, *_caveats(runs.searched)])
+    at_half = "; ".join(_caveats(runs.half))
     return [
         Bar(
             what=f"added delay, p99 at {load}, ms",
             value=_middle(runs.half, lambda level: level.delay_p99),
             most=1.0,
             stretch=0.5,
+            note=at_half,
         ),
         Bar(
             what=f"UserStartedSpeaking to clear, p99 at {load}, ms",
@@ -139,7 +148,7 @@ def _delays(runs: Measurements) -> list[Bar]:
             what=f"{while_searched}: added delay, p99, ms",
             value=_middle(runs.searched, lambda level: level.delay_p99),
             most=2.0,
-            note=note,
+            note=while_searching,
         ),
         Bar(
             what=f"{while_searched}: clear, p99, ms",
@@ -149,13 +158,26 @@ def _delays(runs: Measurements) -> list[Bar]:
     ]
 
 
+def _caveats(levels: Sequence[Level]) -> list[str]:
+    """Return what delayed the frames of these runs, besides the bridge."""
+    notes = []
+    late = _middle(levels, lambda level: level.load_late_p99_ms)
+    if late is not None and any(level.bound_by_load for level in levels):
+        notes.append(f"the load itself was {late:.1f} ms late (p99)")
+    if any(level.beside_others for level in levels):
+        most = max(level.others_busy for level in levels)
+        notes.append(f"other programs used up to {most:.1f} cores")
+    return notes
+
+
 def _churn(runs: Measurements) -> list[Bar]:
     what = f"{CHURN_PER_S:g} calls begun a second, each of {CHURN_HOLD_S:g} s"
     steady = _middle(runs.steady, lambda level: level.cpu_us)
     whole = _middle(runs.churn, lambda level: level.call_ms)
     note = ""
     if steady is not None and whole is not None:
-        note = f"{whole - CHURN_HOLD_S * steady / 1000:.1f} of it for its beginning and end"
+        frames = CHURN_HOLD_S * steady / 1000
+        note = f"{frames:.1f} of it for its frames, {whole - frames:.1f} for its beginning and end"
     return [
         Bar(
             what=f"{what}: added delay, p99 of all frames, ms",

@@ -18,13 +18,19 @@ class Verdict(Enum):
     CARRIED = "carried"
     FAILED = "failed"
     BOUND_BY_LOAD = "the load could not keep up"
+    DISTURBED = "other programs took a part of the cores"
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """The most calls that were carried; `at_least` when the load, not the bridge, ended it."""
+    """The most calls that were carried.
+
+    `at_least` if not the bridge ended the search, but the load or, with `disturbed`, other
+    programs.
+    """
 
     calls: int
     at_least: bool
+    disturbed: bool = False
 
 
 async def ceiling(attempt: Callable[[int], Awaitable[Verdict]], start: int) -> Ceiling:
@@ -48,4 +54,4 @@ async def ceiling(attempt: Callable[[int], Awaitable[Verdict]], start: int) -> C
                 break
         else:
             calls = (good + bad) // 2
-    return Ceiling(good, at_least=why is Verdict.BOUND_BY_LOAD)
+    return Ceiling(good, at_least=why is not Verdict.FAILED, disturbed=why is Verdict.DISTURBED)

@@ -13,6 +13,9 @@ LATE_MS: Final = 5.0
 BUSY: Final = 0.9
 """Share of a core, beside LATE_MS, above which the load and not the bridge limits a figure."""
 
+OTHERS_BUSY: Final = 0.2
+"""Share of a core used by other programs, beside which a delay says little."""
+
 LIMIT_MS: Final = 20.0
 """Milliseconds of added delay, p99 each way, below which a bridge carries its calls."""
 
@@ -85,8 +88,13 @@ class Level(msgspec.Struct, frozen=True):
 
     @property
     def disturbed(self) -> bool:
-        """True if the load was late with CPU to spare: another program ran on its core."""
-        return self.bound_by_load and self.load_busy <= BUSY
+        """True if others took a part of the cores, or the load was late with CPU to spare."""
+        return self.beside_others or (self.bound_by_load and self.load_busy <= BUSY)
+
+    @property
+    def beside_others(self) -> bool:
+        """True if other programs used more than OTHERS_BUSY of a core."""
+        return self.others_busy > OTHERS_BUSY
 
     @property
     def clean(self) -> bool:

@@ -93,7 +93,7 @@ def _heading(report: BenchReport) -> str:
 def _tables(report: BenchReport) -> list[tuple[list[str], list[list[str]]]]:
     levels = report.at_start
     most = ["calls per core", *(_most(report.ceilings.get(one.bridge)) for one in levels)]
-    bars = [_bar(bar) for bar in report.bars if bar.value is not None]
+    bars = [bar_cells(bar) for bar in report.bars]
     tables = [
         (["", "measured", "bar", "stretch", ""], bars),
         (
@@ -158,9 +158,15 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
 
 
-def _bar(bar: Bar) -> list[str]:
+def bar_cells(bar: Bar) -> list[str]:
+    """Return the cells of a bar's row: what, measured, bar, stretch, verdict."""
     sign, bound = ("≤", bar.most) if bar.most is not None else ("≥", bar.least)
     stretch = "" if bar.stretch is None else f"{sign} {bar.stretch:g}"
-    met = "stretch met" if bar.stretch_met else "met" if bar.met else "not met"
-    met = f"{met}; {bar.note}" if bar.note else met
-    return [bar.what, _number(bar.value), f"{sign} {bound:g}", stretch, met]
+    verdict = f"{_verdict(bar)}; {bar.note}" if bar.note else _verdict(bar)
+    return [bar.what, _number(bar.value), f"{sign} {bound:g}", stretch, verdict]
+
+
+def _verdict(bar: Bar) -> str:
+    if bar.met is None:
+        return f"not judged: {bar.unjudged}" if bar.unjudged else "not measured"
+    return "stretch met" if bar.stretch_met else "met" if bar.met else "not met"

@@ -14,7 +14,7 @@ from offhook.bench import measuring, usage
 from offhook.bench.bars import BARE, TUTORIAL, Bar, Measurements, bars
 from offhook.bench.capacity_search import Ceiling, Verdict, ceiling
 from offhook.bench.commands import CommandCost
-from offhook.bench.figures import Level, typical
+from offhook.bench.figures import OTHERS_BUSY, Level, typical
 from offhook.bench.measuring import RunPlan, churn_plan
 from offhook.bench.runner import Bench, Bridge, ServeBridge, can_make_certificates
 
@@ -25,8 +25,8 @@ REPEATS: Final = 2
 SEARCH_FROM: Final = 0.5
 """Start of a search, as a share of the calls that fit on a core at the cost of the first ones."""
 
-OTHERS_BUSY: Final = 0.2
-"""Share of a core used by other programs, beside which delays say little."""
+ATTEMPTS: Final = 3
+"""Runs at a number of calls, in a search, while other programs take a part of the cores."""
 
 CHURN_SECONDS: Final = 2
 """A churn is measured so many times as long as calls that stay."""
@@ -69,6 +69,12 @@ class BenchReport(msgspec.Struct, frozen=True):
     ceilings: dict[str, Ceiling]
     bars: list[Bar]
     remarks: list[str]
+
+    @property
+    def disturbed(self) -> bool:
+        """True if other programs took part in what a page would quote of it."""
+        searched = any(found.disturbed for found in self.ceilings.values())
+        return searched or any(level.beside_others for level in self.at_start)
 
 
 class Suite:
@@ -161,12 +167,15 @@ class Suite:
 
     async def _ceiling(self, bridge: Bridge | ServeBridge, cpu_us: float) -> Ceiling:
         async def attempt(calls: int) -> Verdict:
-            tried = await self._level(bridge, self._calls(calls))
-            if tried.disturbed:
+            verdict = Verdict.FAILED
+            for _ in range(ATTEMPTS):
                 tried = await self._level(bridge, self._calls(calls))
-            if tried.carried:
-                return Verdict.CARRIED
-            return Verdict.BOUND_BY_LOAD if tried.bound_by_load else Verdict.FAILED
+                if tried.carried:
+                    return Verdict.CARRIED
+                verdict = _why_not(tried)
+                if not tried.disturbed:
+                    break
+            return verdict
 
         return await ceiling(attempt, int(SEARCH_FROM * 1e6 / max(cpu_us, 1)))
 
@@ -197,7 +206,7 @@ class Suite:
             remarks.append("TLS was not measured: trustme, which makes certificates, is missing.")
         if self._plan.search and self._ours.config is not None:
             remarks.append("Recorded calls are only measured without --config.")
-        disturbed = sum(level.others_busy > OTHERS_BUSY for level in levels)
+        disturbed = sum(level.beside_others for level in levels)
         if disturbed:
             remarks.append(
                 f"In {disturbed} of {len(levels)} runs other programs used more than"
@@ -210,6 +219,13 @@ class Suite:
                 " their delays are the load's as much as the bridge's."
             )
         return remarks
+
+
+def _why_not(tried: Level) -> Verdict:
+    """Return what kept a run from carrying its calls."""
+    if tried.beside_others:
+        return Verdict.DISTURBED
+    return Verdict.BOUND_BY_LOAD if tried.bound_by_load else Verdict.FAILED
 
 
 def expected(plan: BenchPlan, others: int) -> int:

@@ -35,7 +35,9 @@ class ProcessUsage(msgspec.Struct, frozen=True):
     rss: int
     """Resident memory of the process that carries the calls."""
     machine_ns: int
-    """CPU time that all programs of this machine have used, in ns."""
+    """CPU time of this machine that was not idle, less this process's own, in ns.
+
+    Only differences mean something."""
 
 
 def usage_of(pid: int, beside: Collection[int]) -> ProcessUsage:
@@ -85,11 +87,19 @@ def rss(pid: int) -> int:
 
 
 def machine_ns() -> int:
-    """Return the CPU time that all programs of this machine have used, in ns; 0: not known."""
+    """Return the CPU time of this machine that was not idle, less this process's own; 0: not known.
+
+    In ns; only differences mean something. Idle time is exact where the kernel stops its tick then,
+    while a program that runs between two ticks is in no count of used time. What a hypervisor took
+    for other machines is not idle either.
+    """
     if not _PROC.exists():
         return 0
-    user, nice, system, _, _, irq, softirq = map(int, _STAT.read_text().split(maxsplit=8)[1:8])
-    return (user + nice + system + irq + softirq) * _TICK_NS
+    first, *lines = _STAT.read_text().splitlines()
+    cores = sum(line.startswith("cpu") for line in lines)
+    idle, waiting = map(int, first.split(maxsplit=6)[4:6])
+    busy = cores * time.monotonic_ns() - (idle + waiting) * _TICK_NS
+    return busy - time.process_time_ns()
 
 
 def pin(pid: int, cores: Collection[int]) -> None:
