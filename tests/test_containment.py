@@ -6,16 +6,16 @@ thread and callback that the source has, listed here; whoever adds one adds it t
 
 import ast
 import asyncio
-import gc
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from tests.calls.test_session import Rehearsal
+from tests.sources import syntax_tree
 from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, whole_server
 
@@ -51,17 +51,6 @@ class InjectedError(Exception):
 
 def broken(*_: Any, **__: Any) -> Any:
     raise InjectedError
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_to_collect() -> Iterator[None]:
-    """Have broken futures told here.
-
-    One that is collected while another test parses has a traceback formatted, for which Python 3.11
-    parses once more, and the parser of that test fails with a SystemError.
-    """
-    yield
-    gc.collect()
 
 
 # --- in one call -----------------------------------------------------------------------------
@@ -286,7 +275,7 @@ def test_everything_that_runs_on_its_own_is_known_and_contained() -> None:
         name = path.relative_to(SOURCE).as_posix()
         if name.startswith(("testing/", "bench/")):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None
             begins = getattr(called, "attr", getattr(called, "id", ""))
             if begins in BEGINS:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from tests.sources import syntax_tree
 
 from offhook import config, yamlfile
 from offhook.call.ending import Slug
@@ -81,7 +82,7 @@ def words(node: ast.expr) -> list[str]:
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(SRC.rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+        yield path, syntax_tree(path.read_text())
 
 
 # --- docs/errors.md ------------------------------------------------------------------------------
@@ -160,9 +161,9 @@ def test_every_ending_is_in_the_table() -> None:
 
 def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
     page = sections(ERRORS, 2)["Refused streams"]
-    rules = ast.walk(ast.parse((SRC / "calls/admission.py").read_text()))
+    rules = ast.walk(syntax_tree((SRC / "calls/admission.py").read_text()))
     returned = [node.value for node in rules if isinstance(node, ast.Return)]
-    waiting = ast.walk(ast.parse((SRC / "webhooks/pending_streams.py").read_text()))
+    waiting = ast.walk(syntax_tree((SRC / "webhooks/pending_streams.py").read_text()))
     refused = [
         n.args[0]
         for n in waiting
@@ -349,7 +350,7 @@ EXPLAINED = re.compile(
 @cache
 def functions_in(path: Path) -> frozenset[str]:
     """The test functions of a file."""
-    tree = ast.parse(path.read_text())
+    tree = syntax_tree(path.read_text())
     functions = (
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )

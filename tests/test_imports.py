@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 from packaging.requirements import Requirement
+from tests.sources import syntax_tree
 from tests.test_rooms import within
 
 import offhook
@@ -162,7 +163,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
     brought_by = importlib.metadata.packages_distributions()
     undeclared = {}
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

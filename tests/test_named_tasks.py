@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 from tests.api.desk import Desk, desk
+from tests.sources import syntax_tree
 from tests.waiting import until
 from tests.whole_server import ASK, GREET, WholeServer, fresh_sid
 
@@ -314,7 +315,7 @@ def named() -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
         if re.search(r"tasks\s*\.(start|keep|contained)\(", text) is None:
             continue  # to parse all takes two seconds
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(syntax_tree(text)):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             if node.func.attr not in ("start", "keep", "contained"):

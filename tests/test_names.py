@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.sources import syntax_tree
+
 import offhook
 
 SOURCE: Final = Path(offhook.__file__).parent
@@ -18,7 +20,7 @@ SHARED: Final = {"Call": "users' functions import offhook.tools.Call; call/call.
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
     """Every class of the package, with its file."""
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 yield path.relative_to(SOURCE).as_posix(), node
 
@@ -57,7 +59,7 @@ def texts(tree: ast.Module) -> Iterator[ast.Constant]:
 
 def vague(source: str) -> list[int]:
     """Return the lines of docstrings that do not begin with a verb or a noun."""
-    return [text.lineno for text in texts(ast.parse(source)) if VAGUE.match(str(text.value))]
+    return [text.lineno for text in texts(syntax_tree(source)) if VAGUE.match(str(text.value))]
 
 
 def test_a_docstring_names_its_subject() -> None:

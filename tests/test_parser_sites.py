@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzzing import TARGETS
+from tests.sources import syntax_tree
 
 import offhook
 
@@ -89,7 +90,7 @@ def sites() -> dict[str, int]:
         text = path.read_text(encoding="utf-8")
         if re.search("|".join(name.rpartition(".")[2] for name in PARSERS), text) is None:
             continue
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(syntax_tree(text)):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 if any(name == one or name.endswith(f".{one}") for one in PARSERS):

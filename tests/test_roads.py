@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.sources import syntax_tree
+
 import offhook
 from offhook.call.ending import Ending, Slug
 from offhook.calls import farewells as farewells_module
@@ -80,7 +82,7 @@ def roads() -> Iterator[tuple[str, str, str]]:
         if file.startswith(SIMULATED):
             continue
         text = path.read_text(encoding="utf-8")
-        for function in ast.walk(ast.parse(text)):
+        for function in ast.walk(syntax_tree(text)):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 for node in ast.walk(function):
                     called = _dials(node, file)
@@ -109,7 +111,7 @@ def test_no_dial_is_written_by_hand() -> None:
     for path in SOURCE.rglob("*.py"):
         if path.relative_to(SOURCE).parts[0] in SIMULATED:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert "<Dial>" not in node.value.replace("`<Dial>`", ""), path
                 assert "<Number" not in node.value, path
@@ -127,7 +129,7 @@ def test_whatever_makes_a_dial_is_a_maker() -> None:
     }
     assert builders == set(MAKERS)
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and not path.as_posix().startswith(SIMULATED):
                 of = (node.module or "").rpartition(".")[2]
                 taken = {(of, alias.name) for alias in node.names}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.sources import syntax_tree
 
 import offhook
 
@@ -204,7 +205,7 @@ def test_every_arrow_points_the_right_way() -> None:
     assert [
         fault
         for name, path in MODULES.items()
-        for fault in faults(name, ast.parse(path.read_text(encoding="utf-8")))
+        for fault in faults(name, syntax_tree(path.read_text(encoding="utf-8")))
     ] == []
 
 
@@ -272,11 +273,11 @@ def test_every_room_is_on_the_map() -> None:
     ],
 )
 def test_a_wrong_arrow_is_found(name: str, source: str) -> None:
-    assert list(faults(name, ast.parse(source)))
+    assert list(faults(name, syntax_tree(source)))
 
 
 def test_a_right_arrow_is_not() -> None:
     source = (
         "import math\nfrom offhook.twilio import messages\nfrom offhook.call.phases import Phase"
     )
-    assert list(faults("offhook.call.call", ast.parse(source))) == []
+    assert list(faults("offhook.call.call", syntax_tree(source))) == []

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import typer.main
 import yaml
+from tests.sources import syntax_tree
 from tests.test_docs import CODE, DOCS, ERRORS, ROOT, SRC, anchors, commands, pages, sections
 
 from offhook.call.ending import Slug
@@ -284,7 +285,7 @@ def test_symptoms_name_slugs_codes_and_settings_that_are_there() -> None:
 def test_the_pages_that_hints_name_are_there() -> None:
     lost = []
     for path in sorted(SRC.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
                 continue
             for name, anchor in re.findall(

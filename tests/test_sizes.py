@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.sources import syntax_tree
 
 import offhook
 
@@ -23,7 +24,7 @@ SLACK: Final = 1.1
 def larger(path: str, source: str, slack: float = 1.0) -> set[tuple[str, str]]:
     """Return what is larger than the bars: the file, by an empty name, and classes."""
     found = {(path, "")} if source.count("\n") > FILE_LINES * slack else set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.ClassDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             methods = sum(

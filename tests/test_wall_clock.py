@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.api.desk import desk
+from tests.sources import syntax_tree
 from tests.waiting import until
 from tests.whole_server import GREET, HANG_UP, fresh_sid
 
@@ -82,7 +83,7 @@ def test_every_module_that_reads_the_wall_clock_is_known_with_its_reason() -> No
     for path in SRC.rglob("*.py"):
         module = path.relative_to(SRC).as_posix()
         if not module.startswith(("testing/", "bench/")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = syntax_tree(path.read_text(encoding="utf-8"))
             found |= {module for node in ast.walk(tree) if reads_wall_clock(node)}
     assert sorted(found) == sorted(WALL)
 

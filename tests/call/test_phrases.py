@@ -24,6 +24,7 @@ from tests.call.playbook import (
     mark,
     speech,
 )
+from tests.sources import syntax_tree
 
 from offhook.call import phrases, requests
 from offhook.call.call_settings import CallSettings
@@ -246,7 +247,7 @@ def test_every_phrase_is_told_in_some_conversation() -> None:
 
 @pytest.mark.parametrize("module", [control, declare, messaging, runner, transfers])
 def test_what_tools_come_to_is_told_in_phrases(module: ModuleType) -> None:
-    calls = (n for n in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(n, ast.Call))
+    calls = (n for n in ast.walk(syntax_tree(inspect.getsource(module))) if isinstance(n, ast.Call))
     for call in calls:
         if getattr(call.func, "id", "") in ("ToolError", "_error"):
             is_literal = isinstance(call.args[0], ast.JoinedStr | ast.Constant)

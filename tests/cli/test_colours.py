@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.sources import syntax_tree
 
 import offhook
 
@@ -20,7 +21,7 @@ def illegible(source: str) -> list[str]:
     """The string constants that name such a colour."""
     constants = (
         node.value
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(syntax_tree(source))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     return [value for value in constants if ILLEGIBLE.search(value) or ESCAPE.search(value)]
@@ -47,7 +48,7 @@ def test_no_console_colours_words_by_itself() -> None:
     found = [
         f"{path.relative_to(SRC).as_posix()}:{node.lineno}"
         for path in SRC.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", "") == "Console"
         and "highlight" not in {keyword.arg for keyword in node.keywords}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import pytest
+from tests.sources import syntax_tree
 
 import offhook
 from offhook.events import types as events
@@ -24,7 +25,7 @@ def made() -> Iterator[str]:
     A pattern (`case CallEnded():`) looks like a call and is none.
     """
     for path in SOURCE.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = syntax_tree(path.read_text(encoding="utf-8"))
         imported = {
             alias.asname or alias.name: alias.name
             for node in ast.walk(tree)

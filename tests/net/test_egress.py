@@ -17,6 +17,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.calls.test_lookup import AGENT, Target, agent, reply, target
+from tests.sources import syntax_tree
 
 import offhook
 from offhook.deepgram.settings import accept
@@ -83,7 +84,7 @@ def test_everything_that_opens_a_connection_is_known() -> None:
         name = path.relative_to(SOURCES).as_posix()
         if name.startswith(("testing/", "bench/")):
             continue
-        opens = opened(ast.parse(path.read_text("utf-8")))
+        opens = opened(syntax_tree(path.read_text("utf-8")))
         if opens:
             found[name] = opens
     assert found == CONNECTS

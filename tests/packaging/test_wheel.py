@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from packaging.requirements import Requirement
 from tests.cli.test_demo import sides
+from tests.sources import syntax_tree
 from tests.test_docs import ROOT, anchors, committed
 from tests.test_licences import SCRIPT
 
@@ -226,7 +227,7 @@ def imported() -> dict[str, Path]:
     """Top names that the package imports, and a file in which each is."""
     found: dict[str, Path] = {}
     for path in sorted((ROOT / "src").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(syntax_tree(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
