@@ -36,6 +36,7 @@ from offhook.deepgram.connection import Dialler
 from offhook.deepgram.leg import AgentLeg
 from offhook.events.types import AgentConnected, CallEnded
 from offhook.observability.metrics import catalogue
+from offhook.observability.stderr import Printer
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.tools.threads import Threads
 from offhook.twilio.rest import TwilioRest
@@ -191,8 +192,10 @@ OF_LISTENER: Final = (
     "tests/net/test_listener.py"
     "::test_a_request_that_is_answered_by_a_fault_ends_its_own_connection_alone"
 )
-OF_PRINTER: Final = (
-    "tests/observability/test_stderr.py::test_a_write_that_fails_loses_its_line_and_nothing_else"
+OF_PRINTER: Final = "tests/observability/test_stderr.py::test_no_exception_ends_the_thread"
+OF_TRANSFERS: Final = (
+    "tests/calls/test_transfer_timers.py"
+    "::test_a_fault_in_a_timer_of_a_transfer_ends_its_call_and_brings_the_caller_back"
 )
 OF_JOBS: Final = (
     "tests/test_containment.py::test_a_fault_in_a_job_of_a_thread_is_its_waiters_and_ends_no_thread"
@@ -261,7 +264,7 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "tools/watchdog.py": {"call_at": (2, LOOP)},
-    "calls/transfers.py": {"call_at": (1, LOOP)},
+    "calls/transfers.py": {"call_at": (1, OF_TRANSFERS)},
     "net/tls.py": {"run_in_executor": (1, "its waiters get what it raises")},
     "net/websocket.py": {"call_later": (1, LOOP)},
 }
@@ -388,13 +391,16 @@ async def test_a_dead_thread_is_red_in_readiness_and_metrics() -> None:
     dead.start()
     dead.stop(30)
     dead._stopping.clear()
+    printer = Printer(-1, lambda lost: "")
+    printer.stop()
+    printer._stopping = False
     async with two_calls() as (h, _, _):
-        h.server._threads.append(dead)
+        h.server._threads.extend([dead, printer])
         ready = await h.http.get(f"{h.origin}/readyz")
         assert ready.status_code == 503
         assert ready.json()["state"] == "broken"
-        assert ready.json()["failing"] == {"retention": "dead"}
-        assert b"offhook_parts_failing 1.0" in await h.server.metrics.text()
+        assert ready.json()["failing"] == {"retention": "dead", "printer": "dead"}
+        assert b"offhook_parts_failing 2.0" in await h.server.metrics.text()
 
 
 async def test_a_metric_that_cannot_tell_hides_no_other() -> None:

@@ -282,7 +282,7 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
 ) -> None:
     monkeypatch.setattr("offhook.call.farewell.LAST_WORD_S", 3.0)
     monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 0.5)
-    monkeypatch.setattr("offhook.calls.transfers.LOOK_S", 1.0)
+    monkeypatch.setattr("offhook.calls.transfers.LOOK_S", (1.0,))
     ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, ScenarioStep(wait=60)))

@@ -79,6 +79,40 @@ def test_nobody_waits_long_for_a_reader_who_never_comes(pipe: tuple[int, int]) -
     os.close(writing)
 
 
+@pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt, SystemExit, RuntimeError])
+def test_no_exception_ends_the_thread(
+    pipe: tuple[int, int], fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = pipe
+    write = os.write
+    left = [fault(), fault()]  # The line, and what tells that it is lost.
+
+    def broken(fd: int, data: bytes) -> int:
+        if fd == writing and left:
+            raise left.pop()
+        return write(fd, data)
+
+    monkeypatch.setattr("offhook.observability.stderr.os.write", broken)
+    printer = Printer(writing, told)
+    printer.write(LINE)
+    wait_until(lambda: not left)
+    printer.write("after\n")
+    wait_until(lambda: not printer.waiting)
+    assert (printer.lost, printer.faults, printer.state) == (1, 2, "ok")
+    printer.stop()
+    assert printer.state == "ok"
+    os.close(writing)
+    assert read_all(reading) == ["after", "1 lost"]
+
+
+def test_a_printer_whose_thread_has_ended_by_itself_is_dead(pipe: tuple[int, int]) -> None:
+    printer = Printer(pipe[1], told)
+    printer.stop()
+    printer._stopping = False
+    assert printer.state == "dead"
+    os.close(pipe[1])
+
+
 def test_a_write_that_fails_loses_its_line_and_nothing_else() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -66,6 +66,15 @@ class CallUpdates:
         """Start work about a call in a task of its own, whose result is None after a failure."""
         return self._tasks.start("line", work, call_sid=call_sid)
 
+    def contained(self, call_sid: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Return a callback about a call. A fault in it ends that call, as one in a task does."""
+
+        def run() -> None:
+            with self._tasks.contained("line", call_sid=call_sid):
+                callback()
+
+        return run
+
     async def _bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
         for _ in range(BRING_TRIES):
             if self.rest is None or not is_wanted():

@@ -162,10 +162,17 @@ class StreamHandoff:
         """Have Twilio open a stream for a caller who waits alone, as the person to meet is gone."""
         if self.action is None or self.is_returning:
             return
-        self.finish("hung-up")
         entry = self._entry
         url = f"{entry.webhooks}/after?stream={self.count - 1}"
-        self._updates.bring_back(entry.call_sid, url, lambda: self.action is not None)
+        is_broken = True
+        try:
+            self.finish("hung-up")
+            is_broken = False
+        finally:
+            # A fault ends the call, and its caller hears the fallback instead of nobody.
+            self._updates.bring_back(
+                entry.call_sid, url, lambda: is_broken or self.action is not None
+            )
 
     def rehome(self) -> None:
         """Have Twilio ask this process what comes next, as the stream is at a dead machine.

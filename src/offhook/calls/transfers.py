@@ -72,8 +72,12 @@ ALONE_S: Final = 5.0
 If the two have met, the conference ends for the caller within that time, too.
 """
 
-LOOK_S: Final = 15.0
-"""Seconds after sending a caller to a person at which Twilio is asked if the person is there."""
+LOOK_S: Final = (15.0, 15.0, 30.0, 60.0, 300.0)
+"""Seconds after sending a caller to a person at which Twilio is asked if the person is there.
+
+Those after the first are until it is asked again, as it has not answered; the last repeats, until
+the conference is over. Twilio ends that after four hours (twilio.md §2.6).
+"""
 
 
 @unique
@@ -203,7 +207,7 @@ class Transfers:
             return False
         warm.at = _At.MEETING
         warm.sent_at = self._clock.now()
-        self._arm(warm, LOOK_S, lambda: self._look(warm))
+        self._arm(warm, LOOK_S[0], lambda: self._look(warm))
         return True
 
     def is_asking(self, call_sid: str) -> bool:
@@ -352,17 +356,24 @@ class Transfers:
         self._fail(warm, "hung-up" if warm.at is _At.OVER else "canceled")
         self._drop(warm)
 
-    def _look(self, warm: _WarmTransfer) -> None:
+    def _look(self, warm: _WarmTransfer, looks: int = 1) -> None:
         if warm.leg and self._updates.rest is not None:
-            _ = self._updates.start(warm.entry.call_sid, self._look_after(warm))
+            _ = self._updates.start(warm.entry.call_sid, self._look_after(warm, looks))
 
-    async def _look_after(self, warm: _WarmTransfer) -> None:
-        """Ask Twilio if the person is still there, as its reports are best effort (§4.3)."""
+    async def _look_after(self, warm: _WarmTransfer, looks: int) -> None:
+        """Ask Twilio if the person is still there, as its reports are best effort (§4.3).
+
+        Without an answer it is asked again. The caller is left where they are: two people who talk
+        are far more likely than a person whose leg has ended without a report.
+        """
         assert self._updates.rest is not None
         try:
             found = await self._updates.rest.fetch_call(warm.leg)
         except (TwilioRefusedError, TwilioUnreachableError) as error:
             _log.warning("cannot check whether the callee is still connected: %s", error)
+            if warm.at is _At.MEETING and warm.left_at is None:
+                again_s = LOOK_S[min(looks, len(LOOK_S) - 1)]
+                self._arm(warm, again_s, lambda: self._look(warm, looks + 1))
             return
         self.status(warm.id, warm.leg, found.status)
 
@@ -401,7 +412,9 @@ class Transfers:
 
     def _arm(self, warm: _WarmTransfer, seconds: float, callback: Callable[[], None]) -> None:
         self._disarm(warm)
-        warm.timer = self._clock.call_at(self._clock.now() + seconds, callback)
+        # The loop would only count a fault, and the caller would wait for up to four hours.
+        contained = self._updates.contained(warm.entry.call_sid, callback)
+        warm.timer = self._clock.call_at(self._clock.now() + seconds, contained)
 
     def _disarm(self, warm: _WarmTransfer) -> None:
         if warm.timer is not None:

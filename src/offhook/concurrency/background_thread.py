@@ -7,7 +7,7 @@ written once, here: it survives whatever the work raises, waits longer after eac
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, Protocol, Self, TypeAlias
 
 _log: Final = logging.getLogger("offhook.background")
 
@@ -20,6 +20,22 @@ STOP_S: Final = 3.0
 State: TypeAlias = Literal["ok", "failing", "dead"]
 
 Work: TypeAlias = Callable[[], float | None]
+
+
+class WatchedThread(Protocol):
+    """A thread whose state readiness and metrics report."""
+
+    @property
+    def name(self) -> str:
+        """Name of the thread, in plain words."""
+
+    @property
+    def state(self) -> State:
+        """State of the thread, as BackgroundThread.state."""
+
+    @property
+    def faults(self) -> int:
+        """Number of unexpected exceptions in the thread."""
 
 
 class BackgroundThread:

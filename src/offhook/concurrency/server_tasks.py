@@ -76,12 +76,12 @@ class ServerTasks:
         """
         return self._group.create_task(self._keep(name, make, until or asyncio.Event()), name=name)
 
-    def contained(self, name: str) -> "_Contained":
-        """Return a context manager for a step of the server's own, which may fail.
+    def contained(self, name: str, *, call_sid: str = "") -> "_Contained":
+        """Return a context manager for a step of the server's own, or of a call, which may fail.
 
         A fault in it is logged and counted, and what follows it is done. `name` is the step.
         """
-        return _Contained(self, name, "")
+        return _Contained(self, name, call_sid)
 
     async def _contain(self, name: str, work: Coroutine[Any, Any, _T], call_sid: str) -> _T | None:
         with _Contained(self, name, call_sid):

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from offhook.concurrency.background_thread import State
+
 WAITING_BYTES: Final = 256 * 1024
 """Bytes of text that wait for the thread: a thousand lines of log. New text beyond is lost."""
 
@@ -37,7 +39,11 @@ class Printer(io.TextIOBase):
 
     Each `write` is kept or lost as a whole. As soon as there is room again, the printer's thread
     calls `tell` for a line with the number of lost writes.
+
+    The thread survives any exception: without it no line would come any more.
     """
+
+    name: Final = "printer"
 
     def __init__(self, fd: int, tell: Callable[[int], str]) -> None:
         self._fd = fd
@@ -51,14 +57,21 @@ class Printer(io.TextIOBase):
         """True while the thread waits for a first text, and must be woken for it."""
         self.lost = 0
         """Number of writes that were lost since the start."""
+        self.faults = 0
+        """Number of unexpected exceptions, each of which has lost what was to be written."""
         # A daemon: a write that never ends must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="printer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
         """Bytes that are not written yet."""
         return self._size
+
+    @property
+    def state(self) -> State:
+        """State of the thread, as BackgroundThread.state: `dead` if it has ended by itself."""
+        return "ok" if self._thread.is_alive() or self._stopping else "dead"
 
     @property
     def full(self) -> bool:
@@ -129,7 +142,8 @@ class Printer(io.TextIOBase):
     def _tell_lost(self, lost: int) -> bool:
         try:
             line = self._tell(lost)
-        except Exception:  # noqa: BLE001 - without this thread nothing more would be logged
+        except BaseException:  # noqa: BLE001 - without this thread nothing more would be logged
+            self.faults += 1
             line = f"{lost} log lines were lost\n"
         return self._write([line.encode("utf-8", "backslashreplace")])
 
@@ -139,11 +153,14 @@ class Printer(io.TextIOBase):
         sys.stderr is not used: Python locks and flushes its buffer at exit, so a thread that hangs
         in it would crash or hang the whole process.
         """
-        rest = memoryview(b"".join(piece))
         try:
+            rest = memoryview(b"".join(piece))
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
+            return False
+        except BaseException:  # noqa: BLE001 - as in _tell_lost
+            self.faults += 1
             return False
         return True
 

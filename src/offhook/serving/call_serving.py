@@ -11,7 +11,7 @@ from offhook import __version__
 from offhook.api import token
 from offhook.capture.writer import Captures
 from offhook.clock import wall_clock
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import WatchedThread
 from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import Config
 from offhook.events.types import Subscriber
@@ -99,7 +99,9 @@ class CallServing(PartsOwner):
         captures = self._captures
         # Anywhere else than on a terminal the log is kept, and must be whole.
         beside = self._options.show and printer.isatty()
-        threads: list[BackgroundThread] = [] if captures is None else [captures.thread]
+        threads: list[WatchedThread] = [printer]
+        if captures is not None:
+            threads.append(captures.thread)
         server = Server(
             self._config,
             self._sock,

@@ -69,11 +69,12 @@ async def _until_over(server: OperatorServer, printer: Printer, life: int, beats
         loop.remove_reader(life)
         server.stop()
 
+    loop.set_exception_handler(server.on_loop_fault)
     loop.add_reader(life, on_readable)
     loop.add_signal_handler(signal.SIGHUP, server.stop)
     async with asyncio.TaskGroup() as group:
         beating = ServerTasks(group).keep("heartbeat", lambda: beat(beats))
-        await server.run(printer)
+        await server.run(printer, [printer])
         beating.cancel()
 
 

@@ -6,18 +6,20 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.api.problems import ApiError
 from offhook.clock import LoopClock
+from offhook.concurrency.background_thread import WatchedThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import AppConfig
 from offhook.errors import UserError
 from offhook.net.addresses import is_this_machine
+from offhook.observability.metrics import catalogue
 from offhook.observability.stderr import Printer
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import address_of, listen
@@ -58,15 +60,31 @@ class OperatorServer:
         """Event that is set by `stop`."""
         self._web: GracefulHttpServer | None = None
         self._terminal: Printer | None = None
+        self._tasks: ServerTasks | None = None
+        self._faults = 0
+        """Number of unexpected exceptions, without those of threads and of the running tasks."""
+        keeping.api.metrics.ask(catalogue.OPERATOR_FAULTS, self._count_faults)
+
+    def on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Count the exception of a callback of the event loop, and log it: a loop's handler."""
+        self._faults += 1
+        loop.default_exception_handler(context)
+
+    def _count_faults(self) -> int:
+        tasks = 0 if self._tasks is None else self._tasks.faults
+        return self._faults + tasks + sum(thread.faults for thread in self._keeping.threads)
 
     def stop(self) -> None:
         """End live streams and requests soon, and then `run`."""
         self.stopping.set()
 
-    async def run(self, printer: Printer | None = None) -> None:
+    async def run(
+        self, printer: Printer | None = None, threads: Sequence[WatchedThread] = ()
+    ) -> None:
         """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
 
-        May be called again after a fault.
+        `threads` are those of this process that are not of the record's keeping. May be called
+        again after a fault.
 
         On a terminal's printer a link is printed that signs in to the console. A log is no place
         for it: it is kept, and others read it.
@@ -74,10 +92,11 @@ class OperatorServer:
         self._terminal = printer if printer is not None and printer.isatty() else None
         self._keeping.show_live(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
-            tasks = ServerTasks(group)
+            self._faults += 0 if self._tasks is None else self._tasks.faults
+            tasks = self._tasks = ServerTasks(group)
             streams = self._keeping.api.streams
             streams.clock, streams.tasks = LoopClock(asyncio.get_running_loop()), tasks
-            watching = group.create_task(self._watch_threads(), name="watch threads")
+            watching = group.create_task(self._watch_threads(threads), name="watch threads")
             serving = tasks.keep("operator's HTTP", self._serve, until=self.stopping)
             await self.stopping.wait()
             await self._keeping.end_live()
@@ -92,9 +111,10 @@ class OperatorServer:
             watching.cancel()
         self._keeping.api.close()
 
-    async def _watch_threads(self) -> None:
+    async def _watch_threads(self, threads: Sequence[WatchedThread]) -> None:
         while True:
-            dead = [thread.name for thread in self._keeping.threads if thread.state == "dead"]
+            all_threads: list[WatchedThread] = [*threads, *self._keeping.threads]
+            dead = [thread.name for thread in all_threads if thread.state == "dead"]
             if dead:
                 raise RuntimeError(f"threads have died: {', '.join(dead)}")
             await asyncio.sleep(WATCH_S)

@@ -17,7 +17,7 @@ from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import WatchedThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.events.types import Subscriber
@@ -82,7 +82,7 @@ class Server:
         ledger: CallLedger | None = None,
         dial_count: DialCount | None = None,
         operator: InProcessLink | None = None,
-        threads: Sequence[BackgroundThread] = (),
+        threads: Sequence[WatchedThread] = (),
         supervisor: int = 0,
     ) -> None:
         check_certificate(config)
@@ -113,7 +113,7 @@ class Server:
             dial_count=dial_count,
         )
         self._tasks: ServerTasks | None = None
-        self._threads: Final[list[BackgroundThread]] = [*threads]
+        self._threads: Final[list[WatchedThread]] = [*threads]
         if dial_count is not None:
             self._threads.append(dial_count.thread)
         if journal is not None:

@@ -1,9 +1,14 @@
 """Where Twilio's requests go, and what is signed (vectors: twilio.md §3.1)."""
 
+import gzip
+from collections.abc import AsyncIterator
+
+import httpx2
 import pytest
 
 from offhook.errors import UserError
-from offhook.testing.simulator.twilio.webhooks import RehearsedHost
+from offhook.testing.simulator.twilio.verbs import MAX_BYTES, MalformedTwimlError, read
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost, Request, WebhookError
 from offhook.twilio.signature import HEADER, sign
 
 KEY = "12345"
@@ -114,6 +119,48 @@ def test_a_plain_callback_is_told_as_such_and_tls_needs_no_proxy() -> None:
     assert (
         RehearsedHost("https://voice.example.com/", KEY).proxied("https://voice.example.com/") == {}
     )
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["as it is", "gzip"])
+async def test_of_an_answer_without_an_end_no_more_is_read_than_twiml_may_have(
+    packed: bool,
+) -> None:
+    taken = 0
+    piece = gzip.compress(b"x" * 50_000_000) if packed else b"x" * 1024
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += len(piece)
+            yield piece
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        headers = {"Content-Type": "text/xml"} | ({"Content-Encoding": "gzip"} if packed else {})
+        return httpx2.Response(200, headers=headers, content=endless())
+
+    url = "https://voice.example.com/"
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+        got = await RehearsedHost(url, KEY).send(http, Request(url))
+    assert taken <= MAX_BYTES + len(piece)
+    assert got.content == b"x" * (MAX_BYTES + 1)
+    with pytest.raises(MalformedTwimlError, match="64 kB at most"):
+        read(got.content, got.headers["content-type"])
+
+
+async def test_a_packed_answer_is_read_and_one_that_only_says_so_is_refused() -> None:
+    bodies = iter([gzip.compress(b"<Response/>"), b"<Response/>"])
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield next(bodies)
+
+        return httpx2.Response(200, headers={"Content-Encoding": "gzip"}, content=body())
+
+    url = "https://voice.example.com/"
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+        assert (await RehearsedHost(url, KEY).send(http, Request(url))).content == b"<Response/>"
+        with pytest.raises(WebhookError, match="gzip"):
+            await RehearsedHost(url, KEY).send(http, Request(url))
 
 
 def test_what_is_no_url_is_refused() -> None:

@@ -350,6 +350,10 @@ CONSOLE_DROPPED: Final = _counter(
     "offhook_console_messages_dropped_total",
     "Messages with audio that were dropped for pages of the console that read too slowly.",
 )
+OPERATOR_FAULTS: Final = _counter(
+    "offhook_operator_internal_faults_total",
+    "Exceptions that no code of the operator's side expected. The log has each; no call ends.",
+)
 LOG_WAITING: Final = _gauge(
     "offhook_log_waiting_bytes", "Of the log, what waits to be written to stderr.", unit="bytes"
 )
@@ -432,6 +436,7 @@ SECTIONS: Final = {
         CALL_PROCESSES,
         CALL_PROCESSES_SILENT,
         CONSOLE_DROPPED,
+        OPERATOR_FAULTS,
     ),
 }
 """All metrics, under the headings of the dashboard."""
@@ -446,6 +451,7 @@ OPERATOR: Final = (
     CALL_PROCESSES,
     CALL_PROCESSES_SILENT,
     CONSOLE_DROPPED,
+    OPERATOR_FAULTS,
 )
 """Metrics of the operator's process. It adds those of the call processes to its page."""
 

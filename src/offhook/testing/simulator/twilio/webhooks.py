@@ -11,7 +11,9 @@ a rehearsal calls nobody.
 """
 
 import asyncio
+import contextlib
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +29,7 @@ from offhook.testing.simulator.twilio.overrides import (
     InvalidOverrideError,
     read_overrides,
 )
+from offhook.testing.simulator.twilio.verbs import MAX_BYTES
 from offhook.twilio.signature import (
     HEADER,
     SETTINGS_HEADER,
@@ -171,6 +174,7 @@ class RehearsedHost:
             raise WebhookError(bad.code, f"{request.url}: {bad}") from None
         headers = {
             "User-Agent": "TwilioProxy/1.1",
+            "Accept-Encoding": "gzip",
             IDEMPOTENCY_HEADER: str(uuid4()),
             **self.proxied(url),
             **self.signature(url, form),
@@ -227,7 +231,10 @@ async def _repeated(
 async def _attempt(http: httpx2.AsyncClient, made: httpx2.Request, url: str) -> httpx2.Response:
     """Send a request once. Raises _FailedAttemptError, or WebhookError for what is not repeated."""
     try:
-        return await http.send(made)
+        async with contextlib.aclosing(await http.send(made, stream=True)) as response:
+            return await _read(response)
+    except zlib.error:
+        raise WebhookError(HTTP_FAILURE, f"{url}: its answer is not what it says: gzip") from None
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         # The URL is the one that Twilio knows: its host need not be the one that was tried.
         where = f"nothing answers at {made.url.netloc.decode()}"
@@ -240,6 +247,23 @@ async def _attempt(http: httpx2.AsyncClient, made: httpx2.Request, url: str) -> 
         raise _FailedAttemptError("cut", HTTP_FAILURE, f"{url}: {error}") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise WebhookError(HTTP_FAILURE, f"{url}: {error}") from None
+
+
+async def _read(response: httpx2.Response) -> httpx2.Response:
+    """Return a response with its body, of which no more is read than verbs.read needs to refuse it.
+
+    The server may be anybody's: its answer may have no end, or may be small only on its way.
+    """
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > MAX_BYTES:
+            break
+    if response.headers.get("content-encoding") == "gzip":
+        body = zlib.decompressobj(wbits=31).decompress(body, MAX_BYTES + 1)
+    kind = response.headers.get("content-type")
+    headers = {} if kind is None else {"Content-Type": kind}
+    return httpx2.Response(response.status_code, headers=headers, content=body[: MAX_BYTES + 1])
 
 
 def _split(url: str) -> tuple[str, str, str]:
