@@ -13,6 +13,7 @@ from offhook.bench.child import HOST
 from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, SAMPLE, Order
 from offhook.bench.load import sockets
 from offhook.bench.load.messages import Road
+from offhook.bench.load.schedule import TIMED_ENDS
 from offhook.twilio import messages as media
 from offhook.twilio.signature import HEADER, sign
 
@@ -34,7 +35,8 @@ class LoadCaller:
     """A simulated caller: a LoadReceiver, one frame each 20 ms.
 
     Its socket is watched until `enough` frames of the agent came. From then on it is read once a
-    turn, half a turn after the agent's frames are due.
+    turn, half a turn after the agent's frames are due. A caller that is not timed is read once in
+    three turns, and takes no delays.
     """
 
     def __init__(self, name: str, load: "Load", slot: int, enough: int = 1) -> None:
@@ -47,6 +49,7 @@ class LoadCaller:
         self._slot = slot
         self._read_slot: int | None = None
         self._enough = enough
+        self._timed = True
         self._socket: sockets.LoadSocket
         self._order = Order(load.faults)
         self._template = _MEDIA % self._stream_sid.encode()
@@ -118,24 +121,38 @@ class LoadCaller:
 
     def _leave(self) -> None:
         self._leaving = True
+        self._load.timed_callers.discard(self)
         self._load.wheel.remove(self._slot, self._step)
         if self._read_slot is not None:
             self._load.wheel.remove(self._read_slot, self._read)
 
     def _read(self, due: int) -> None:
-        """Take what came: nearly always one frame of the agent, whose size is always the same."""
+        """Take what came: nearly always frames of the agent, whose size is always the same."""
         data = self._socket.receive()
         if data is None:
             return
-        body_at = self._payload_at + HEAD_64
+        size = self._frame_size
+        frames, rest = divmod(len(data), size) if size else (0, 0)
+        payload_at = len(data) - size + self._payload_at
+        body_at = payload_at + HEAD_64
         if (
-            len(data) == self._frame_size
-            and data.startswith(BODY_64, body_at)
+            frames
+            and not rest
             and not self._socket.rest
+            and (frames == 1 or not self._timed)
+            and data.startswith(BODY_64, body_at)
         ):
-            self._hear(*HEAD.unpack(a2b_base64(data[self._payload_at : body_at])))
-        else:
-            self._socket.take(data)
+            last = HEAD.unpack(a2b_base64(data[payload_at:body_at]))
+            if frames == 1:
+                self._hear(*last)
+                return
+            utterance, number = last[:2]
+            if utterance == self._order.utterance and number == self._order.next + frames - 1:
+                self._order.next = number + 1
+                self._received += frames
+                self._load.measured.received_down += frames
+                return
+        self._socket.take(data)
 
     def _step(self, due: int) -> None:
         if self._played < self._received:
@@ -192,7 +209,7 @@ class LoadCaller:
         self._received += 1
         measured = self._load.measured
         measured.received_down += 1
-        if number % SAMPLE == 0:
+        if number % SAMPLE == 0 and self._timed:
             measured.down.append(self._socket.arrived_ns - sent_at)
         if self._read_slot is None:
             self._begin_turns(sent_at)
@@ -203,5 +220,8 @@ class LoadCaller:
             self.answered.set()
         if self._received >= self._enough and not self._leaving:
             self._socket.unwatch()
+            self._timed = len(self._load.timed_callers) < TIMED_ENDS
+            if self._timed:
+                self._load.timed_callers.add(self)
             self._read_slot = self._load.wheel.far_from(time.time_ns() - sent_at)
-            self._load.wheel.add(self._read_slot, self._read)
+            self._load.wheel.add(self._read_slot, self._read, rare=not self._timed)

@@ -39,6 +39,8 @@ class Load:
         self.measured = Measured()
         self.wheel = Wheel(turn_ms)
         self._sessions = 0
+        self.timed_callers: set[LoadCaller] = set()
+        self.timed_sessions: set[AgentSink] = set()
         self._callers: set[LoadCaller] = set()
         self._began: child.Usage = child.usage()
 

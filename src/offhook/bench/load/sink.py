@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from offhook.audio import FRAME_BYTES
 from offhook.bench.frames import BODY, HEAD, SAMPLE, Order
 from offhook.bench.load import sockets
+from offhook.bench.load.schedule import TIMED_ENDS
 from offhook.deepgram import messages as deepgram
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class AgentSink:
     """A session of the sink: a LoadReceiver.
 
     Its socket is watched until the caller's audio comes. From then on it speaks, and is read once a
-    turn, half a turn after the caller's frames are due.
+    turn, half a turn after the caller's frames are due. A session that is not timed is read once in
+    three turns, and takes no delays.
     """
 
     def __init__(self, load: "Load", slot: int, socket: sockets.LoadSocket) -> None:
@@ -55,6 +57,7 @@ class AgentSink:
         self._read_slot: int | None = None
         self._socket = socket
         self._order = Order(load.faults)
+        self._timed = True
         self._life: Iterator[None]
         self._due = 0
         self._interrupted_at = 0
@@ -81,20 +84,21 @@ class AgentSink:
             else:
                 order.check(0, number, 0)
             measured.received_up += 1
-            if self._interrupted_at and cleared_at > self._interrupted_at:
-                measured.barge_in.append(cleared_at - self._interrupted_at)
-                self._interrupted_at = 0
+            self._note_clear(cleared_at)
         if number % SAMPLE == 0 or len(data) > FRAME_BYTES:
             self._sample(data, number, sent_at)
         if self._read_slot is None and sent_at:
             self._socket.unwatch()
+            self._timed = len(self._load.timed_sessions) < TIMED_ENDS
+            if self._timed:
+                self._load.timed_sessions.add(self)
             self._life = self._idle() if self._load.idle else self._converse()
             self._load.wheel.add(self._slot, self._step)
             self._read_slot = self._load.wheel.far_from(time.time_ns() - sent_at)
-            self._load.wheel.add(self._read_slot, self._read)
+            self._load.wheel.add(self._read_slot, self._read, rare=not self._timed)
 
     def _sample(self, data: bytes, number: int, sent_at: int) -> None:
-        if number >= SETTLED:
+        if number >= SETTLED and self._timed:
             measured, now = self._load.measured, self._socket.arrived_ns
             measured.up_last.append(now - sent_at)
             for at in range(0, len(data), FRAME_BYTES):
@@ -102,25 +106,50 @@ class AgentSink:
 
     def on_close(self) -> None:
         """Note that the bridge hung up."""
+        self._load.timed_sessions.discard(self)
         if self._read_slot is not None:
             self._load.wheel.remove(self._slot, self._step)
             self._load.wheel.remove(self._read_slot, self._read)
 
     def _read(self, due: int) -> None:
-        """Take what came: nearly always one frame of the caller, whose size is always the same."""
+        """Take what came: nearly always frames of the caller, whose size is always the same."""
         socket = self._socket
         data = socket.receive()
         if data is None:
             return
+        frames, rest = divmod(len(data), _FRAME_SIZE)
+        last = len(data) - _FRAME_SIZE
         if (
-            len(data) != _FRAME_SIZE
-            or data[:2] != _FRAME_BEGIN
+            rest
+            or data[last : last + 2] != _FRAME_BEGIN
             or socket.rest
             or not socket.is_plain
+            or (frames > 1 and self._timed)
         ):
             socket.take(data)
             return
-        self.on_binary(sockets.unmask(data[4:8], data[8:]))
+        payload = sockets.unmask(data[last + 4 : last + 8], data[last + 8 :])
+        if frames == 1:
+            self.on_binary(payload)
+        elif not self._skips(payload, frames):
+            socket.take(data)
+
+    def _skips(self, payload: bytes, frames: int) -> bool:
+        """Take the last of several frames for all of them, if that many were due until it."""
+        _, number, _, cleared_at = HEAD.unpack_from(payload)
+        order = self._order
+        if order.utterance or number != order.next + frames - 1 or payload[HEAD.size :] != BODY:
+            return False
+        order.next = number + 1
+        self._load.measured.received_up += frames
+        self._note_clear(cleared_at)
+        return True
+
+    def _note_clear(self, cleared_at: int) -> None:
+        """Take the time of the caller's last `clear`."""
+        if self._interrupted_at and cleared_at > self._interrupted_at:
+            self._load.measured.barge_in.append(cleared_at - self._interrupted_at)
+            self._interrupted_at = 0
 
     def _step(self, due: int) -> None:
         self._due = due
