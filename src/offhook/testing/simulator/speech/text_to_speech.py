@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from offhook.testing.simulator.speech.answer_delays import AnswerDelays, PendingAnswer
-from offhook.testing.simulator.speech.espeak_worker import CANCEL, DONE, SAY
+from offhook.testing.simulator.speech.synthesis_worker import CANCEL, DONE, SAY
 from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_back, running
 
 _log: Final = logging.getLogger("offhook.testing.local")
