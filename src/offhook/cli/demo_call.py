@@ -280,7 +280,7 @@ async def _go_on(console: Console, side: OperatorSide, cast: _Cast, *, is_remote
     if cast.understands and installed.missing_ears() is not None:
         command = escape(installed.get_ears())
         console.print(
-            f"A stand-in that understands free speech (110 MB): {command}", soft_wrap=True
+            f"A stand-in that understands free speech (115 MB): {command}", soft_wrap=True
         )
     if cast.standin:
         console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")

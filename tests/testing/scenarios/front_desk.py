@@ -66,10 +66,10 @@ async def senses() -> AsyncIterator[Senses]:
         yield Senses(KnowingEars, ClipTextToSpeech())
         return
     from offhook.testing.simulator.speech.speech_to_text import recognising
-    from offhook.testing.simulator.speech.text_to_speech import speaking
+    from offhook.testing.simulator.speech.text_to_speech import speaking_as_agent
 
     vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
-    async with recognising(vocabulary) as recogniser, speaking() as voice:
+    async with recognising(vocabulary) as recogniser, speaking_as_agent() as voice:
         yield Senses(recogniser.ears, voice)
 
 

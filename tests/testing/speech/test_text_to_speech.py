@@ -1,4 +1,4 @@
-"""The local voice, with eSpeak NG's real process."""
+"""The local voices, with the real processes of eSpeak NG and Pico."""
 
 import asyncio
 import logging
@@ -6,17 +6,28 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from tests.testing.speech.processes import children
 
 from offhook import audio
 from offhook.errors import UserError
+from offhook.testing.simulator.speech import installed, pico_worker, worker_process
 from offhook.testing.simulator.speech import text_to_speech as module
-from offhook.testing.simulator.speech import worker_process
 from offhook.testing.simulator.speech.answer_delays import AnswerDelays
 from offhook.testing.simulator.speech.levels import is_speech
-from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
+from offhook.testing.simulator.speech.text_to_speech import (
+    LocalTextToSpeech,
+    speaking,
+    speaking_as_agent,
+    speaking_by_pico,
+)
+
+Speak: TypeAlias = Callable[..., AbstractAsyncContextManager[LocalTextToSpeech]]
 
 HOURS = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 
@@ -42,16 +53,27 @@ class Listener:
         return b"".join(self.pieces)
 
 
-async def said(speaker: EspeakTextToSpeech, text: str) -> bytes:
+@pytest.fixture(params=[speaking, speaking_by_pico], ids=["eSpeak NG", "Pico"])
+def speak(request: pytest.FixtureRequest) -> Speak:
+    if request.param is speaking_by_pico and not installed.has_pico():
+        pytest.skip("there is no Pico here")
+    return request.param  # type: ignore[no-any-return]
+
+
+def command(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+async def said(speaker: LocalTextToSpeech, text: str) -> bytes:
     listener = Listener()
     speaker.speak(text, listener.audio, listener.finish)
     await listener.done.wait()
     return listener.heard
 
 
-async def test_a_sentence_is_speech_of_its_length_in_pieces_and_at_once() -> None:
+async def test_a_sentence_is_speech_of_its_length_in_pieces_and_at_once(speak: Speak) -> None:
     before = children()
-    async with speaking() as speaker:
+    async with speak() as speaker:
         listener = Listener()
         speaker.speak(HOURS, listener.audio, listener.finish)
         await listener.done.wait()
@@ -70,8 +92,8 @@ async def test_a_sentence_is_speech_of_its_length_in_pieces_and_at_once() -> Non
     assert children() <= before
 
 
-async def test_a_sentence_that_is_called_off_is_not_finished_and_the_next_is() -> None:
-    async with speaking() as speaker:
+async def test_a_sentence_that_is_called_off_is_not_finished_and_the_next_is(speak: Speak) -> None:
+    async with speak() as speaker:
         listener, other = Listener(), Listener()
         speech = speaker.speak(HOURS * 200, listener.audio, listener.finish)
         waiting = speaker.speak(HOURS, other.audio, other.finish)
@@ -88,26 +110,28 @@ async def test_a_sentence_that_is_called_off_is_not_finished_and_the_next_is() -
         speech.cancel()
 
 
-async def test_many_calls_are_served_by_one_process() -> None:
-    async with speaking() as speaker:
+async def test_many_calls_are_served_by_one_process(speak: Speak) -> None:
+    async with speak() as speaker:
         heard = await asyncio.gather(*(said(speaker, "yes " * (n + 1)) for n in range(60)))
     lengths = [len(audio) for audio in heard]
     assert lengths == sorted(set(lengths)), "each has its own words"
 
 
 async def test_beyond_the_bound_a_sentence_is_not_said(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    speak: Speak, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAITING_MAX", 2)
-    async with speaking() as speaker:
+    async with speak() as speaker:
         heard = await asyncio.gather(*(said(speaker, HOURS) for _ in range(4)))
     assert [bool(audio) for audio in heard] == [True, True, False, False]
     assert "too many wait" in caplog.text
 
 
-async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_process_that_dies_is_started_anew(
+    speak: Speak, caplog: pytest.LogCaptureFixture
+) -> None:
     before = children()
-    async with speaking() as speaker:
+    async with speak() as speaker:
         assert await said(speaker, "Hello.")
         (pid,) = children() - before
         listener = Listener()
@@ -125,12 +149,12 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
 
 
 async def test_a_process_that_hangs_is_replaced_and_its_sentence_is_late(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    speak: Speak, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = children()
     delays = AnswerDelays()
     late: list[float] = []
-    async with speaking(delays=delays) as speaker:
+    async with speak(delays=delays) as speaker:
         (pid,) = children() - before
         monkeypatch.setattr(worker_process, "HANG_S", 2 * module.USUAL_S)
         os.kill(pid, signal.SIGSTOP)
@@ -147,20 +171,21 @@ async def test_a_process_that_hangs_is_replaced_and_its_sentence_is_late(
 
 
 async def test_whoever_is_told_may_fail_and_others_are_told(
+    speak: Speak,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(piece: bytes = b"") -> None:
         raise ValueError(piece)
 
-    async with speaking() as speaker:
+    async with speak() as speaker:
         speaker.speak("Hello.", fail, fail)
         assert await said(speaker, "Hello.")
     assert "ValueError" in caplog.text
 
 
-async def test_of_a_process_that_dies_nobody_who_called_off_is_told() -> None:
+async def test_of_a_process_that_dies_nobody_who_called_off_is_told(speak: Speak) -> None:
     before = children()
-    async with speaking() as speaker:
+    async with speak() as speaker:
         (pid,) = children() - before
         os.kill(pid, signal.SIGSTOP)
         first, second = Listener(), Listener()
@@ -179,9 +204,61 @@ async def test_of_a_process_that_dies_nobody_who_called_off_is_told() -> None:
         assert second.times_done == 0
 
 
-async def test_where_there_is_no_synthesiser_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_there_is_no_synthesiser_it_is_said(
+    speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="Install it: ") as caught:
-        async with speaking():
+        async with speak():
             pass
     assert caught.value.code == "E-EAR-02"
+
+
+async def test_the_agent_speaks_by_pico_and_by_espeak_where_pico_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def module_of_agent() -> str:
+        before = children()
+        async with speaking_as_agent() as speaker:
+            (pid,) = children() - before
+            assert await said(speaker, "Hello.")
+            return command(pid)[2]
+
+    if installed.has_pico():
+        assert await module_of_agent() == module.PICO_MODULE
+        monkeypatch.setattr(module, "PICO_MODULE", "offhook.testing.no_such_module")
+        assert await module_of_agent() == module.ESPEAK_MODULE
+        assert "The agent speaks by eSpeak NG." in caplog.text
+    monkeypatch.setattr(installed, "has_pico", lambda: False)
+    assert await module_of_agent() == module.ESPEAK_MODULE
+
+
+ODD = [
+    "",
+    "\u2026",
+    "\ud800",
+    "日本語",
+    "." * 3000,
+    "ä" * 300,
+    "1" * 300,
+    "<speed level='20'>" + "Slow. " * 9,
+    "a, " * 2000,
+    "\0\x04\x1b",
+]
+
+
+@pytest.mark.skipif(not installed.has_pico(), reason="there is no Pico here")
+async def test_pico_returns_from_texts_of_which_some_would_hold_it() -> None:
+    async with speaking_by_pico() as pico:
+        for text in ODD:
+            await said(pico, text)
+            assert pico.deaths == 0, text[:20]
+            assert await said(pico, "Hello.")
+
+
+def test_pico_gets_short_pieces_of_what_it_says() -> None:
+    pieces = list(pico_worker.speakable("Don\u2019t <say> *this\u2026* " + HOURS * 9 + "z" * 400))
+    assert pieces[0].startswith("Don't say this. We are open")
+    assert max(map(len, pieces)) <= pico_worker.TEXT_MAX
+    assert "".join(pieces).count("z") == 400
+    assert "<" not in "".join(pieces)

@@ -37,10 +37,10 @@ async def talking(
     Raises UserError (E-EAR-...) if the engines do not start or do not know a word.
     """
     from offhook.testing.simulator.speech.listening import listening
-    from offhook.testing.simulator.speech.text_to_speech import speaking
+    from offhook.testing.simulator.speech.text_to_speech import speaking_as_agent
 
     vocabulary = None if freely else dialogue.vocabulary()
-    async with listening(vocabulary, delays) as ears, speaking(delays=delays) as voice:
+    async with listening(vocabulary, delays) as ears, speaking_as_agent(delays) as voice:
         yield conversing(dialogue, ears, voice)
 
 

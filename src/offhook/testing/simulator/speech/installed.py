@@ -20,7 +20,7 @@ def missing() -> str | None:
     absent = [name for name in _BOTH if find_spec(name) is None]
     if not knows_vocabularies() and missing_ears() is not None:
         absent.insert(0, "pocketsphinx")
-    if find_spec("espeakng_loader") is None and find_library("espeak-ng") is None:
+    if not (has_pico() or find_spec("espeakng_loader") or find_library("espeak-ng")):
         absent.append("espeakng-loader")
     if not absent:
         return None
@@ -32,6 +32,11 @@ def missing() -> str | None:
 def knows_vocabularies() -> bool:
     """Return True if PocketSphinx is installed, which recognises known sentences."""
     return find_spec("pocketsphinx") is not None
+
+
+def has_pico() -> bool:
+    """Return True if Pico is installed, the agent's voice of the extra [ears]."""
+    return all(find_spec(name) is not None for name in ("py_nanotts", *_BOTH))
 
 
 def missing_ears() -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
+from offhook.testing.simulator.speech.text_to_speech import LocalTextToSpeech, speaking
 from offhook.text.extras import install_command
 
 SPEED: Final = 185
@@ -152,7 +152,7 @@ async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Rende
         return lines
 
 
-async def said(speaker: EspeakTextToSpeech, text: str) -> bytes:
+async def said(speaker: LocalTextToSpeech, text: str) -> bytes:
     """Return the audio of a text, cut off where the time limit of 60 s ends its synthesis."""
     pieces = bytearray()
     done = asyncio.Event()

@@ -1,6 +1,7 @@
-"""TextToSpeech by eSpeak NG: sentences go to its process, audio comes back as it is made.
+"""TextToSpeech by eSpeak NG or Pico: sentences go to its process, audio comes back as it is made.
 
-The context manager `speaking` runs the process.
+The context manager `speaking` runs eSpeak NG, with which rehearsed callers speak.
+`speaking_as_agent` runs Pico where it is installed.
 """
 
 import asyncio
@@ -12,17 +13,28 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from offhook.errors import UserError
+from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.answer_delays import AnswerDelays, PendingAnswer
 from offhook.testing.simulator.speech.synthesis_worker import CANCEL, DONE, SAY
 from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_back, running
 
 _log: Final = logging.getLogger("offhook.testing.local")
 
+ESPEAK_MODULE: Final = "offhook.testing.simulator.speech.espeak_worker"
+PICO_MODULE: Final = "offhook.testing.simulator.speech.pico_worker"
+
 VOICE: Final = "en-us+klatt4"
 """Voice of eSpeak NG that the local recogniser understands best (bench/voices.py)."""
 
 SPEED: Final = 170
 """Words per minute: the recogniser does better with faster speech, people do not."""
+
+PICO_VOICE: Final = "en-US"
+"""Voice of Pico that both recognisers understand best."""
+
+PICO_SPEED: Final = 1.0
+"""Share of Pico's usual speed. Whisper does worse with faster speech (bench/voices.py)."""
 
 WAITING_MAX: Final = 500
 """Sentences that may wait for the process; further ones are not said."""
@@ -51,16 +63,23 @@ class _Said:
         self._cancel()
 
 
-class EspeakTextToSpeech(WorkerProcess):
-    """TextToSpeech for any number of calls. `speaking` makes one."""
+class LocalTextToSpeech(WorkerProcess):
+    """TextToSpeech for any number of calls, by one process.
+
+    Args:
+        module: module that the process runs; synthesis_worker.py has its messages.
+        voice: name of a voice of its library.
+        speed: speed in the library's unit.
+        delays: told how late sentences begin.
+    """
 
     name = "local voice"
     missing = "E-EAR-02"
 
     def __init__(
-        self, voice: str = VOICE, speed: int = SPEED, delays: AnswerDelays | None = None
+        self, module: str, voice: str, speed: float, delays: AnswerDelays | None = None
     ) -> None:
-        super().__init__("offhook.testing.simulator.speech.espeak_worker")
+        super().__init__(module)
         self._manner = {"voice": voice, "speed": speed}
         self._delays = delays or AnswerDelays()
         self._numbers = itertools.count()
@@ -116,12 +135,46 @@ class EspeakTextToSpeech(WorkerProcess):
 @contextlib.asynccontextmanager
 async def speaking(
     voice: str = VOICE, speed: int = SPEED, delays: AnswerDelays | None = None
-) -> AsyncIterator[EspeakTextToSpeech]:
+) -> AsyncIterator[LocalTextToSpeech]:
     """Run eSpeak NG until the end of the block. Raises UserError E-EAR-02 if it is missing.
 
     `voice` is the name of a voice of eSpeak NG, `speed` is in words per minute. `delays` are told
     how late sentences begin.
     """
-    speaker = EspeakTextToSpeech(voice, speed, delays)
+    speaker = LocalTextToSpeech(ESPEAK_MODULE, voice, speed, delays)
     async with running([speaker]):
         yield speaker
+
+
+@contextlib.asynccontextmanager
+async def speaking_by_pico(
+    voice: str = PICO_VOICE, speed: float = PICO_SPEED, delays: AnswerDelays | None = None
+) -> AsyncIterator[LocalTextToSpeech]:
+    """Run Pico until the end of the block. Raises UserError E-EAR-02 if it does not start.
+
+    `voice` is a language and country that Pico has, `speed` a share of its usual speed. `delays`
+    are told how late sentences begin.
+    """
+    speaker = LocalTextToSpeech(PICO_MODULE, voice, speed, delays)
+    async with running([speaker]):
+        yield speaker
+
+
+@contextlib.asynccontextmanager
+async def speaking_as_agent(
+    delays: AnswerDelays | None = None,
+) -> AsyncIterator[LocalTextToSpeech]:
+    """Run the agent's voice until the end of the block: Pico, or eSpeak NG where Pico does not run.
+
+    `delays` are told how late sentences begin. Raises UserError E-EAR-02 if neither starts.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if installed.has_pico():
+            try:
+                pico = await stack.enter_async_context(speaking_by_pico(delays=delays))
+            except UserError as problem:
+                _log.warning("%s The agent speaks by eSpeak NG.", problem.what)
+            else:
+                yield pico
+                return
+        yield await stack.enter_async_context(speaking(delays=delays))
