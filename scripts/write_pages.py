@@ -6,6 +6,7 @@ docs/events.md from events/types.py; the kill tests in docs/performance.md from 
 docs/design/call-tables.md from call/phases.py and
 call/handlers.py; the table in docs/metrics.md and docs/grafana-dashboard.json from
 observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py;
+the tables of phrases in docs/configuration.md from call/phrases.py;
 web/src/events.ts from events/types.py.
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from scripts.pages import cli, rest, typescript
+from scripts.pages import cli, phrases, rest, typescript
 
 from bench import kill_tests
 from offhook.call.handlers import HANDLERS, IGNORED
@@ -38,6 +39,8 @@ DOCS: Final = ROOT / "docs"
 METRICS: Final = DOCS / "metrics.md"
 CONTROL: Final = DOCS / "control.md"
 PERFORMANCE: Final = DOCS / "performance.md"
+CONFIGURATION: Final = DOCS / "configuration.md"
+PHRASES: Final = re.compile(r"(?<=<!-- phrases -->\n).*?(?=<!-- end -->)", re.DOTALL)
 OPERATIONS_TABLE: Final = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TABLE: Final = re.compile(r"(?<=<!-- metrics -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -57,7 +60,11 @@ def pages() -> dict[Path, str]:
     control = OPERATIONS_TABLE.sub(
         lambda _: operations_table(), CONTROL.read_text(encoding="utf-8")
     )
+    configuration = PHRASES.sub(
+        lambda _: phrases.tables(), CONFIGURATION.read_text(encoding="utf-8")
+    )
     return {
+        CONFIGURATION: configuration,
         DOCS / "cli.md": cli.page((DOCS / "cli.md").read_text(encoding="utf-8")),
         DOCS / "rest.md": rest.page(),
         CONTROL: control,

@@ -22,11 +22,11 @@ class Phrases:
     time_up: str = "We have reached the end of our time. Goodbye."
     """The goodbye at the time limit."""
     one_moment: str = "One moment, please."
-    """Said when a function takes more than 3 s."""
+    """Said when a function takes more than 3 s, or an answer more than `limits.answer_seconds`."""
     transferring: str = "One moment, I am connecting you."
     """Said before the caller is transferred."""
 
-    # --- what the agent is told in the caller's stead ---
+    # --- what the agent is told, as if the caller had said it ---
 
     keys_pressed: str = "(The caller pressed {keys} on the keypad.)"
     """Tells the agent which keys the caller has entered."""
@@ -38,7 +38,7 @@ class Phrases:
         "(The transfer to {destination} did not work: {reason}."
         " Tell the caller, and go on helping.)"
     )
-    """Tells the agent that the caller is back; `{reason}` is one of the next six."""
+    """Tells the agent that the caller is back; `{reason}` is one of the six below."""
     ask_again: str = (
         "(The connection to you was interrupted while the caller was speaking."
         " Ask the caller to say it again.)"
@@ -69,7 +69,7 @@ class Phrases:
     reason_hung_up: str = "they hung up before the caller was there"
     """A person who was asked first took the call, and hung up."""
 
-    # --- what a function is answered ---
+    # --- what a function or an operator is answered ---
 
     too_many_functions: str = "too many functions are called; this one was not run"
     """The model calls functions without end."""
@@ -119,7 +119,7 @@ class Phrases:
     called_off: str = "it was called off"
     """The request to end the call was withdrawn."""
     digits_asked: str = "digits are being asked for already"
-    """A secret is refused, since another one is being asked for."""
+    """A function asks for a secret while another one does."""
     digits_too_late: str = "the caller did not enter it in time"
     """The caller did not enter a secret in time."""
     digits_cut_short: str = "the call is being ended, or its caller transferred"
@@ -140,7 +140,7 @@ class Phrases:
     functions_busy: str = "too much is going on, try later"
     """No thread is free to run a function."""
     functions_used_up: str = "too much was done in this call already"
-    """A call runs a limited number of irreversible functions."""
+    """A call has run as many irreversible functions as it may."""
     argument_wrong: str = "{field}: {fault}"
     """An argument of the model is not valid. `{fault}` is English; `{kind}` is its name, such as
     `missing`."""
@@ -183,14 +183,14 @@ class Phrases:
     stop_withheld: str = "the number is withheld, so it cannot be put on the list"
     """`stop_calling_me` needs a number."""
     no_call: str = "there is no such call"
-    """The call is over."""
+    """The request came after the end of the call."""
     keys_impossible: str = "keys cannot be pressed on this line"
     """`send_digits` needs our voice webhook, or REST credentials."""
     rings: str = (
         "It rings at {destination}. Stay with the caller, who is transferred as soon as they"
         " accept; if they do not, you are told."
     )
-    """A person is asked first."""
+    """A warm transfer has begun."""
     not_transferred: str = "the caller was not transferred: {reason}"
     """A transfer was refused."""
     not_called: str = "nobody was called: {reason}"
@@ -200,7 +200,7 @@ class Phrases:
     no_telephone: str = "this call comes from a browser, so there is no telephone line for that"
     """Transfers and keys need a telephone call."""
     call_impossible: str = "nobody can be called from here"
-    """A person can only be called before a transfer with REST credentials."""
+    """A warm transfer needs REST credentials."""
     reason_fault: str = "a fault in Offhook"
     """Reason why a person was not called: a fault in Offhook."""
     reason_credentials: str = "there are no credentials for it"
@@ -210,7 +210,7 @@ class Phrases:
     reason_unreachable: str = "Twilio could not be reached"
     """Reason why a text was not sent: Twilio could not be reached."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Further reasons, by the keys of calls/refusal_words.py; English where one is missing."""
+    """Further reasons: a mapping with the keys below. What is left out is English."""
     key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
     """A key did not transfer the caller."""
 
