@@ -9,12 +9,10 @@ stays text; YAML is 1.2, so `on` and `yes` are text too and `+15551234567` is an
 """
 
 import difflib
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -23,10 +21,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from offhook.errors import UserError
+from offhook.text.model_keys import DEPTH_MAX, homes, keys_at
+from offhook.text.model_keys import Loc as Loc  # part of this interface, too
 from offhook.text.spelling import meant_key
-
-Loc: TypeAlias = tuple[str | int, ...]
-"""The way to a value: keys and indices from the top of the file, as pydantic reports them."""
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 T = TypeVar("T")
@@ -41,9 +38,6 @@ SIZE_MAX: Final = 1024 * 1024
 
 VALUES_MAX: Final = 50_000
 """Values of a file with its aliases expanded: 350 bytes of aliases can stand for millions."""
-
-DEPTH_MAX: Final = 64
-"""Levels to which values may be nested."""
 
 _SMALLER: Final = "Make it smaller, with fewer aliases (*name) and fewer levels."
 
@@ -441,10 +435,10 @@ def _fix_of_key(key: str, model: type[pydantic.BaseModel], loc: Loc) -> str:
 
     A key of another place is told if it has one place alone, and nothing here is more alike.
     """
-    here = _keys(model, loc)
+    here = keys_at(model, loc)
     close = meant_key(key, here)
     if close is None:
-        places = _homes(model)
+        places = homes(model)
         elsewhere = key if key in places else None
         if elsewhere is None and nearest(key, here) is None:
             elsewhere = meant_key(key, places)
@@ -452,58 +446,3 @@ def _fix_of_key(key: str, model: type[pydantic.BaseModel], loc: Loc) -> str:
             under = ".".join(map(str, places[elsewhere])) or "the top of the file"
             return f'Did you mean "{elsewhere}", under "{under}"?'
     return f'Did you mean "{close}"?' if close is not None else did_you_mean(key, here)
-
-
-def _homes(model: type[pydantic.BaseModel]) -> Mapping[str, Loc]:
-    """Return the place of each key of a model that has one place alone."""
-    places: dict[str, set[Loc]] = {}
-
-    def look(kind: Any, loc: Loc) -> None:
-        for member in _members(kind):
-            if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
-                for name, field in member.model_fields.items():
-                    places.setdefault(field.alias or name, set()).add(loc)
-                    if len(loc) < DEPTH_MAX:
-                        look(field.annotation, (*loc, field.alias or name))
-
-    look(model, ())
-    return {name: min(locs) for name, locs in places.items() if len(locs) == 1}
-
-
-def _keys(model: type[pydantic.BaseModel], loc: Loc) -> set[str]:
-    """Return the keys that `model` takes at `loc`; steps that name a union's member are skipped."""
-    here: list[Any] = [model]
-    for step in loc:
-        here = [inner for kind in here for inner in _step(kind, step)] or here
-    return {
-        field.alias or name
-        for kind in here
-        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
-        for name, field in kind.model_fields.items()
-    }
-
-
-def _step(kind: Any, step: str | int) -> Iterator[Any]:
-    """Return the types that a value of type `kind` may have at `step`."""
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        for name, field in kind.model_fields.items():
-            if step in (field.alias, name):
-                yield from _members(field.annotation)
-    elif (origin := typing.get_origin(kind)) is not None:
-        arguments = typing.get_args(kind)
-        if isinstance(origin, type) and issubclass(origin, Mapping):
-            yield from _members(arguments[1])
-        elif isinstance(step, int):
-            yield from _members(arguments[0])
-
-
-def _members(kind: Any) -> Iterator[Any]:
-    """Return the members of a union, however it is written; of anything else, itself."""
-    origin = typing.get_origin(kind)
-    if origin is typing.Annotated:
-        yield from _members(typing.get_args(kind)[0])
-    elif origin in (typing.Union, types.UnionType):
-        for member in typing.get_args(kind):
-            yield from _members(member)
-    else:
-        yield kind
