@@ -15,7 +15,13 @@ from offhook.net import websocket
 from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import MOMENTS, FaultyEnd, read
 from offhook.testing.faults.frames import BINARY, FrameReader, make
-from offhook.testing.faults.proxy import Upstream, fault_proxy, moments
+from offhook.testing.faults.proxy import (
+    Peer,
+    Upstream,
+    fault_proxy,
+    moments,
+    moments_of_rest,
+)
 from offhook.testing.faults.rig import FaultRig, fault_rig
 from offhook.testing.simulator.deepgram import server as standin
 from offhook.testing.simulator.deepgram.script import Script, Stage
@@ -207,7 +213,7 @@ async def test_webhooks_are_doubled_and_answered_otherwise() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with (
-        fault_proxy(Upstream("127.0.0.1", port), clock, armed, agent=False) as proxy,
+        fault_proxy(Upstream("127.0.0.1", port), clock, armed, Peer.TWILIO) as proxy,
         httpx2.AsyncClient(trust_env=False, timeout=60) as http,
     ):
         url = f"http://127.0.0.1:{proxy.port}/twilio"
@@ -234,6 +240,46 @@ def test_the_moments_of_a_request_are_those_of_its_path_and_of_its_fields() -> N
     ]
     assert moments("/twilio/stream-status", "StreamEvent=stream-error") == ["stream-status"]
     assert set(MOMENTS[FaultyEnd.WEBHOOK]) >= {"voice", "amd", "keys", "recording", "person"}
+
+
+async def test_rest_requests_are_refused_and_done_without_an_answer() -> None:
+    clock = LoopClock(asyncio.get_running_loop())
+    specs = ["rest:lost@place", "rest:status=503@change", "rest:refuse@read"]
+    armed = ArmedFaults(clock, [read(spec) for spec in specs])
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r")[0])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    api = Upstream("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with (
+        fault_proxy(api, clock, armed, Peer.REST_API) as proxy,
+        httpx2.AsyncClient(trust_env=False, timeout=60) as http,
+    ):
+        calls = f"http://127.0.0.1:{proxy.port}/2010-04-01/Accounts/AC1/Calls"
+        with pytest.raises(httpx2.TransportError):
+            await http.post(f"{calls}.json")
+        assert asked == [b"POST /2010-04-01/Accounts/AC1/Calls.json HTTP/1.1"], "it is done"
+        assert (await http.post(f"{calls}/CA1.json")).status_code == 503
+        with pytest.raises(httpx2.TransportError):
+            await http.get(f"{calls}/CA1.json")
+        assert len(asked) == 1, "a request that is refused does nothing"
+        assert (await http.post(f"{calls}/CA1.json")).text == "ok"
+        assert armed.never() == []
+    server.close()
+
+
+def test_the_moments_of_a_rest_request_are_those_of_its_resource() -> None:
+    path = "/2010-04-01/Accounts/AC1"
+    assert moments_of_rest("POST", f"{path}/Calls.json") == ["place"]
+    assert moments_of_rest("POST", f"{path}/Calls/CA1.json") == ["change"]
+    assert moments_of_rest("GET", f"{path}/Calls/CA1.json") == ["read"]
+    assert moments_of_rest("GET", f"{path}/Calls.json?To=%2B1") == ["read"]
+    assert moments_of_rest("GET", f"{path}/IncomingPhoneNumbers.json") == []
+    assert set(MOMENTS[FaultyEnd.REST]) == {"place", "change", "read"}
 
 
 def test_frames_are_read_from_any_pieces() -> None:

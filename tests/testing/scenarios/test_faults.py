@@ -26,6 +26,10 @@ async def run(folder: Path, text: str, *specs: str) -> ScenarioResult:
     (folder / "offhook.yaml").write_text("{}\n")
     path = folder / "scenario.yaml"
     path.write_text(HERE + text)
+    return await run_file(path, *specs)
+
+
+async def run_file(path: Path, *specs: str) -> ScenarioResult:
     loaded = files.load_all([path], {})
     rendered = await preparing.rendering(loaded)
     async with listening.listeners(None, None) as listeners:
@@ -56,6 +60,12 @@ async def test_a_scenario_has_its_faults_and_those_of_the_command_line(tmp_path:
     # The agent calls no function: what did not happen proves nothing.
     assert "agent:close@function did not happen" in failures
     assert not any("31903" in what for what in failures), "it was broken on purpose"
+
+
+async def test_a_placed_call_whose_answer_is_lost_is_rung_once_and_goes_on() -> None:
+    path = Path("examples/acting/scenarios/rings-a-person.yaml")  # it expects one ring
+    result = await run_file(path, "rest:lost@place")
+    assert not result.all_failures
 
 
 @pytest.mark.parametrize("spec", ["agent:lunch", "agent:close=1006", "5"])

@@ -5,6 +5,7 @@
     agent:status=503@dial*2         the next two attempts to open the agent's socket are refused
     stream:reset@20                 20 s after the media stream was opened
     webhook:late=3@after            the next request of /twilio/after comes 3 s late
+    rest:lost@place                 the next call is placed, and Twilio's answer is lost
 
 A fault is what the server sees: `agent:stall` means that the server sees nothing more of the agent.
 """
@@ -34,6 +35,8 @@ class FaultyEnd(enum.Enum):
     """Twilio's end of a media stream."""
     WEBHOOK = "webhook"
     """Twilio's end of an HTTP request."""
+    REST = "rest"
+    """Twilio's REST API, which the server asks."""
 
 
 _Value: TypeAlias = Literal["none", "code", "number", "name", "status"]
@@ -54,6 +57,7 @@ class FaultKind:
 
 _SOCKETS: Final = (FaultyEnd.AGENT, FaultyEnd.STREAM)
 _WEBHOOK: Final = (FaultyEnd.WEBHOOK,)
+_OPENED: Final = (FaultyEnd.AGENT, FaultyEnd.WEBHOOK, FaultyEnd.REST)
 
 KINDS: Final[Mapping[str, FaultKind]] = {
     "close": FaultKind(_SOCKETS, "code", "a close frame with that code, or without any"),
@@ -87,17 +91,16 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "flood": FaultKind(
         _SOCKETS, "number", "so many seconds of speech, as fast as they are read", 600.0
     ),
-    "refuse": FaultKind(
-        (FaultyEnd.AGENT, FaultyEnd.WEBHOOK), "none", "the connection is reset unread", at_dial=True
-    ),
+    "refuse": FaultKind(_OPENED, "none", "the connection is reset unread", at_dial=True),
     "status": FaultKind(
-        (FaultyEnd.AGENT, FaultyEnd.WEBHOOK),
+        _OPENED,
         "status",
         "that HTTP status is the answer; of a webhook, the server's own answer is lost",
         at_dial=True,
     ),
-    "late": FaultKind(
-        (FaultyEnd.AGENT, FaultyEnd.WEBHOOK), "number", "so many seconds late", at_dial=True
+    "late": FaultKind(_OPENED, "number", "so many seconds late", at_dial=True),
+    "lost": FaultKind(
+        (FaultyEnd.REST,), "none", "what was asked is done, and the answer is lost", at_dial=True
     ),
     "doubled": FaultKind(_WEBHOOK, "none", "the request is sent twice", at_dial=True),
 }
@@ -132,6 +135,11 @@ MOMENTS: Final[Mapping[FaultyEnd, Mapping[str, str]]] = {
         "recording": "at any request that has a RecordingSid or a RecordingUrl",
         "person": "at any request about the leg of a person who is asked to take a call",
     },
+    FaultyEnd.REST: {
+        "place": "a call is to be placed",
+        "change": "a call is to be changed: sent to other TwiML, or hung up",
+        "read": "a call's state is asked for",
+    },
 }
 """Every named moment of each end. The fault comes before the message, or so many ms after it."""
 
@@ -163,7 +171,7 @@ class Fault:
     kind: str
     value: str = ""
     at: Moment | None = None
-    """None: at once; of a webhook, at the next request; else at the next opening."""
+    """None: at once; of a request, at the next one; else at the next opening."""
     times: int = 1
 
     @property
@@ -220,10 +228,10 @@ def read(text: str) -> Fault:
 
 def _moment(found: re.Match[str], end: FaultyEnd, kind: FaultKind) -> Moment | None:
     if found["seconds"] is not None:
-        if kind.at_dial or end is FaultyEnd.WEBHOOK:
+        if kind.at_dial:
             raise FaultError(
                 f"{found['kind']} happens when a connection is opened, not seconds later.",
-                "Write a moment such as dial (agent) or voice (webhook), or none.",
+                "Write a moment such as dial (agent), voice (webhook) or place (rest), or none.",
             )
         return Moment("", float(found["seconds"]))
     name = found["moment"]

@@ -1,10 +1,11 @@
-"""Proxy on loopback between the server and Deepgram, or between Twilio and the server.
+"""Proxy on loopback between the server and Deepgram, Twilio and the server, or the server and REST.
 
 It passes bytes on as they come, whole WebSocket messages at a time, and commits faults between
 them. One listening socket takes both of Twilio's kinds of connection: requests, and media streams.
 """
 
 import asyncio
+import enum
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,17 @@ OPEN_S: Final = 20.0
 """Seconds that opening a connection and one HTTP request may take."""
 
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Peer(enum.Enum):
+    """Peer of the server, at the other side of a proxy."""
+
+    DEEPGRAM = enum.auto()
+    """Deepgram, or what stands for it: the server calls it."""
+    TWILIO = enum.auto()
+    """Twilio, which calls the server with requests and media streams."""
+    REST_API = enum.auto()
+    """Twilio's REST API: the server asks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +72,14 @@ class Upstream:
 class FaultProxy:
     """A listening proxy. `fault_proxy` makes one."""
 
-    def __init__(
-        self, upstream: Upstream, clock: Clock, armed: ArmedFaults, *, agent: bool
-    ) -> None:
+    def __init__(self, upstream: Upstream, clock: Clock, armed: ArmedFaults, peer: Peer) -> None:
         self.links: Final[list[Link]] = []
         """WebSockets that are open, the oldest first."""
         self.port = 0
         self.upstream: Final = upstream
         self._clock = clock
         self._armed = armed
-        self._agent = agent
+        self._peer = peer
         self._connections = 0
 
     async def serve(self, client: Streams) -> None:
@@ -112,8 +122,9 @@ class FaultProxy:
         opened: list[asyncio.StreamWriter],
         limit: asyncio.Timeout,
     ) -> None:
-        end = FaultyEnd.AGENT if self._agent else FaultyEnd.STREAM
-        if self._agent and not await self._opens(client[1], self._armed.due(end, "dial")):
+        is_agent = self._peer is Peer.DEEPGRAM
+        end = FaultyEnd.AGENT if is_agent else FaultyEnd.STREAM
+        if is_agent and not await self._opens(client[1], self._armed.due(end, "dial")):
             return
         upstream = await self.upstream.open()
         opened.append(upstream[1])
@@ -127,7 +138,7 @@ class FaultProxy:
         link = Link(end, self._clock, self._armed)
         self.links.append(link)
         try:
-            server, peer = (client, upstream) if self._agent else (upstream, client)
+            server, peer = (client, upstream) if is_agent else (upstream, client)
             await link.run(server, peer)
         finally:
             self.links.remove(link)
@@ -148,7 +159,7 @@ class FaultProxy:
 
     def _addressed(self, head: bytes) -> bytes:
         """Return a request's head with the Host of an upstream that is not on loopback."""
-        if not self.upstream.tls or not self._agent:
+        if not self.upstream.tls:
             return head
         return re.sub(rb"(?im)^host:.*$", b"Host: " + self.upstream.host.encode() + b"\r", head)
 
@@ -163,12 +174,12 @@ class FaultProxy:
         if size > MAX_BODY:
             return
         body = await client[0].readexactly(size)
-        target = head.split(b" ", 2)[1].decode("latin-1")
-        faults = [
-            fault
-            for moment in (*moments(target, body.decode("latin-1")), "")
-            for fault in self._armed.due(FaultyEnd.WEBHOOK, moment)
-        ]
+        method, target, _ = head.decode("latin-1").split(" ", 2)
+        if self._peer is Peer.REST_API:
+            end, named = FaultyEnd.REST, moments_of_rest(method, target)
+        else:
+            end, named = FaultyEnd.WEBHOOK, moments(target, body.decode("latin-1"))
+        faults = [fault for moment in (*named, "") for fault in self._armed.due(end, moment)]
         for fault in faults:
             self._armed.note(fault)
             if fault.kind == "late":
@@ -177,12 +188,18 @@ class FaultProxy:
                 reset(client[1])
                 return
         kinds = {fault.kind: fault for fault in faults}
+        if end is FaultyEnd.REST and "status" in kinds:  # Twilio has refused it, and done nothing.
+            client[1].write(_answer(kinds["status"].value))
+            return
         request = re.sub(rb"(?im)^connection:.*\r\n", b"", head)
         request = request[:-2] + b"Connection: close\r\n\r\n" + body
         count = 2 if "doubled" in kinds else 1
         async with asyncio.TaskGroup() as group:
             sent = [group.create_task(self._answer_to(request, opened)) for _ in range(count)]
         answer = sent[0].result()
+        if "lost" in kinds:
+            reset(client[1])
+            return
         if "status" in kinds:
             answer = _answer(kinds["status"].value)
         client[1].write(answer)
@@ -215,15 +232,28 @@ def moments(target: str, body: str) -> list[str]:
     return found
 
 
+def moments_of_rest(method: str, target: str) -> list[str]:
+    """Return the named moments of a request of the server's to Twilio's REST API."""
+    resource = urlsplit(target).path.rpartition("/Accounts/")[2].split("/")[1:]
+    match method, resource:
+        case "POST", ["Calls.json"]:
+            return ["place"]
+        case "POST", ["Calls", _]:
+            return ["change"]
+        case "GET", ["Calls", _] | ["Calls.json"]:
+            return ["read"]
+    return []
+
+
 @asynccontextmanager
 async def fault_proxy(
-    upstream: Upstream, clock: Clock, armed: ArmedFaults, *, agent: bool
+    upstream: Upstream, clock: Clock, armed: ArmedFaults, peer: Peer
 ) -> AsyncIterator[FaultProxy]:
-    """Listen on a free port of loopback. With `agent`, the upstream is Deepgram; else the server.
+    """Listen on a free port of loopback. The upstream is the peer, or the server that it calls.
 
     `armed` are the faults to commit. Afterwards no task and no socket is left.
     """
-    proxy = FaultProxy(upstream, clock, armed, agent=agent)
+    proxy = FaultProxy(upstream, clock, armed, peer)
     tasks = set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as group:
 

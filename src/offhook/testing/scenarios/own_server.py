@@ -179,6 +179,8 @@ async def run(
             api_url = await around.enter_async_context(
                 rest.serve(account.SimulatedAccount(network, token, numbers=numbers))
             )
+            if own.rig is not None:
+                api_url = await around.enter_async_context(own.rig.before_account(api_url))
             given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
         config = dataclasses.replace(
             config,

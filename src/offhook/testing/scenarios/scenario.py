@@ -121,7 +121,7 @@ class ScenarioStep(ScenarioPart):
     stay_silent: Annotated[float, Field(gt=0)] | None = None
     """Seconds of a turn in which the caller is silent; the agent's speech then is its answer."""
     fault: _FaultText | None = None
-    """Fault of the agent, the media stream or a webhook: src/offhook/testing/faults/README.md."""
+    """Fault of the agent, media stream, a webhook or REST: src/offhook/testing/faults/README.md."""
     hang_up: HangUpStep | None = None
 
     short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
