@@ -67,14 +67,16 @@ class Faults:
         contain, keep = ServerTasks._contain, ServerTasks._keep
         faults = self
 
-        def broken(owner: ServerTasks, name: str, work: Any, call_sid: str) -> Any:
+        def broken(
+            owner: ServerTasks, name: str, work: Any, call_sid: str, *, ends_call: bool
+        ) -> Any:
             if faults._takes(owner, name):
                 for given in work.cr_frame.f_locals.values():
                     if isinstance(given, Coroutine):
                         given.close()  # what the work would have awaited
                 work.close()
                 work = raising()
-            return contain(owner, name, work, call_sid)
+            return contain(owner, name, work, call_sid, ends_call=ends_call)
 
         def kept(
             owner: ServerTasks,
@@ -280,10 +282,9 @@ BEGUN_BY: Final[dict[str, Begin]] = {
 """What starts each task of a server that runs."""
 
 ABOUT_A_CALL: Final = {
-    *("dial Deepgram", "line", "tell a node of a claim", "return a session"),
-    *("start a process for tools", "tool "),
+    *("dial Deepgram", "line", "start a process for tools", "tool "),
 }
-"""Tasks after whose fault the call that they are about ends."""
+"""Tasks after whose fault the call that they are about ends; it goes on without the others."""
 
 AT_STOP: Final = ("until idle", "until hurried")
 
@@ -353,7 +354,17 @@ async def test_a_fault_in_a_named_task_ends_at_most_its_call(
         whole = s.whole
         assert s.server._beside is not None
         s.server.take_over()  # as when another process has ended
+        broken: list[str] = []
+        failed = s.tasks._failed
+
+        def note(call_sid: str, what: str) -> None:
+            if call_sid in s.server.calls.registry.live:
+                broken.append(call_sid)
+            failed(call_sid, what)
+
+        s.tasks._failed = note
         for name, begin in BEGUN_BY.items():
+            broken.clear()
             ended = len(whole.endings())
             before = s.tasks.faults
             if begin is not has_started:
@@ -369,6 +380,7 @@ async def test_a_fault_in_a_named_task_ends_at_most_its_call(
             if name in ABOUT_A_CALL:
                 await until(lambda: len(whole.endings()) > ended)  # noqa: B023
                 assert whole.endings()[ended:] == ["internal_error"], name
+            assert len(broken) == (name in ABOUT_A_CALL), name
             assert len(whole.endings()) == ended + (name in ABOUT_A_CALL), name
             assert whole.endings(s.other) == [], name
             answer = await whole.post("/twilio/voice", CallSid=fresh_sid())

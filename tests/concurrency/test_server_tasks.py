@@ -55,6 +55,20 @@ async def test_a_task_belongs_to_the_call_for_which_it_was_started() -> None:
     assert told == ["CA3"]
 
 
+async def test_a_call_goes_on_after_a_fault_of_what_it_does_not_need(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        owner = ServerTasks(group, lambda call_sid, what: told.append(call_sid))
+        _ = owner.start("tell", failing(ValueError()), call_sid="CA1", ends_call=False)
+        with of_call("CA3"):
+            _ = owner.start("tell", failing(ValueError()), ends_call=False)
+    assert told == []
+    assert owner.faults == 2
+    assert [vars(record)["call_sid"] for record in caplog.records] == ["CA1", "CA3"]
+
+
 async def test_nor_does_it_matter_that_the_call_cannot_be_told() -> None:
     def broken(call_sid: str, what: str) -> None:
         raise RuntimeError

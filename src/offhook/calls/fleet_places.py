@@ -209,8 +209,9 @@ class FleetPlaces:
         return self._directory.epoch_of(call_sid) or 0
 
     def _return_leg(self, call_sid: str) -> None:
+        # If it fails, the next beat's recount returns the session.
         work = self._directory.return_leg(call_sid)
-        _ = self._tasks.start("return a session", work, call_sid=call_sid)
+        _ = self._tasks.start("return a session", work, call_sid=call_sid, ends_call=False)
 
     # --- calls that others have ----------------------------------------------------------------
 

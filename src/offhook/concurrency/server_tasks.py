@@ -1,4 +1,4 @@
-"""Tasks of the server: a fault in one ends at most the call that it belongs to.
+"""Tasks of the server: a fault in one ends at most the call that needs it.
 
 A task that raises would end its TaskGroup, and with it every other task of the server and every
 live call. So the server has one owner of tasks, which starts every task of its group.
@@ -31,7 +31,8 @@ def _nobody(call_sid: str, what: str) -> None:
 class ServerTasks:
     """Owner of the tasks of `group`, which logs and counts an exception and ends no other task.
 
-    After a fault in a task of a call, `failed` gets the CallSid and the kind of the exception.
+    After a fault in a task that a call needs, `failed` gets the CallSid and the kind of the
+    exception.
     """
 
     def __init__(
@@ -49,16 +50,23 @@ class ServerTasks:
         return tuple(self._failing)
 
     def start(
-        self, name: str, work: Coroutine[Any, Any, _T], *, call_sid: str = ""
+        self,
+        name: str,
+        work: Coroutine[Any, Any, _T],
+        *,
+        call_sid: str = "",
+        ends_call: bool = True,
     ) -> asyncio.Task[_T | None]:
         """Do `work` in a task, whose result is None when the work has raised.
 
         `name` is the kind of work, for the log. Without a `call_sid` the task belongs to
-        the call for which it was started, if any (call_context.of_call).
+        the call for which it was started, if any (call_context.of_call). With `ends_call` False
+        the call goes on without the task: a fault is logged with the call, and `failed` not called.
         """
         call_sid = call_sid or current_call.get()
         with of_call(call_sid):
-            task = self._group.create_task(self._contain(name, work, call_sid), name=name)
+            contained = self._contain(name, work, call_sid, ends_call=ends_call)
+            task = self._group.create_task(contained, name=name)
         # A task that is cancelled before its first step never enters the coroutine it was given.
         task.add_done_callback(lambda _: work.close())
         return task
@@ -81,10 +89,12 @@ class ServerTasks:
 
         A fault in it is logged and counted, and what follows it is done. `name` is the step.
         """
-        return _Contained(self, name, call_sid)
+        return _Contained(self, name, call_sid, ends_call=True)
 
-    async def _contain(self, name: str, work: Coroutine[Any, Any, _T], call_sid: str) -> _T | None:
-        with _Contained(self, name, call_sid):
+    async def _contain(
+        self, name: str, work: Coroutine[Any, Any, _T], call_sid: str, *, ends_call: bool
+    ) -> _T | None:
+        with _Contained(self, name, call_sid, ends_call=ends_call):
             return await work
         return None
 
@@ -112,11 +122,13 @@ class ServerTasks:
         loop = asyncio.get_running_loop()
         self._failing[name] = loop.call_later(CALM_S, self._failing.pop, name, None)
 
-    def _on_fault(self, name: str, error: BaseException, call_sid: str) -> None:
+    def _on_fault(
+        self, name: str, error: BaseException, call_sid: str, *, ends_call: bool
+    ) -> None:
         self.faults += 1
         extra = {"call_sid": call_sid} if call_sid else {}
         _log.error("a fault in the task %r", name, exc_info=error, extra=extra)
-        if not call_sid:
+        if not call_sid or not ends_call:
             return
         try:
             self._failed(call_sid, type(error).__name__)
@@ -131,12 +143,13 @@ class _Contained:
     It lets through the cancellation of the running task: work may raise one by itself, too.
     """
 
-    __slots__ = ("_call_sid", "_name", "_owner")
+    __slots__ = ("_call_sid", "_ends_call", "_name", "_owner")
 
-    def __init__(self, owner: ServerTasks, name: str, call_sid: str) -> None:
+    def __init__(self, owner: ServerTasks, name: str, call_sid: str, *, ends_call: bool) -> None:
         self._owner = owner
         self._name = name
         self._call_sid = call_sid
+        self._ends_call = ends_call
 
     def __enter__(self) -> None:
         pass
@@ -151,7 +164,7 @@ class _Contained:
             return False
         if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
             return False
-        self._owner._on_fault(self._name, error, self._call_sid)
+        self._owner._on_fault(self._name, error, self._call_sid, ends_call=self._ends_call)
         return True
 
 

@@ -75,10 +75,12 @@ class Neighbours:
             return None
 
     def fence(self, process_id: str, call_sid: str, epoch: int) -> None:
-        """Tell a process, once, that a call of its is claimed by another one."""
-        _ = self._tasks.start(
-            "tell a node of a claim", self._fence(process_id, call_sid, epoch), call_sid=call_sid
-        )
+        """Tell a process, once, that a call of its is claimed by another one.
+
+        The call, which is here by now, goes on if that fails.
+        """
+        work = self._fence(process_id, call_sid, epoch)
+        _ = self._tasks.start("tell a node of a claim", work, call_sid=call_sid, ends_call=False)
 
     def close(self) -> None:
         """Close all connections."""
