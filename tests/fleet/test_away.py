@@ -116,6 +116,50 @@ async def test_what_changed_while_it_was_away_is_told_afterwards(fleet: Fleet) -
     assert await b.claim(sid(4), 1, nonce="four") is None, "it was spent"
 
 
+async def test_a_share_is_the_nodes_whatever_its_processes_and_however_many_nodes_live(
+    fleet: Fleet,
+) -> None:
+    nodes = [await fleet.node(name, most=12, nodes=3) for name in "abcd"]
+    held, budget = nodes[0].directory.held, nodes[0].directory.budget
+    assert budget.share == 4, "as configured, before the first beat"
+    for node in (*nodes, nodes[0]):
+        await node.beat()
+    assert budget.share == 3, "a fourth node is alive"
+    held.beside = lambda: 2  # calls of the process that drains
+    assert held.begin_away(sid(1), FACTS, nonce="n") == BegunCall(1)
+    assert held.begin_away(sid(2), FACTS, nonce="n") == NoRoom(3, 3)
+    assert not held.add_leg_away(sid(1))
+    await fleet.ask("UPDATE fleet_processes SET beat_at = beat_at - interval '11 s'")
+    await nodes[0].beat()
+    assert budget.share == 4, "never more than as configured"
+
+
+async def test_a_session_returned_while_it_was_away_is_not_counted_afterwards(
+    fleet: Fleet,
+) -> None:
+    b = await fleet.node("b")
+    async with far(fleet, most=4, nodes=2) as (node, way):
+        a = node.directory
+        for number in (1, 2):
+            assert await a.begin(sid(number), FACTS, nonce="n") == BegunCall(1)
+        assert await a.add_leg(sid(1))
+        way.cut()
+        with pytest.raises(DirectoryAwayError):
+            await a.find(sid(1))
+        await a.return_leg(sid(1))
+        assert not await a.add_leg(sid(2)), "two of two are taken"
+        a.held.end(sid(1))
+        assert a.held.begin_away(sid(3), FACTS, nonce="n") == BegunCall(1)
+        await a.return_leg(sid(2))
+        assert await a.add_leg(sid(3))
+        way.restore()
+        await until(lambda: not a.is_away)
+        await b.beat()
+    rows = await fleet.ask("SELECT legs FROM fleet_calls WHERE ended_at IS NULL ORDER BY call_sid")
+    assert rows == [(0,), (2,)]
+    assert await fleet.taken() == 2
+
+
 async def test_a_begin_whose_answer_was_lost_is_undone(fleet: Fleet) -> None:
     async with far(fleet, most=9) as (node, way):
         a = node.directory

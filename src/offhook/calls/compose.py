@@ -198,6 +198,7 @@ def _join(
     fleet.listen(
         fenced=releasing.fence,
         reaped=reaped,
+        beside=lambda: registry.live_beside,
     )
 
 

@@ -122,12 +122,15 @@ class FleetPlaces:
         *,
         fenced: Callable[[str], None],
         reaped: Callable[[TakenCall, bool], None],
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
         """Have `fenced` called with calls that others have, `reaped` with those of the dead.
 
         The latter also gets whether the call's stream is awaited, so that Twilio need not be asked.
+        `beside` returns the number of live calls of this node's other processes.
         """
         self._directory.held.fenced = fenced
+        self._directory.held.beside = beside
         self._heartbeat.reaped = lambda claimed: reaped(
             self.taken(claimed), claimed.nonce is not None
         )
@@ -209,7 +212,7 @@ class FleetPlaces:
         return self._directory.epoch_of(call_sid) or 0
 
     def _return_leg(self, call_sid: str) -> None:
-        # If it fails, the next beat's recount returns the session.
+        # If it fails, a session too many is counted until the call's end.
         work = self._directory.return_leg(call_sid)
         _ = self._tasks.start("return a session", work, call_sid=call_sid, ends_call=False)
 

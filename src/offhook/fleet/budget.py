@@ -12,21 +12,32 @@ from offhook.config import DeepgramSettings
 
 
 class SharedBudget:
-    """The budget of a project, by its key, in a region, by the agent's host.
+    """The budget of a key, which stands for its project, in a region, by the agent's host.
 
     Attributes:
-        name: Names project and region in the database; the key cannot be told from it.
+        name: Names key and region in the database; the key cannot be told from it.
         most: Sessions at once; None: as many as Deepgram opens.
-        share: Sessions that this node may have while the database is away; None likewise.
         taken: Sessions that are taken by all nodes, as of the last message.
+        nodes_alive: Nodes that were alive at the last beat; 0 before the first.
     """
 
     def __init__(self, name: str, most: int | None, nodes: int) -> None:
-        """Take the budget's name, its size, and the number of nodes that share it."""
+        """Take the budget's name, its size, and the number of nodes that share it at least."""
         self.name: Final = name
         self.most: Final = most
-        self.share: Final = None if most is None else most // nodes
         self.taken = 0
+        self.nodes_alive = 0
+        self._nodes = nodes
+
+    @property
+    def share(self) -> int | None:
+        """Sessions that this node may have while the database is away; None: as many as opened.
+
+        An autoscaler may have started more nodes than the configuration says.
+        """
+        if self.most is None:
+            return None
+        return self.most // max(self._nodes, self.nodes_alive)
 
     @classmethod
     def of(cls, settings: DeepgramSettings, nodes: int) -> "SharedBudget":

@@ -59,7 +59,7 @@ class CallDirectory:
         self.values: Final[Callable[..., dict[str, Any]]] = partial(
             dict, me=process_id, budget=budget.name
         )
-        self.held: Final = HeldCalls(budget.share, clock.now)
+        self.held: Final = HeldCalls(lambda: budget.share, clock.now)
         self.connection: Final = FleetConnection(url, self._arrive, clock.now)
         self.reservations: Final = Reservations(self.connection, self.held, self.values)
         self.settling: Final = Settling(self.held, self.reservations, self.values, node, clock.now)
@@ -217,23 +217,24 @@ class CallDirectory:
         if held is None:
             return False
         try:
-            added = await self._change(call_sid, statements.ADD_LEG, most=self.budget.most)
+            return await self._change(call_sid, statements.ADD_LEG, legs=1, most=self.budget.most)
         except DirectoryAwayError:
-            added = self.held.has_room_away()
-        held.legs += added
-        return added
+            return self.held.add_leg_away(call_sid)
 
     async def return_leg(self, call_sid: str) -> None:
-        """Return a session that `add_leg` took; with the database away the recount does."""
+        """Return a session that `add_leg` took; with the database away it is told later."""
         held = self.held.find(call_sid)
         if held is None or held.legs == 0:
             return
-        held.legs -= 1
-        with contextlib.suppress(DirectoryAwayError):
-            await self._change(call_sid, statements.RETURN_LEG)
+        try:
+            is_told = await self._change(call_sid, statements.RETURN_LEG, legs=-1)
+        except DirectoryAwayError:
+            is_told = False
+        if not is_told:
+            self.held.return_leg_away(call_sid)
 
-    async def _change(self, call_sid: str, statement: str, **values: Any) -> bool:
-        """Change the row of a call that is held; return whether it was changed."""
+    async def _change(self, call_sid: str, statement: str, legs: int = 0, **values: Any) -> bool:
+        """Change the row of a call that is held, and its legs; return whether it was changed."""
         held = self.held.find(call_sid)
         if held is None:
             return False
@@ -242,7 +243,10 @@ class CallDirectory:
 
         async def work(link: Link) -> bool:
             given = self.values(call_sid=call_sid, epoch=held.epoch, **values)
-            return await count_of(link, statement, given) > 0
+            changed = await count_of(link, statement, given) > 0
+            # Inside of this message: the next one may tell the legs.
+            held.legs += legs if changed else 0
+            return changed
 
         changed = await self.connection.do(work)
         if not changed:

@@ -126,6 +126,8 @@ class FleetHeartbeat:
             if not is_mine and 0 < left_s < BEAT_S:
                 self._next_s = min(self._next_s, left_s + 0.05)  # a lease may end before
         directory.processes = found
+        alive = {process.node for process in found.values() if process.is_alive}
+        directory.budget.nodes_alive = len(alive)
         await directory.settling.settle(link)
         self._settle_pulse()
         if self.beats % PURGED_EVERY == 0:

@@ -35,7 +35,7 @@ class HeldCall:
         before: The process that had it, for a file taken while the database was away.
         until: Time by the monotonic clock until which an earlier process of this node, which the
             database names, may be dead with its lease still running; None before the first look.
-        is_stale: True if the nonce is to be told.
+        is_stale: True if nonce and legs are to be told.
         reserved: The call's name in the database until it is told the CallSid; empty: it knows it.
     """
 
@@ -56,17 +56,20 @@ def _nothing(call_sid: str) -> None:
 
 
 class HeldCalls:
-    """The calls of one process, which has `share` sessions while the database is away; None: any.
+    """The calls of one process.
 
     Attributes:
+        beside: Returns the number of live calls of this node's other processes, with which this one
+            shares the node's sessions while the database is away.
         fenced: Called with each call that another process has in a higher epoch. It is not held
             here any more.
         let_go: Called with each call that this process has no longer, though it goes on.
         wake: Called when there is something to tell: live_lines.py tells it soon.
     """
 
-    def __init__(self, share: int | None, now: Callable[[], float]) -> None:
-        """Take `now`, the monotonic clock."""
+    def __init__(self, share: Callable[[], int | None], now: Callable[[], float]) -> None:
+        """Take what returns the node's share, None for no limit, and `now`, the monotonic clock."""
+        self.beside: Callable[[], int] = lambda: 0
         self.fenced: Callable[[str], None] = _nothing
         self.let_go: Callable[[str], None] = _nothing
         self.wake: Callable[[], None] = lambda: None
@@ -125,8 +128,9 @@ class HeldCalls:
 
         It is entered when the database is back.
         """
-        if self._share is not None and not self.has_room_away():
-            return NoRoom(self.legs, self._share)
+        share = self._share()
+        if share is not None and not self._has_room_away():
+            return NoRoom(self.legs + self.beside(), share)
         self.begins(call_sid)
         self.hold(call_sid, 1, facts, nonce, 1, is_known=False)
         return BegunCall(1)
@@ -160,9 +164,24 @@ class HeldCalls:
             )
         return found
 
-    def has_room_away(self) -> bool:
+    def add_leg_away(self, call_sid: str) -> bool:
+        """Take a further session for a call, if there is one within this node's share."""
+        held = self._held.get(call_sid)
+        if held is None or not self._has_room_away():
+            return False
+        held.legs, held.is_stale = held.legs + 1, True
+        return True
+
+    def return_leg_away(self, call_sid: str) -> None:
+        """Return a further session of a call while the database is away."""
+        held = self._held.get(call_sid)
+        if held is not None and held.legs > 0:
+            held.legs, held.is_stale = held.legs - 1, True
+
+    def _has_room_away(self) -> bool:
         """Return whether a further session is within this node's share."""
-        return self._share is None or self.legs < self._share
+        share = self._share()
+        return share is None or self.legs + self.beside() < share
 
     def spend_away(self, call_sid: str, nonce: str) -> bool:
         """Spend a token that this process has issued, while the database is away."""

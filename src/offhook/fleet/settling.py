@@ -44,9 +44,11 @@ class Settling:
             if held.before:
                 await self._claim_late(link, call_sid, held)
             if held.is_known and held.is_stale:
-                given = self._values(call_sid=call_sid, epoch=held.epoch, nonce=held.nonce)
-                await count_of(link, statements.RENEW, given)
-                held.is_stale = False
+                given = self._values(
+                    call_sid=call_sid, epoch=held.epoch, nonce=held.nonce, legs=held.legs
+                )
+                await count_of(link, statements.TELL, given)
+                held.is_stale = (held.nonce, held.legs) != (given["nonce"], given["legs"])
         await self._enter(link)
 
     async def tell_ended(self, link: Link) -> None:

@@ -209,6 +209,9 @@ UPDATE fleet_calls SET nonce = NULL WHERE {_HELD} AND nonce = %(nonce)s RETURNIN
 
 RENEW: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s WHERE {_HELD} RETURNING epoch"
 
+# What changed while the database was away. The next recount of the budget has the legs.
+TELL: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s, legs = %(legs)s WHERE {_HELD}"
+
 ANSWERED: Final = f"UPDATE fleet_calls SET answered_epoch = epoch WHERE {_HELD} RETURNING epoch"
 
 RELEASE: Final = f"""
