@@ -41,6 +41,10 @@ async def process(calls: int, *, is_draining: bool) -> str:
     metrics = Metrics()
     metrics.ask(catalogue.CALLS_LIVE, lambda: calls)
     metrics.ask(catalogue.DRAINING, lambda: is_draining)
+    metrics.ask(catalogue.SESSIONS_LIMIT, lambda: 45)
+    for metric in catalogue.CALL_PROCESS:
+        if metric.common:
+            metrics.ask(metric, lambda: 3 + is_draining)
     for number in range(calls):
         sid = f"CA{number}"
         began = CallBegan("AC1", "a", "standard", "inbound", "bin", "", "", "{}")
@@ -71,6 +75,9 @@ async def test_several_processes_are_summed() -> None:
     assert value(page, 'offhook_loop_lag_seconds_bucket{le="+Inf"}') == 5
     assert value(page, "offhook_draining") == 0, "one of them takes calls"
     assert value(page, "offhook_call_processes") == 2
+    for name in ("processes", "nodes", "sessions", "sessions_limit"):
+        assert value(page, f"offhook_fleet_{name}") == 4, "the same is told by each"
+    assert value(page, "offhook_agent_sessions_limit") == 45
     kinds = re.findall(r"^# (?:TYPE|HELP) (.*)$", merged(pages).decode(), re.MULTILINE)
     assert kinds == re.findall(r"^# (?:TYPE|HELP) (.*)$", pages[0], re.MULTILINE)
 

@@ -249,7 +249,7 @@ def test_an_autoscaler_has_the_bounds_of_the_load_balancer() -> None:
     (rule,) = re.findall(r"metricsQuery: (.*)", (FOLDER / "hpa.yaml").read_text())
     load, is_whole = rule.replace("{<<.LabelMatchers>>}", "").split(" and ")
     assert load == "sum(offhook_calls_live) / sum(offhook_calls_capacity)"
-    assert is_whole == "count(offhook_calls_capacity) >= max(offhook_fleet_processes)"
+    assert is_whole == "count(offhook_calls_capacity) >= max(offhook_fleet_nodes)"
     assert all(re.fullmatch(NODE_NAME, server) for server in servers)
 
 

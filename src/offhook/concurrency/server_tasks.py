@@ -122,9 +122,7 @@ class ServerTasks:
         loop = asyncio.get_running_loop()
         self._failing[name] = loop.call_later(CALM_S, self._failing.pop, name, None)
 
-    def _on_fault(
-        self, name: str, error: BaseException, call_sid: str, *, ends_call: bool
-    ) -> None:
+    def _on_fault(self, name: str, error: BaseException, call_sid: str, *, ends_call: bool) -> None:
         self.faults += 1
         extra = {"call_sid": call_sid} if call_sid else {}
         _log.error("a fault in the task %r", name, exc_info=error, extra=extra)

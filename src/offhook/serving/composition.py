@@ -245,6 +245,7 @@ def _measure_fleet(metrics: Metrics, fleet: FleetParts) -> None:
     directory, lines, ask = fleet.directory, fleet.lines, metrics.ask
     ask(catalogue.FLEET_AWAY, lambda: directory.is_away)
     ask(catalogue.FLEET_PROCESSES, lambda: directory.alive)
+    ask(catalogue.FLEET_NODES, lambda: directory.budget.nodes_alive)
     ask(catalogue.FLEET_SESSIONS, lambda: directory.budget.taken)
     ask(catalogue.FLEET_SESSIONS_LIMIT, lambda: directory.budget.most or 0)
     ask(catalogue.FLEET_LINES_WAITING, lambda: lines.waiting_bytes)
@@ -321,14 +322,14 @@ def _measure(
 ) -> None:
     """Have the metrics read the counts of the parts whenever metrics are requested."""
     config, journal, sessions = needs.config, needs.journal, calls.limits.sessions
-    ask = needs.metrics.ask
-    ask(catalogue.CALLS_LIVE, lambda: calls.registry.live_count)
-    ask(catalogue.CALLS_CAPACITY, lambda: config.server.capacity)
+    registry, ask = calls.registry, needs.metrics.ask
+    ask(catalogue.CALLS_LIVE, lambda: registry.live_count)
+    ask(catalogue.CALLS_CAPACITY, lambda: 0 if registry.is_draining else config.server.capacity)
     ask(catalogue.SESSIONS, lambda: sessions.dialled)
     ask(catalogue.SESSIONS_LIMIT, lambda: sessions.limit or 0)
     ask(catalogue.SESSIONS_REFUSED, lambda: sessions.refusals)
     ask(catalogue.LATE, lambda: calls.limits.lag.is_late)
-    ask(catalogue.DRAINING, lambda: calls.registry.is_draining)
+    ask(catalogue.DRAINING, lambda: registry.is_draining)
     ask(catalogue.SUBSCRIBER_FAILURES, lambda: sum(each.failures for each in publishers))
     ask(catalogue.INTERNAL_FAULTS, faults)
     ask(catalogue.PARTS_FAILING, lambda: len(failing()))

@@ -228,6 +228,9 @@ async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
         await h.until_ended()
         text = (await h.server.metrics.text()).decode()
         ended = next(e for e in h.events() if isinstance(e, events.CallEnded))
+        h.server.calls.registry.is_draining = True
+        drains = samples((await h.server.metrics.text()).decode())
+    assert drains["offhook_calls_capacity"] == 0
     found = samples(text)
     assert found["offhook_calls_live"] == 0
     assert found["offhook_calls_capacity"] == 100

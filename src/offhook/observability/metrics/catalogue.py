@@ -17,7 +17,8 @@ class Metric:
     """A metric. `unit` is empty for a plain count; a histogram has upper edges in its unit.
 
     A histogram is not `summed` when only the bucket of each value is known. A gauge that is
-    `common` has the same value on each server: that of the database which they share.
+    `common` has the same value in each process and on each server: that of the database which they
+    share.
     """
 
     name: str
@@ -60,7 +61,9 @@ RATIO: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CALLS_LIVE: Final = _gauge(
     "offhook_calls_live", "Calls that have a stream, or are about to have one."
 )
-CALLS_CAPACITY: Final = _gauge("offhook_calls_capacity", "server.capacity: calls at most.")
+CALLS_CAPACITY: Final = _gauge(
+    "offhook_calls_capacity", "server.capacity: calls at most; 0 while draining."
+)
 SESSIONS: Final = _gauge(
     "offhook_agent_sessions", "Deepgram's sessions of this server that are open, or being dialled."
 )
@@ -301,6 +304,9 @@ FLEET_AWAY: Final = _gauge(
 FLEET_PROCESSES: Final = _gauge(
     "offhook_fleet_processes", "Call processes of all nodes that are alive.", common=True
 )
+FLEET_NODES: Final = _gauge(
+    "offhook_fleet_nodes", "Nodes that have a call process which is alive.", common=True
+)
 FLEET_SESSIONS: Final = _gauge(
     "offhook_fleet_sessions", "Agent sessions that all nodes have taken.", common=True
 )
@@ -416,6 +422,7 @@ SECTIONS: Final = {
     "Fleet": (
         FLEET_AWAY,
         FLEET_PROCESSES,
+        FLEET_NODES,
         FLEET_SESSIONS,
         FLEET_SESSIONS_LIMIT,
         FLEET_LINES_WAITING,

@@ -7,11 +7,15 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
+from offhook.observability.metrics import catalogue
+
 _NOT_SUMMED: Final[dict[str, Callable[[float, float], float]]] = {
     "offhook_draining": min,  # 1 if no process takes a new call
     "offhook_record_lag_seconds": max,
     "process_start_time_seconds": max,
     "process_max_fds": min,
+    catalogue.SESSIONS_LIMIT.name: max,  # one limit, which each process keeps with the others
+    **{metric.name: max for metric in catalogue.CALL_PROCESS if metric.common},
 }
 """Metrics of which a sum means nothing."""
 
