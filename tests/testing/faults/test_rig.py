@@ -137,12 +137,19 @@ async def test_an_opening_is_refused_as_often_as_was_said(spec: str) -> None:
 
 
 async def test_messages_are_lost_added_and_swapped() -> None:
-    specs = ("agent:garbage=2@applied", "agent:unknown@applied", "agent:error-open=X@applied")
+    specs = (
+        "agent:garbage=2@applied",
+        "agent:unknown@applied",
+        "agent:error-open=X@applied",
+        "agent:warning=Y@applied",
+    )
     async with rigged(*specs) as (rig, _):
         server = await dialled(rig)
         await until(lambda: server.audio > 0)
-        kinds = [json.loads(one)["type"] for one in server.texts if one.endswith(b"}")]
-        assert kinds[:4] == ["Welcome", "SomethingNew", "Error", "SettingsApplied"]
+        told = [json.loads(one) for one in server.texts if one.endswith(b"}")]
+        kinds = [one["type"] for one in told]
+        assert kinds[:5] == ["Welcome", "SomethingNew", "Error", "Warning", "SettingsApplied"]
+        assert [one["code"] for one in told[2:4]] == ["X", "Y"]
         assert sum(not one.endswith(b"}") for one in server.texts) == 2
         assert server.closed is None
     async with rigged("agent:mute@applied") as (rig, sessions):

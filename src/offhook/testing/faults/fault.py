@@ -67,6 +67,9 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "error-open": FaultKind(
         (FaultyEnd.AGENT,), "name", "an Error of that code; the socket stays open"
     ),
+    "warning": FaultKind(
+        (FaultyEnd.AGENT,), "name", "a Warning of that code; the socket stays open"
+    ),
     "drop": FaultKind(_SOCKETS, "none", "the connection ends without a close frame"),
     "reset": FaultKind(_SOCKETS, "none", "the connection is reset (RST)"),
     "stall": FaultKind(

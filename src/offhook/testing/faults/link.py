@@ -115,6 +115,9 @@ class Link:
                 self._leave(self._error(fault.value) + self._closing(None))
             case "error-open":
                 self._inbound.push(self._error(fault.value))
+            case "warning":
+                text = messages.Warning(fault.value, "The fault rig says so.")
+                self._inject(frames.TEXT, messages.write(text))
             case "drop":
                 self._over.set()
             case "reset":
@@ -201,7 +204,7 @@ class Link:
 
     def _leave(self, last: bytes) -> None:
         """Send the last bytes of the end, and wait a little for the server to close."""
-        self._inbound.sink.write(last)
+        self._inbound.send(last)
         self._inbound.swallows = self._outbound.swallows = True
         self._leaving = True
         self._after(CLOSE_S, self._over.set)
@@ -247,7 +250,7 @@ class Link:
             count = seconds * 50
         with contextlib.suppress(ConnectionError):
             for _ in range(count):
-                self._inbound.sink.write(piece)
+                self._inbound.send(piece)
                 await self._inbound.sink.drain()
                 await asyncio.sleep(0)  # what the server sends meanwhile must pass, too
 

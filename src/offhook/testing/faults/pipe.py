@@ -77,13 +77,21 @@ class Pipe:
             self._swapped = raw
             return
         if not self._is_slow:
-            self.sink.write(raw)
+            self.send(raw)
             return
         self._held.append((self._now() + self._latency_s, raw))
         self._held_bytes += len(raw)
         self._some.set()
         if self._held_bytes > HELD_MAX:
             self._room.clear()
+
+    def send(self, raw: bytes) -> None:
+        """Write bytes at once, whatever is delayed; a connection that its reader closed takes none.
+
+        To write to such a one is no error with asyncio, and a RuntimeError with uvloop.
+        """
+        if not self.sink.is_closing():
+            self.sink.write(raw)
 
     def stall(self, stalled: bool) -> None:
         """Stop reading, or go on."""
@@ -116,11 +124,11 @@ class Pipe:
 
     async def _write(self, raw: bytes) -> None:
         if self._rate is None:
-            self.sink.write(raw)
+            self.send(raw)
             await self.sink.drain()
             return
         size = max(1, round(self._rate * _STEP_S))
         for at in range(0, len(raw), size):
-            self.sink.write(raw[at : at + size])
+            self.send(raw[at : at + size])
             await self.sink.drain()
             await asyncio.sleep(size / self._rate)

@@ -19,6 +19,8 @@ from offhook.clock import Clock
 from offhook.concurrency.thread_job import in_thread
 from offhook.config import Config, RecordsSettings, TwilioSettings
 from offhook.events.types import Subscriber
+from offhook.journal.keeper import EventJournal
+from offhook.link.in_process import InProcessLink
 from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
@@ -151,12 +153,14 @@ async def run(
     watchers: Sequence[Subscriber] = (),
     faults: Sequence[Fault] | None = None,
     operator_listen: str | None = None,
+    journal: EventJournal | None = None,
 ) -> AsyncIterator[OwnServer]:
     """Run a server with that configuration and a random Auth Token, on loopback.
 
     Without `sock` the server listens on a free port. With `faults`, even none, a fault rig is
     around it. With `operator_listen`, HOST:PORT, the server has an operator's side, and keeps
-    records until it ends; one that places calls has them anyway.
+    records until it ends; one that places calls has them anyway. With `journal`, which is open and
+    may be that of other servers too, it keeps every event in that one, and has no operator's side.
 
     Raises OverdueError, in a group, for a part that does not open or close in time.
     """
@@ -189,23 +193,26 @@ async def run(
             ),
             twilio=given,
         )
-        files, side = None, None
+        files, side, link = None, None, None
         if places or operator_listen is not None:
             folder = await around.enter_async_context(_temporary_folder())
             config = _with_records(config, folder, token, operator_listen or "127.0.0.1:0")
             side = await around.enter_async_context(_operator(config))
             files = CallFiles(config)
             await around.enter_async_context(_entered(files, "the journal"))
+            journal, link = files.journal, side.link
+        elif journal is not None:
+            link = InProcessLink()  # another server of this process may have told its socket
         server = Server(
             config,
             sock,
             [],
             own.tap,
             watchers=watchers,
-            journal=files.journal if files is not None else None,
+            journal=journal,
             ledger=files.ledger if files is not None else None,
             dial_count=files.dial_count if files is not None else None,
-            operator=side.link if side is not None else None,
+            operator=link,
         )
         own.server = server
         serving = group.create_task(server.run(), name="server")
