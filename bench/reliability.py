@@ -13,12 +13,16 @@ did not judge all of its bars: they count neither as met nor as missed.
 import argparse
 import logging
 import math
-import statistics
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.agent_faults import Outcome
+from bench.call_records import CallRecords, kept_in
 from bench.measured_table import (
     IN_SHORT,
     MISSED,
@@ -29,8 +33,10 @@ from bench.measured_table import (
     command,
     this_run,
 )
+from bench.trial_server import database_of
 
 from bench import agent_faults as it
+from bench import fault_verdicts as verdicts
 from bench import kill_tests
 from offhook.concurrency.event_loop import run
 
@@ -40,8 +46,8 @@ SILENCE_S = 3.0
 FALLBACK_S = 2.0
 TO_TWILIO = 256 * 1024
 TO_DEEPGRAM = 64 * 1024
-JOBS = 8
-"""Calls at a time whose agents fail: they share a core with all that they are measured by."""
+ADDED_S = 1.0
+"""Seconds of silence that an exchange of sessions may add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,82 +65,130 @@ class Row:
         return f"{self.fault}, {database}" if database else self.fault
 
 
+@asynccontextmanager
+async def _records(database: str) -> AsyncIterator[CallRecords]:
+    """Keep a record on one of DATABASES, in a folder of its own."""
+    with TemporaryDirectory(prefix="offhook-record-") as folder, database_of(database) as url:
+        async with kept_in(Path(folder), url) as records:
+            yield records
+
+
 async def lost_agents(short: bool, database: str) -> Figure:
-    """Row 1: every retryable close and Error in every phase."""
-    outcomes = await it.place_all(list(it.lost_agents(20 if short else 500)), JOBS, it.misses)
-    wrong = [(one, problems) for one in outcomes if (problems := it.problems_of(one))]
+    """Row 1: every retryable close and Error in every phase, and an agent that goes silent."""
+    cases = list(it.lost_agents(20 if short else 500))
+    async with _records(database) as records:
+        placed = await it.place_all(cases, it.JOBS, verdicts.misses, records)
+    outcomes = placed.outcomes
+    wrong = [(one, problems) for one in outcomes if (problems := verdicts.problems_of(one))]
     for one, problems in wrong:
         print(f"  WRONG {one.case}: {'; '.join(problems)}")
-    greetings = sum(it.second_greetings(one) for one in outcomes)
-    lost = [(one.case, line) for one in outcomes for line in it.lost_lines(one)]
+    greetings = sum(verdicts.second_greetings(one) for one in outcomes)
+    lost = [(one.case, line) for one in outcomes for line in verdicts.lost_lines(one)]
     for case, line in lost:
         print(f"  LOST {case}: {line}")
     count = len(outcomes)
     silence_s = sorted(one.silence_s for one in outcomes)[math.ceil(0.95 * count) - 1]
+    functions = sum(one.case.phase in it.IN_FUNCTIONS for one in outcomes)
     text = (
-        f"{count - len(wrong)} of {count} calls resumed; silence p95 {silence_s:.1f} s, longest"
-        f" {max(one.silence_s for one in outcomes):.1f} s; {greetings} second greetings;"
-        f" {len(lost)} lines lost"
+        f"{count - len(wrong)} of {count} calls resumed, {functions} of them in a function; silence"
+        f" p95 {silence_s:.1f} s, longest {_longest_silence(outcomes)}; {greetings} second"
+        f" greetings; {len(lost)} lines lost{placed.repeats}"
     )
     return Figure(text, not wrong and not greetings and not lost and silence_s <= SILENCE_S)
 
 
+def _longest_silence(outcomes: Sequence[Outcome]) -> str:
+    """Return the longest silence, in words; that of an agent which says nothing more by itself."""
+    muted = [one.silence_s for one in outcomes if one.case.fault == it.MUTE]
+    others = max(one.silence_s for one in outcomes if one.case.fault != it.MUTE)
+    text = f"{others:.1f} s"
+    return f"{text} ({len(muted)} times {max(muted):.1f} s, of silent agents)" if muted else text
+
+
 async def rolled_over(short: bool, database: str) -> Figure:
-    """Row 2: sessions that are exchanged before they end, at any moment of a call."""
-    cases = list(it.rolled_over(4 if short else 100))
-    outcomes = await it.place_all(cases, JOBS, it.noticed)
-    plain = await it.place_all([it.Case("", "no exchange")] * (1 if short else 20), JOBS)
-    wrong = [(one, found) for one in outcomes if (found := it.noticed(one))]
+    """Row 2: sessions that are exchanged before they end, whatever the agent is doing."""
+    async with _records(database) as records:
+        placed = await it.place_all(
+            list(it.rolled_over(4 if short else 100)),
+            it.JOBS,
+            lambda one: verdicts.noticed(one) or verdicts.lost_lines(one),
+            records,
+        )
+        plain = await it.place_all(
+            it.without_exchange(2 if short else 20), it.JOBS, records=records
+        )
+    outcomes = placed.outcomes
+    wrong = [(one, found) for one in outcomes if (found := verdicts.noticed(one))]
     for one, found in wrong:
-        print(f"  WRONG sessions of {one.case.session_s:g} s: {'; '.join(found)}")
-    usual_s = statistics.median(one.silence_s for one in plain)
-    added_s = max(one.silence_s for one in outcomes) - usual_s
-    exchanged = sum(it.roll_overs(one) for one in outcomes)
-    lost = sum(len(it.lost_lines(one)) for one in outcomes)
+        print(f"  WRONG {one.case}: {'; '.join(found)}")
+    lost = [(one.case, line) for one in outcomes for line in verdicts.lost_lines(one)]
+    for case, line in lost:
+        print(f"  LOST {case}: {line}")
+    added_s = verdicts.added_silence_s(outcomes, plain.outcomes)
+    exchanged = sum(verdicts.roll_overs(one) for one in outcomes)
+    due = Counter(state for one in outcomes for state in verdicts.doing_when_due(one))
+    never = verdicts.never_due_while(outcomes)
     text = (
-        f"{exchanged} exchanges in {len(outcomes)} calls: {added_s:.1f} s of added silence at most,"
-        f" {lost} lines lost; {len(wrong)} calls in which it was noticed"
+        f"{exchanged} exchanges in {len(outcomes)} calls, due while the agent was"
+        f" {', '.join(f'{state} {count}' for state, count in due.most_common())}: {added_s:.1f} s"
+        f" of added silence at most, {len(lost)} lines lost; {len(wrong)} calls in which it was"
+        f" noticed{placed.repeats}"
     )
-    return Figure(text, exchanged > 0 and added_s <= 1.0 and not lost and not wrong)
+    if never:
+        text += f"; never due while {', '.join(never)}"
+    return Figure(text, added_s <= ADDED_S and not (lost or wrong or never))
 
 
 async def hopeless_agents(short: bool, database: str) -> Figure:
     """Row 3: closes and Errors after which no other leg is dialled."""
-    outcomes = await it.place_all(list(it.hopeless_agents(10 if short else 120)), JOBS, _is_slow)
+    cases = list(it.hopeless_agents(10 if short else 120))
+    placed = await it.place_all(cases, it.JOBS, _is_slow)
+    outcomes = placed.outcomes
     retried = [one for one in outcomes if len(one.sessions) > 1 or len(one.happened) > 1]
-    silent = [one for one in outcomes if one.fallback_s is None]
+    silent = [one for one in outcomes if verdicts.fallback_s(one) is None]
     for one in [*retried, *silent]:
         print(f"  WRONG {one.case}: {one.ending}, {len(one.sessions)} sessions")
-    longest = max((one.fallback_s or 0.0 for one in outcomes), default=0.0)
+    longest = max((verdicts.fallback_s(one) or 0.0 for one in outcomes), default=0.0)
     text = (
         f"{len(outcomes)} calls: {len(retried)} retried, {len(silent)} without words; the fallback"
-        f" spoke after {longest:.1f} s at most"
+        f" spoke after {longest:.1f} s at most{placed.repeats}"
     )
     return Figure(text, not retried and not silent and longest <= FALLBACK_S)
 
 
 def _is_slow(outcome: Outcome) -> bool:
-    return outcome.fallback_s is None or outcome.fallback_s > FALLBACK_S
+    after_s = verdicts.fallback_s(outcome)
+    return after_s is None or after_s > FALLBACK_S
 
 
 async def misbehaving_agents(short: bool, database: str) -> Figure:
     """Row 4: what a call holds for each side, and how it ends."""
-    outcomes = await it.place_all(list(it.misbehaving(short)), JOBS)
+    outcomes = (await it.place_all(list(it.misbehaving(short)), it.JOBS)).outcomes
     for one in outcomes:
         held = f"{one.peaks.to_twilio} bytes for Twilio, {one.peaks.to_deepgram} for Deepgram"
         print(f"  {one.case}: {one.ending}; {held}")
     to_twilio = max(one.peaks.to_twilio for one in outcomes)
     to_deepgram = max(one.peaks.to_deepgram for one in outcomes)
-    unended = [one for one in outcomes if one.ending in ("none", "internal_error")]
-    for one in unended:
-        print(f"  WRONG {one.case}: {one.ending}")
+    wrong = {str(one.case): found for one in outcomes if (found := misbehaved_badly(one))}
+    for case, found in wrong.items():
+        print(f"  WRONG {case}: {'; '.join(found)}")
     endings = sorted({one.ending for one in outcomes})
     text = (
         f"{len(outcomes)} calls: at most {to_twilio / 1024:.0f} KiB for Twilio,"
         f" {to_deepgram / 1024:.0f} KiB for Deepgram; endings {', '.join(endings)}"
     )
-    good = to_twilio <= TO_TWILIO and to_deepgram <= TO_DEEPGRAM and not unended
+    if wrong:
+        text += f"; {len(wrong)} calls wrong"
+    good = to_twilio <= TO_TWILIO and to_deepgram <= TO_DEEPGRAM and not wrong
     return Figure(text, good)
+
+
+def misbehaved_badly(outcome: Outcome) -> list[str]:
+    """Return why a call of row 4 shows nothing: a fault that never struck, no ending of its own."""
+    found = verdicts.unstruck(outcome)
+    if outcome.ending in ("none", "internal_error"):
+        found.append(f"it ended as {outcome.ending}")
+    return found
 
 
 def _by(
@@ -158,11 +212,13 @@ ROWS: tuple[Row, ...] = (
         "every retryable close and error, in every phase of a call, 500 calls",
         "100 % resumed; caller's silence p95 ≤ 3 s; never a second greeting; no line lost",
         lost_agents,
+        DATABASES,
     ),
     Row(
         "roll-over while talking, listening, in a function",
         "unnoticed: ≤ 1 s of added silence, no word lost",
         rolled_over,
+        DATABASES,
     ),
     Row("errors that are not retryable", "spoken fallback ≤ 2 s, no retry", hopeless_agents),
     Row(
