@@ -95,6 +95,10 @@ class CallRegistry:
         if self.is_draining:
             return CallLimit.CAPACITY
         live = without_agent = len(self._pending) + self.live_beside  # each may have a session
+        at_most = live + len(self.live)
+        limit = self._limits.reached(at_most, at_most)
+        if limit is None or limit is CallLimit.LAG:
+            return limit  # the same with fewer, so a call's beginning looks at no other call
         for entry in self._on_the_line():
             live += 1
             without_agent += not entry.has_agent
