@@ -39,17 +39,25 @@ $(UV): requirements/uv.txt
 # A .venv of an older Python, or of one that is gone, is made anew whatever its time stamps say.
 IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 ifeq ($(shell test -e .venv && ! $(BIN)/python $(IS_NEW_ENOUGH) && echo stale),stale)
-.PHONY: .venv/ready
+.PHONY: .venv/ready .venv/run
 endif
 
 # An older .venv has phonenumbers, which owns the files of phonenumberslite: they would go with it.
-.venv/ready: $(UV) requirements/dev.txt pyproject.toml
+define install
 	@$(BIN)/python $(IS_NEW_ENOUGH) || $(PYTHON) $(IS_NEW_ENOUGH) || { \
 	    echo "$(PYTHON) is not Python 3.11 or newer. Name one that is: make setup PYTHON=python3.12"; exit 1; }
 	$(BIN)/python $(IS_NEW_ENOUGH) || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	$(UV) pip sync --quiet --require-hashes --reinstall-package phonenumberslite --python $(BIN)/python requirements/dev.txt
+	$(UV) pip sync --quiet --require-hashes --reinstall-package phonenumberslite --python $(BIN)/python $(1)
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
+endef
+
+.venv/ready: $(UV) requirements/dev.txt pyproject.toml
+	$(call install,requirements/dev.txt)
+
+# A newcomer's first call needs a quarter of what developers need.
+.venv/run: $(UV) requirements/run.txt pyproject.toml
+	$(call install,requirements/run.txt)
 
 # Extras that setup leaves out, into the same environment. The tests need [ears].
 ears ngrok: %: .venv/%
@@ -58,7 +66,7 @@ ears ngrok: %: .venv/%
 	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/$*.txt
 	@touch $@
 
-run: setup
+run: $(if $(wildcard .venv/ready),setup,.venv/run)
 	$(BIN)/offhook demo
 
 test: lint ears
@@ -134,6 +142,7 @@ licences: ears
 lock: $(UV)
 	$(UV) lock --quiet
 	$(UV) export --quiet --extra local --extra postgres --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+	$(UV) export --quiet --extra local --no-default-groups --group run --no-emit-project --no-header --format requirements-txt -o requirements/run.txt
 	$(UV) export --quiet --extra ears --no-dev --no-emit-project --no-header --format requirements-txt \
 	    | scripts/only-new requirements/dev.txt > requirements/ears.txt
 	$(UV) export --quiet --extra ngrok --no-dev --no-emit-project --no-header --format requirements-txt \

@@ -116,7 +116,7 @@ class TwilioSettings(TwilioFileSettings):
             )
             raise UserError(
                 "E-TW-02",
-                "No credentials for Twilio's REST API, so nobody can be called or texted."
+                "No credentials for Twilio's REST API, by which calls are placed and numbers set."
                 f" Looked in: {missing}, {DOTENV}.",
                 "Set them there (Twilio Console, Account, API keys).",
             )
