@@ -128,6 +128,8 @@ async def test_the_pages_of_a_list_hold_each_call_once(tmp_path: Path) -> None:
             ("until=1h", 0),
             ("since=2001-01-01&until=2001-01-02T00:00:00Z", 0),
             ("min_ms=3600000", 0),
+            ("figure=silence_ratio", 5),
+            ("figure=refused_dials", 0),
         ):
             assert len((await ask(f"/api/v1/calls?{query}")).json()["calls"]) == count, query
             assert (await ask(f"/api/v1/totals?{query}")).json()["calls"] == count, query

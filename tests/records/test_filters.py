@@ -36,6 +36,7 @@ NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
         {"agent": ""},
         {"agent": "a\0b"},
         {"min_ms": -1},
+        {"figure": "barge_in"},
         {"since_ms": -1},
         {"until_ms": 2**63},
         {"since_ms": 2000, "until_ms": 2000},
@@ -61,6 +62,7 @@ def test_what_no_call_can_meet_is_refused(asked: dict[str, Any]) -> None:
         {"number": "anonymous"},
         {"since_ms": 0, "until_ms": 1},
         {"min_ms": 0},
+        {"figure": "barge_ins"},
         {"text": "%"},
     ],
 )

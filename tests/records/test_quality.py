@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -11,7 +12,8 @@ from tests.records.filling import BEGAN_MS, Filler, began, ended, sid_of
 from offhook.config import Prices
 from offhook.events import types as events
 from offhook.events.types import Event
-from offhook.records import database, erasing, tables
+from offhook.records import database, erasing, queries, tables
+from offhook.records.figures import FIGURES
 from offhook.records.filters import CallFilter
 from offhook.records.measures import CallMeasures, measured
 from offhook.records.quality import Quality, QualityFigures, percentiles, quality
@@ -182,9 +184,11 @@ def some_event(chance: random.Random, at: int, ms: int) -> Event:
     return chance.choice(made)
 
 
-def filled(engine: Engine, count: int) -> list[tuple[int, str, Happened]]:
+def filled(
+    engine: Engine, count: int, filler: Filler | None = None
+) -> list[tuple[int, str, Happened]]:
     """Calls of three agents on five days; each with its beginning and its agent."""
-    chance, filler, calls = random.Random(7), Filler(engine), []
+    chance, filler, calls = random.Random(7), filler or Filler(engine), []
     for number in range(count):
         agent = chance.choice(["desk", "night", "gone"])
         began_ms = BEGAN_MS + chance.choice([0, 1, 3]) * DAY_MS + number
@@ -216,6 +220,33 @@ def test_figures_are_those_of_the_events(engine: Engine) -> None:
     some = asked(engine, "day", since_ms=BEGAN_MS + DAY_MS, agent="desk")
     chosen = [call for at, agent, call in calls if at >= BEGAN_MS + DAY_MS and agent == "desk"]
     assert told(some.total) == plain(chosen)
+
+
+def test_each_figure_finds_the_calls_that_it_is_made_of(engine: Engine) -> None:
+    filler = Filler(engine)
+    calls = filled(engine, 60, filler)
+    filler.call(sid_of(61), [(0, began(agent="desk"))], BEGAN_MS)  # it is live
+
+    def found(**which: Any) -> int:
+        with engine.connect() as connection:
+            return len(queries.find(connection, CallFilter(**which), 500).calls)
+
+    def compared(figures: QualityFigures, **which: Any) -> None:
+        assert figures.calls_of == {name: found(figure=name, **which) for name in FIGURES}
+        assert figures.calls == found(**which)
+        assert figures.live == found(live=True, **which)
+        assert figures.endings == {slug: found(slug=slug, **which) for slug in figures.endings}
+
+    whole = asked(engine, "agent")
+    compared(whole.total)
+    of_some = [each for name, each in whole.total.calls_of.items() if name != "cost_micros"]
+    assert all(0 < each < len(calls) for each in of_some)
+    assert {*whole.total.latency} < {*FIGURES}
+    for group in whole.groups:
+        compared(group.figures, agent=group.key)
+    for group in asked(engine, "day").groups:
+        since_ms = round(datetime.fromisoformat(f"{group.key}T00:00Z").timestamp() * 1000)
+        compared(group.figures, since_ms=since_ms, until_ms=since_ms + DAY_MS)
 
 
 def test_without_calls_there_are_no_figures(engine: Engine) -> None:

@@ -61,6 +61,14 @@ FILTER_FIELDS: Final = (
     ),
     FilterField("text", str, "Calls in which this text was heard, in any case.", "TEXT"),
     FilterField("min_ms", int, "Calls that lasted at least this long.", None, "--min-seconds"),
+    FilterField(
+        "figure",
+        str,
+        "Calls that this figure of quality is made of, such as barge_ins: calls with at least one.",
+        "NAME",
+        None,
+        "barge_ins",
+    ),
 )
 
 
@@ -80,8 +88,8 @@ class CallFilter:
 
     `since_ms` (included) and `until_ms` (not included) are of the call's beginning, in ms since
     1970. `number` is the caller's or the called one, exactly. `text` is looked for in what was
-    heard, whatever its case. `min_ms` leaves out calls that were shorter, and live ones. Raises
-    UserError E-ASK-01 for what no call can meet.
+    heard, whatever its case. `min_ms` leaves out calls that were shorter, and live ones. `figure`
+    is one of figures.FIGURES. Raises UserError E-ASK-01 for what no call can meet.
     """
 
     since_ms: int | None = None
@@ -94,6 +102,7 @@ class CallFilter:
     fault: str | None = None
     text: str | None = None
     min_ms: int | None = None
+    figure: str | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], now: datetime, zone: tzinfo | None = UTC) -> Self:
@@ -121,6 +130,7 @@ class CallFilter:
                 "Write it with + and country code, without spaces; in a URL, + is %2B.",
             )
         self._check_known_words()
+        self._check_figure()
         if self.agent is not None and not 0 < len(self.agent) <= TEXT_MAX:
             raise wrong("agent", "is empty or too long", "Give the name of an agent file.")
         if self.text is not None and not 0 < len(self.text.strip()) <= TEXT_MAX:
@@ -131,6 +141,14 @@ class CallFilter:
         for name, said in (("agent", self.agent), ("text", self.text), ("number", self.number)):
             if said is not None and "\x00" in said:
                 raise wrong(name, "holds a NUL", "Leave it out: no text here holds one.")
+
+    def _check_figure(self) -> None:
+        if self.figure is None:
+            return
+        from offhook.records.figures import FIGURES  # SQLAlchemy comes with it
+
+        if self.figure not in FIGURES:
+            raise wrong("figure", "is unknown", f"It is one of {', '.join(FIGURES)}.")
 
     def _check_known_words(self) -> None:
         if self.direction is None and self.fault is None and self.slug is None:

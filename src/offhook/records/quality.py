@@ -5,21 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
-from offhook.call.ending import Slug
 from offhook.records import queries, tables
+from offhook.records.figures import MEASURED, REFUSALS
 from offhook.records.filters import CallFilter
 from offhook.records.measures import STAGES
 from offhook.records.models import Totals
-
-REFUSALS: Final = (Slug.CALL_REFUSED.slug, Slug.SERVER_FULL.slug)
-"""Endings of calls that got no agent: by the rules of `inbound:`, or at capacity."""
 
 _DAYS_AT_ONCE: Final = 10
 """Days whose latencies are held at once: a busy one has some 10 MB."""
 
 _measures = tables.measures.c
+
+_CALLS_OF: Final = "calls of "
+"""Begin of the name of a count of calls, before the name of a figure."""
 
 _SUMMED: Final = (
     "stream_ms",
@@ -53,6 +53,7 @@ class QualityFigures:
     `heard_ratio` is the part of the agent's words that was heard, `silence_ratio` that of the time
     in which nobody spoke; None: there were none. `refused_calls` got no agent; `refused_dials`
     are dials and texts. `cost_micros` is None when no call has a cost; `without_cost` have none.
+    `calls_of` has how many calls each figure is made of: those that the filter `figure` finds.
     """
 
     calls: int
@@ -69,6 +70,7 @@ class QualityFigures:
     refused_dials: int
     cost_micros: int | None
     without_cost: int
+    calls_of: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,15 @@ def _sums(
     connection: Connection, asked: CallFilter, key: ColumnElement[Any]
 ) -> dict[Any, Counter[str]]:
     named = key.label("key")
-    summed = [func.sum(_measures[name]).label(name) for name in _SUMMED]
-    query = select(named, *summed).where(*_conditions(asked)).group_by(named)
+    summed = {name: func.sum(_measures[name]) for name in _SUMMED}
+    summed |= {
+        _CALLS_OF + name: func.sum(case((is_so, 1), else_=0)) for name, is_so in MEASURED.items()
+    }
+    labelled = [each.label(name) for name, each in summed.items()]
+    query = select(named, *labelled).where(*_conditions(asked)).group_by(named)
     # PostgreSQL's SUM of integers of 64 bits is a Decimal.
     return {
-        row.key: Counter({name: int(row._mapping[name]) for name in _SUMMED})
+        row.key: Counter({name: int(row._mapping[name]) for name in summed})
         for row in connection.execute(query)
     }
 
@@ -179,6 +185,7 @@ def _latencies(
 
 
 def _figures(totals: Totals, known: Counter[str], latencies: Counter[str]) -> QualityFigures:
+    refused_calls = sum(totals.endings.get(slug, 0) for slug in REFUSALS)
     return QualityFigures(
         calls=totals.calls,
         live=totals.live,
@@ -190,10 +197,15 @@ def _figures(totals: Totals, known: Counter[str], latencies: Counter[str]) -> Qu
         suppressed=known["suppressed"],
         heard_ratio=_ratio(known["heard_chars"], known["intended_chars"]),
         silence_ratio=_ratio(known["stream_ms"] - known["spoken_ms"], known["stream_ms"]),
-        refused_calls=sum(totals.endings.get(slug, 0) for slug in REFUSALS),
+        refused_calls=refused_calls,
         refused_dials=known["refused"],
         cost_micros=totals.cost_micros,
         without_cost=totals.without_cost,
+        calls_of={
+            **{name: known[_CALLS_OF + name] for name in MEASURED},
+            "refused_calls": refused_calls,
+            "cost_micros": totals.calls - totals.without_cost,
+        },
     )
 
 

@@ -208,6 +208,10 @@ def _conditions(asked: CallFilter) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             conditions.append(column == value)
+    if asked.figure is not None:
+        from offhook.records.figures import is_part_of  # all types of events come with it
+
+        conditions.append(is_part_of(asked.figure))
     return conditions
 
 
