@@ -306,6 +306,8 @@ def test_what_is_assumed_has_a_step_that_settles_it() -> None:
         for name in re.findall(r"`([\w./]+)`", row[1]):
             if name.endswith(".py"):
                 assert (SRC / name).is_file(), name
+            elif name.endswith(".ts"):
+                assert (ROOT / name).is_file(), name
             else:
                 assert name.rpartition(".")[2] in source, name
 

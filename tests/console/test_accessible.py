@@ -1,5 +1,6 @@
-"""Every view before axe-core: no serious finding, in light and in dark."""
+"""Every view, and every state of one, before axe-core: no serious finding, in light and in dark."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -7,17 +8,24 @@ from typing import Any, Final, Literal
 from playwright.async_api import Browser, Page, expect
 from tests.console.calls import kept_call
 from tests.console.console_server import GREETING, ConsoleServer, require_built
-from tests.console.views import VIEWS
+from tests.console.scripted import is_wider_than_its_window
+from tests.console.views import STATES, VIEWS
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+UNRECORDED: Final = "+12025550101"
+"""The number of the agent billing, which records nothing."""
 SERIOUS = ("serious", "critical")
-SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+SCHEMES: Final[Mapping[Literal["light", "dark"], dict[str, Any]]] = {
+    "light": {},
+    "dark": {"runOnly": ["color-contrast"]},
+}
+"""The rules by which each scheme is checked: dark differs from light in its colours alone."""
 
 
-async def findings(page: Page) -> list[str]:
+async def findings(page: Page, rules: dict[str, Any] | None = None) -> list[str]:
     """What axe finds that keeps somebody from using the page."""
     await page.evaluate(AXE)
-    found: dict[str, Any] = await page.evaluate("axe.run(document)")
+    found: dict[str, Any] = await page.evaluate("rules => axe.run(document, rules)", rules or {})
     return [
         f"{one['impact']}: {one['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
         for one in found["violations"]
@@ -36,15 +44,28 @@ async def test_no_view_has_a_serious_finding(browser: Browser, server: ConsoleSe
     left: list[str] = []
     async with kept_call(server.public_url) as past:
         await past.person.until_heard(GREETING)
-    await server.until_stored(past.sid)
-    async with kept_call(server.public_url) as call, server.page(browser) as watched:
+    async with kept_call(server.public_url, to=UNRECORDED) as silent:
+        await silent.person.until_heard(GREETING)
+    for sid in (past.sid, silent.sid):
+        await server.until_stored(sid)
+    async with (
+        kept_call(server.public_url) as call,
+        server.page(browser, microphone=True) as watched,
+    ):
+        watched.expects("404")  # the record of a call that has just begun
         await call.person.until_heard(GREETING)
-        for view in VIEWS:
-            await view.open(watched.page, server.url, live=call.sid, past=past.sid)
-            for scheme in SCHEMES:
+        sids = {"live": call.sid, "past": past.sid, "silent": silent.sid}
+        for view in (*VIEWS, *STATES):
+            await view.open(watched.page, server.url, **sids)
+            for scheme, rules in SCHEMES.items():
                 await watched.page.emulate_media(color_scheme=scheme)
-                found = await findings(watched.page)
+                found = await findings(watched.page, rules)
                 left += [f"{view.name}, {scheme}: {finding}" for finding in found]
+            # 1280 by 1024 at 400 %.
+            await watched.page.set_viewport_size({"width": 320, "height": 256})
+            if await is_wider_than_its_window(watched.page):
+                left.append(f"{view.name} is wider than a window of 320 px")
+            await watched.page.set_viewport_size({"width": 1280, "height": 720})
     assert left == []
 
 

@@ -87,7 +87,7 @@ async def test_two_people_act_on_one_call(browser: Browser, server: ConsoleServe
             await ada.keyboard.press("x")
             await ada.get_by_label("To", exact=True).select_option("billing")
             await ada.get_by_label("What they should know").fill("They ask about a bill.")
-            await ada.get_by_role("button", name="Put through").click()
+            await ada.get_by_role("button", name="Transfer", exact=True).click()
             await expect(grace.get_by_text("with billing", exact=True)).to_be_visible()
 
             await grace.get_by_role("button", name="Hang up…").click()

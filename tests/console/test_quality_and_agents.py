@@ -93,6 +93,23 @@ async def test_quality_leads_to_the_calls_behind_it(
             break
     await expect(page.get_by_text("Answer heard after")).to_be_visible()
     await accessible(page)
+    counted = re.compile(r"^(Of )?(\d+) calls?$")
+    links = page.get_by_role("link", name=counted)
+    shown = [
+        (await each.get_attribute("href"), await each.inner_text()) for each in await links.all()
+    ]
+    assert {re.sub(".*figure=", "", str(href)) for href, _ in shown} >= {"silence_ratio"}
+    by_agent = page.get_by_role("table", name="Figures by agent").get_by_role("row")
+    calls = by_agent.filter(has=reception).get_by_role("link").nth(1)
+    shown.append((await calls.get_attribute("href"), f"{await calls.inner_text()} calls"))
+    for href, words in shown:
+        await page.goto(server.url + str(href))
+        found = counted.match(words)
+        assert found
+        await expect(page.get_by_label("Totals")).to_contain_text(
+            re.compile(rf"^Calls{found[2]}(\D|$)")
+        )
+    await page.goto(f"{server.url}/quality?days=7")
     await page.get_by_label("Agent", exact=True).select_option("reception")
     await expect(page).to_have_url(re.compile("agent=reception"))
     await page.get_by_role("link", name="caller hung up").click()

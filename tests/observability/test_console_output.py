@@ -123,14 +123,14 @@ SHOWN: list[tuple[Event, str]] = [
     (events.AgentSwitched("billing"), "call    the agent is now billing"),
     (
         events.OperatorActed("Ann", "hand-back", "done", "it is done"),
-        "call    Ann asked for 'hand-back', which was done: it is done",
+        "call    Ann, hand-back: it is done",
     ),
     (events.ListeningBegan("Ann"), "call    Ann listens"),
-    (events.ListeningEnded("Ann", 900), "call    Ann has listened for 900 ms"),
+    (events.ListeningEnded("Ann", 900), "call    Ann has listened for 0.9 s"),
     (events.OperatorTookOver("Ann"), "call    Ann speaks with the caller"),
     (
         events.OperatorHandedBack("Ann", "They pay.", 900, "asked"),
-        "call    Ann has handed the caller back after 900 ms: asked (They pay.)",
+        "call    Ann has handed the caller back after 0.9 s: asked (They pay.)",
     ),
     (events.AgentMuted(True), "call    the agent is muted"),
     (events.AgentMuted(False), "call    the agent is heard again"),

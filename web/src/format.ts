@@ -53,6 +53,28 @@ export function count(n: number): string {
   return COUNT.format(n);
 }
 
+/** Return a text that begins with a capital letter. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Operations that have another name on the page than in the API (docs/control.md). */
+const OPERATIONS: Record<string, string> = { tell: "whisper", prompt: "whisper" };
+
+/** Return what somebody did in a call, in words: "ada, whisper: the agent was told". */
+export function acted(by: string, operation: string, outcome: string, what: string): string {
+  const done = (OPERATIONS[operation] ?? operation).replaceAll("-", " ");
+  return `${by}, ${done}${outcome === "refused" ? ", refused" : ""}: ${what}`;
+}
+
+/** Return the words of an event of the record. */
+export function told(event: string, fields: Record<string, unknown>, words: string): string {
+  // The name of a person, which may begin with a small letter.
+  if (event !== "OperatorActed") return "by" in fields ? words : sentence(words);
+  const text = (name: string): string => String(fields[name] ?? "");
+  return acted(text("by"), text("operation"), text("outcome"), text("what"));
+}
+
 /** Return "1 call" or "2 calls". */
 export function plural(n: number, one: string, many: string = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;

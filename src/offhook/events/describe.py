@@ -51,7 +51,8 @@ def _ended(event: events.CallEnded) -> str:
 
 
 def _handed_back(event: events.OperatorHandedBack) -> str:
-    return f"{event.by} has handed the caller back after {event.after_ms} ms: {_words(event.why)}"
+    after_s = event.after_ms / 1000
+    return f"{event.by} has handed the caller back after {after_s:.1f} s: {_words(event.why)}"
 
 
 _SENTENCES: Final[_Sentences] = {
@@ -70,7 +71,9 @@ _SENTENCES: Final[_Sentences] = {
     events.AgentConnected: lambda e: (
         f"the agent is on the line, {e.after_ms} ms after it was dialled"
     ),
-    events.AgentDisconnected: lambda e: f"the agent was on the line for {e.connected_ms} ms",
+    events.AgentDisconnected: lambda e: (
+        f"the agent was on the line for {e.connected_ms / 1000:.1f} s"
+    ),
     events.AgentRolledOver: lambda e: (
         f"another session took over from the agent's, {e.after_ms} ms after it was dialled"
     ),
@@ -132,10 +135,10 @@ _SENTENCES: Final[_Sentences] = {
     events.AgentSwitched: lambda e: f"the agent is now {e.agent}",
     events.AgentMuted: lambda e: "the agent is muted" if e.on else "the agent is heard again",
     events.OperatorActed: lambda e: (
-        f"{e.by} asked for {e.operation!r}, which was {e.outcome}: {e.what}"
+        f"{e.by}, {e.operation}{', refused' if e.outcome == 'refused' else ''}: {e.what}"
     ),
     events.ListeningBegan: lambda e: f"{e.by} listens",
-    events.ListeningEnded: lambda e: f"{e.by} has listened for {e.after_ms} ms",
+    events.ListeningEnded: lambda e: f"{e.by} has listened for {e.after_ms / 1000:.1f} s",
     events.OperatorTookOver: lambda e: f"{e.by} speaks with the caller",
     events.OperatorHandedBack: _handed_back,
     events.DialRefused: lambda e: f"{e.kind} refused: {e.why}",

@@ -1,4 +1,5 @@
 /** What is shown of a conversation: lines of a transcript, made from a call's events one by one. */
+import { acted, sentence } from "../format";
 import type { LiveEvent } from "../live";
 
 export interface CallerLine {
@@ -163,13 +164,17 @@ export function extended(talk: Conversation, event: LiveEvent): Conversation {
 }
 
 function noted(event: LiveEvent, key: string): Line {
-  const { atMs, sentence: words } = event;
+  const { atMs } = event;
   if ("by" in event && typeof event.by === "string") {
     const refused = "outcome" in event && event.outcome === "refused";
+    const words =
+      event.type === "OperatorActed"
+        ? acted(event.by, event.operation, event.outcome, event.what)
+        : event.sentence;
     return { key, kind: "operator", atMs, by: event.by, words, refused };
   }
   const fault = FAULTS.has(event.type);
-  return { key, kind: "note", atMs, words, text: textOf(event), fault };
+  return { key, kind: "note", atMs, words: sentence(event.sentence), text: textOf(event), fault };
 }
 
 function textOf(event: LiveEvent): string {

@@ -1,4 +1,5 @@
 /** A conversation from the record of a call: what was said before the page followed it. */
+import { sentence, told } from "../format";
 import { EMPTY, type Conversation, type Line, type Turn } from "./lines";
 
 /** The entries of a call's timeline that are used here (docs/rest.md, CallRecord). */
@@ -99,13 +100,13 @@ function lineOf(entry: Entry, key: string): Line | null {
     case "dial":
       return note(`dialled: ${entry.reason} ${entry.destination}`.trim(), entry.to_number);
     case "trouble":
-      return note(`${sentence(entry.event)}: ${entry.words}`, "", true);
+      return note(`${sentence(named(entry.event))}: ${entry.words}`, "", true);
     case "event": {
       const by = entry.fields["by"];
       if (entry.event !== "CallBegan" && typeof by === "string") {
-        return { key, kind: "operator", atMs, by, words: entry.words, refused: entry.fields["outcome"] === "refused" };
+        return { key, kind: "operator", atMs, by, words: told(entry.event, entry.fields, entry.words), refused: entry.fields["outcome"] === "refused" };
       }
-      return SILENT.has(entry.event) ? null : note(entry.words);
+      return SILENT.has(entry.event) ? null : note(told(entry.event, entry.fields, entry.words));
     }
     default:
       return null;
@@ -113,7 +114,7 @@ function lineOf(entry: Entry, key: string): Line | null {
 }
 
 /** Return the name of an event as words: "agent lost". */
-function sentence(event: string): string {
+function named(event: string): string {
   return event.replace(/(?!^)([A-Z])/g, " $1").toLowerCase();
 }
 

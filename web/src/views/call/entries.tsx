@@ -1,7 +1,7 @@
 /** The entries of a call's timeline. All that comes from the call is text nodes. */
 import type { ComponentChildren, JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { duration, millis, words as asWords } from "../../format";
+import { duration, millis, told, words as asWords } from "../../format";
 import { Badge } from "../../ui";
 import { CopyButton } from "./copy";
 import { type Entry, type FunctionCall, latency, type Turn, type Utterance, wordsOf } from "./record";
@@ -99,7 +99,7 @@ function shown(entry: Entry, play: RowProps["play"]): Shown {
         tone: operatorEvents.has(entry.event) ? "operator" : entry.event === "Interrupted" ? "fault" : "normal",
         name: entry.event === "Interrupted" ? "Barge-in" : "Event",
         body: entry.words ? (
-          <Long text={entry.words} />
+          <Long text={told(entry.event, entry.fields, entry.words)} />
         ) : (
           // An event of another version: its name and fields are all that is known of it.
           <>

@@ -3,7 +3,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { get } from "../../api";
-import { amount, duration, millis } from "../../format";
+import { amount, duration, millis, sentence as capital } from "../../format";
 import { onEvent } from "../../live";
 import { place, setQuery } from "../../router";
 import type { ViewProps } from "../../shell";
@@ -116,7 +116,7 @@ function Ending({ record, again }: { record: CallRecord; again: () => void }): J
 }
 
 function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  const first = capital(text);
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 

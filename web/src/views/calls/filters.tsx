@@ -18,10 +18,11 @@ export const FILTERS = [
   "fault",
   "text",
   "min_ms",
+  "figure",
 ] as const;
 
 /** Filters that are folded away while none of them is used. */
-const FINE = ["slug", "fault", "live", "direction", "min_ms"] as const;
+const FINE = ["slug", "fault", "live", "direction", "min_ms", "figure"] as const;
 
 export type Filters = Partial<Record<(typeof FILTERS)[number], string>>;
 
@@ -79,6 +80,25 @@ const LENGTHS: readonly (readonly [string, string])[] = [
   ["1800000", "30 min and more"],
 ];
 
+/** Names of the figures of quality (records/figures.py), as the view Quality has them. */
+const FIGURES: readonly (readonly [string, string])[] = [
+  ["", "Any"],
+  ["barge_ins", "Barge-ins"],
+  ["false_barge_ins", "False barge-ins"],
+  ["suppressed", "Sounds held back"],
+  ["heard_ratio", "Heard: the agent spoke"],
+  ["silence_ratio", "Silence: there was a stream"],
+  ["refused_calls", "Refused calls"],
+  ["refused_dials", "Refused dials and texts"],
+  ["cost_micros", "Cost"],
+  ["first_played_ms", "First sound played"],
+  ["first_byte_ms", "First sound received"],
+  ["total_ms", "Total (Deepgram)"],
+  ["listen_ms", "Listen (Deepgram)"],
+  ["think_ms", "Think (Deepgram)"],
+  ["speak_ms", "Speak (Deepgram)"],
+];
+
 const DAY_MS = 86_400_000;
 
 /** Milliseconds of quiet after which typed letters are looked for. */
@@ -129,6 +149,7 @@ export function FilterBar({ filters, agents, slugs }: Props): JSX.Element {
           <Select label="State" value={filters.live ?? ""} onValue={(live) => set({ live })} options={STATES} />
           <Select label="Direction" value={filters.direction ?? ""} onValue={(direction) => set({ direction })} options={DIRECTIONS} />
           <Select label="Length" value={filters.min_ms ?? ""} onValue={(min_ms) => set({ min_ms })} options={known(LENGTHS, filters.min_ms)} />
+          <Select label="Behind the figure" value={filters.figure ?? ""} onValue={(figure) => set({ figure })} options={FIGURES} />
         </div>
       </details>
       {isSet && (

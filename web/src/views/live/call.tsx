@@ -127,7 +127,7 @@ function About({ call }: { call: LiveCall }): JSX.Element {
           ["To", call.to || "not given"],
           ["Began", <Ago at={call.began_ms} />],
           ["Came by", { webhook: "Twilio's webhook", bin: "a TwiML Bin", api: "the API", browser: "the browser" }[call.by] ?? call.by],
-          ["So far", [plural(call.turns, "turn"), plural(call.interruptions, "interruption"), plural(call.functions, "function")].join(", ")],
+          ["So far", [plural(call.turns, "turn"), plural(call.interruptions, "barge-in"), plural(call.functions, "function")].join(", ")],
           ["CallSid", <span class="mono">{call.call_sid}</span>],
         ]}
       />

@@ -72,7 +72,7 @@ export function TransferDialog({ call, onClose }: DialogProps): JSX.Element {
   const agents = useLoad("agents", (signal) => get<{ agents: Agent[] }>("/agents", {}, signal));
   const destinations = agents.data?.agents.find((agent) => agent.name === call.agent)?.destinations;
   return (
-    <Dialog title={`Put ${otherParty(call)} through`} onClose={onClose}>
+    <Dialog title={`Transfer ${otherParty(call)}`} onClose={onClose}>
       {agents.problem && <ErrorBox problem={agents.problem} again={agents.again} />}
       {agents.loading && !agents.data && <Loading what="Loading the destinations" />}
       {agents.data && !destinations?.length && (
@@ -119,7 +119,7 @@ function TransferForm({ call, onClose, destinations }: DialogProps & { destinati
       <div class="actions">
         <Button onClick={onClose}>Cancel</Button>
         <Button kind="primary" submit disabled={busy && "Waiting for the answer."}>
-          {busy && <span class="spinner" aria-hidden="true" />} Put through
+          {busy && <span class="spinner" aria-hidden="true" />} Transfer
         </Button>
       </div>
     </form>

@@ -20,8 +20,8 @@ interface ChartProps {
   stacked?: boolean;
   /** Returns a value as text. */
   format: (value: number) => string;
-  /** Opens the calls of a day, by its place in `days`. */
-  onDay: (index: number) => void;
+  /** Opens the calls of a point: the place of its day in `days`, and of its series, or -1. */
+  onPoint: (day: number, series: number) => void;
 }
 
 const HEIGHT = 240;
@@ -74,7 +74,7 @@ function options(props: ChartProps, box: Element, width: number): uPlot.Options 
       { ...axis, grid: { show: false }, values: (_self, seconds) => seconds.map(day), space: 80, incrs: DAYS },
       { ...axis, size: 64, values: (_self, values) => values.map((value) => props.format(value)) },
     ],
-    scales: { x: { range: padded }, y: { range: (_self, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
+    scales: { x: { range: () => rangeOf(props.days) }, y: { range: (_self, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     cursor: { drag: { x: false, y: false }, points: { size: 8 } },
     legend: { live: true },
   };
@@ -83,8 +83,19 @@ function options(props: ChartProps, box: Element, width: number): uPlot.Options 
 const DAY_S = 86_400;
 const DAYS = [1, 2, 7, 14, 30, 91, 182, 365].map((days) => days * DAY_S);
 
-function padded(_self: uPlot, least: number, most: number): uPlot.Range.MinMax {
-  return [least - DAY_S / 2, most + DAY_S / 2];
+/** Return the first and last second that are shown: uPlot shows years around a single day. */
+function rangeOf(days: readonly string[]): uPlot.Range.MinMax {
+  const [first, last] = [days[0] ?? 0, days.at(-1) ?? 0].map((day) => Date.parse(String(day)) / 1000);
+  return [first! - DAY_S / 2, last! + DAY_S / 2];
+}
+
+/** Return the place of the series whose bar has that value of the scale, on that day; -1: none. */
+function seriesAt(series: readonly Series[], day: number, value: number): number {
+  let below = 0;
+  return series.findIndex((each) => {
+    below += each.values[day] ?? 0;
+    return value < below;
+  });
 }
 
 const SHORT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
@@ -106,7 +117,9 @@ export function Chart(props: ChartProps): JSX.Element {
       plot = new uPlot(options(props, element, element.clientWidth), [x, ...columns], element);
       plot.over.addEventListener("click", () => {
         const at = plot?.cursor.idx;
-        if (at !== null && at !== undefined) props.onDay(at);
+        if (!plot || at === null || at === undefined) return;
+        const value = plot.posToVal(plot.cursor.top ?? 0, "y");
+        props.onPoint(at, props.stacked ? seriesAt(props.series, at, value) : -1);
       });
     };
     draw();

@@ -46,6 +46,8 @@ export interface Figures {
   refused_dials: number;
   cost_micros: number | null;
   without_cost: number;
+  /** How many calls each figure is made of; the filter `figure` has the same names. */
+  calls_of: Record<string, number>;
 }
 
 export interface Group {
@@ -79,6 +81,8 @@ export interface Which {
   since?: string | null;
   until?: string | null;
   slug?: string | null;
+  live?: string | null;
+  figure?: string | null;
 }
 
 /** Return the link to the calls behind a figure. */

@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { get } from "../../api";
-import { count, duration, millis, percent, words } from "../../format";
+import { count, duration, millis, percent, plural, words } from "../../format";
 import { navigate, place, setQuery } from "../../router";
 import { Button, Empty, ErrorBox, Loading, Panel, Select, Table, useLoad } from "../../ui";
 import type { Column } from "../../ui/table";
@@ -109,7 +109,7 @@ function Shown({ byDay, byAgent, since, agent }: ShownProps): JSX.Element {
             name="Agent"
             groups={byAgent.groups}
             currency={byAgent.currency}
-            link={(name) => callsLink({ ...which, agent: name })}
+            which={(name) => ({ ...which, agent: name })}
           />
         </Panel>
       )}
@@ -132,7 +132,7 @@ function Days({ byDay, agent }: { byDay: Quality; agent: string | null }): JSX.E
           name="Day"
           groups={all ? days : days.slice(0, DAYS_SHOWN)}
           currency={byDay.currency}
-          link={(day) => callsLink({ agent, ...onDay(day) })}
+          which={(day) => ({ agent, ...onDay(day) })}
         />
         {!all && days.length > DAYS_SHOWN && (
           <p>
@@ -144,12 +144,28 @@ function Days({ byDay, agent }: { byDay: Quality; agent: string | null }): JSX.E
   );
 }
 
-function Figure(props: { name: string; value: ComponentChildren; children: ComponentChildren }): JSX.Element {
+interface FigureProps {
+  name: string;
+  value: ComponentChildren;
+  /** Calls that it is made of, and the link to them; without one the value has its own. */
+  calls?: number;
+  link?: string;
+  children: ComponentChildren;
+}
+
+function Figure({ name, value, calls = 0, link, children }: FigureProps): JSX.Element {
   return (
     <div>
-      <dt>{props.name}</dt>
-      <dd class="value">{props.value}</dd>
-      <dd class="meaning">{props.children}</dd>
+      <dt>{name}</dt>
+      <dd class="value">{value}</dd>
+      <dd class="meaning">
+        {link && calls > 0 && (
+          <>
+            <a href={link}>Of {plural(calls, "call")}</a>.{" "}
+          </>
+        )}
+        {children}
+      </dd>
     </div>
   );
 }
@@ -165,38 +181,46 @@ function share(ratio: number | null): string {
 function Overview(props: { figures: Figures; currency: string; which: Which }): JSX.Element {
   const { figures, currency, which } = props;
   const played = figures.latency.first_played_ms;
+  const of = (figure: string) => ({ calls: figures.calls_of[figure] ?? 0, link: callsLink({ ...which, figure }) });
   return (
     <Panel>
       <dl class="quality-figures">
         <Figure name="Calls" value={<a href={callsLink(which)}>{count(figures.calls)}</a>}>
-          {figures.live > 0
-            ? `${count(figures.live)} of them live: all other figures are of calls that have ended.`
-            : `Together ${duration(figures.duration_ms)}.`}
+          {figures.live > 0 ? (
+            <>
+              <a href={callsLink({ ...which, live: "true" })}>{count(figures.live)} of them live</a>: all other
+              figures are of calls that have ended.
+            </>
+          ) : (
+            `Together ${duration(figures.duration_ms)}.`
+          )}
         </Figure>
-        <Figure name="Answer heard after" value={ms(played.p50_ms)}>
+        <Figure name="Answer heard after" value={ms(played.p50_ms)} {...of("first_played_ms")}>
           Half of {count(played.turns)} turns were answered faster; one in ten took longer than{" "}
           {ms(played.p90_ms)}.
         </Figure>
-        <Figure name="Barge-ins" value={count(figures.barge_ins)}>
-          Times the caller cut the agent off. {count(figures.false_barge_ins)} of them were false: no words of
-          the caller followed.
+        <Figure name="Barge-ins" value={count(figures.barge_ins)} {...of("barge_ins")}>
+          Times the caller cut the agent off.
         </Figure>
-        <Figure name="Sounds held back" value={count(figures.suppressed)}>
+        <Figure name="False barge-ins" value={count(figures.false_barge_ins)} {...of("false_barge_ins")}>
+          Barge-ins that no words of the caller followed.
+        </Figure>
+        <Figure name="Sounds held back" value={count(figures.suppressed)} {...of("suppressed")}>
           Sounds taken for speech that did not cut the agent: echo, too short, or during a protected greeting.
         </Figure>
-        <Figure name="Heard" value={share(figures.heard_ratio)}>
+        <Figure name="Heard" value={share(figures.heard_ratio)} {...of("heard_ratio")}>
           The part of the agent's words, in characters, that was played before the caller cut it off or hung up.
         </Figure>
-        <Figure name="Silence" value={share(figures.silence_ratio)}>
+        <Figure name="Silence" value={share(figures.silence_ratio)} {...of("silence_ratio")}>
           The part of the time on the line in which neither side spoke. A turn ends when it is confirmed.
         </Figure>
-        <Figure name="Refused calls" value={count(figures.refused_calls)}>
+        <Figure name="Refused calls" value={count(figures.refused_calls)} {...of("refused_calls")}>
           Calls that got no agent: by the rules of inbound, or because the server was at capacity.
         </Figure>
-        <Figure name="Refused dials and texts" value={count(figures.refused_dials)}>
+        <Figure name="Refused dials and texts" value={count(figures.refused_dials)} {...of("refused_dials")}>
           Numbers that an agent wanted to ring or text, and may not.
         </Figure>
-        <Figure name="Cost" value={money(figures.cost_micros, currency)}>
+        <Figure name="Cost" value={money(figures.cost_micros, currency)} {...of("cost_micros")}>
           {figures.cost_micros === null
             ? "No prices are set: records.prices in offhook.yaml."
             : figures.without_cost > 0
@@ -249,15 +273,19 @@ function Latency({ byDay, since, agent }: { byDay: Quality; since: string; agent
           <>
             <p class="num">
               p50 {ms(total.p50_ms)} · p90 {ms(total.p90_ms)} · p99 {ms(total.p99_ms)} of{" "}
-              {count(total.turns)} turns. <span class="muted">Half of the turns took p50 at most, 90 % p90,
-              99 % p99. Click on a day for its calls.</span>
+              {count(total.turns)} turns of{" "}
+              <a href={callsLink({ agent, since: `${since}T00:00Z`, figure: stage })}>
+                {plural(byDay.total.calls_of[stage] ?? 0, "call")}
+              </a>
+              . <span class="muted">Half of the turns took p50 at most, 90 % p90, 99 % p99. Click on a point for
+              its calls.</span>
             </p>
             <Chart
               title={`Latency by day: p50 ${ms(total.p50_ms)}, p90 ${ms(total.p90_ms)}, p99 ${ms(total.p99_ms)} over all. The table by day has the numbers.`}
               days={days}
               series={series}
               format={millis}
-              onDay={(at) => openDay(days[at], agent)}
+              onPoint={(at) => openDay(days[at], { agent, figure: stage })}
             />
           </>
         )}
@@ -266,8 +294,8 @@ function Latency({ byDay, since, agent }: { byDay: Quality; since: string; agent
   );
 }
 
-function openDay(day: string | undefined, agent: string | null): void {
-  if (day) navigate(callsLink({ agent, ...onDay(day) }));
+function openDay(day: string | undefined, which: Which): void {
+  if (day) navigate(callsLink({ ...which, ...onDay(day) }));
 }
 
 function Endings({ byDay, since, which }: { byDay: Quality; since: string; which: Which }): JSX.Element {
@@ -293,14 +321,14 @@ function Endings({ byDay, since, which }: { byDay: Quality; since: string; which
   return (
     <Panel title="How calls ended">
       <div class="stack">
-        <p class="muted small">Each call that is over has exactly one ending. Click on a day for its calls.</p>
+        <p class="muted small">Each call that is over has exactly one ending. Click on a bar for its calls.</p>
         <Chart
           title={`Calls by day and ending, ${count(ended)} in all. The tables have the numbers.`}
           days={days}
           series={series}
           stacked
           format={(value) => (Number.isInteger(value) ? count(value) : "")}
-          onDay={(at) => openDay(days[at], which.agent ?? null)}
+          onPoint={(at, series) => openDay(days[at], { agent: which.agent ?? null, slug: shown[series] ?? null })}
         />
         <Table
           caption="Endings"
@@ -322,22 +350,28 @@ function GroupTable(props: {
   name: string;
   groups: readonly Group[];
   currency: string;
-  link: (key: string) => string;
+  /** Which calls a group is made of. */
+  which: (key: string) => Which;
 }): JSX.Element {
-  const figure = (name: string, cell: (figures: Figures) => ComponentChildren): Column<Group> => ({
+  /** A column whose cells lead to the calls that they are made of. */
+  const figure = (
+    name: string,
+    of: string | null,
+    cell: (figures: Figures) => ComponentChildren,
+  ): Column<Group> => ({
     name,
-    cell: (group) => cell(group.figures),
+    cell: ({ key, figures }) => {
+      const isMade = of === null ? figures.calls > 0 : (figures.calls_of[of] ?? 0) > 0;
+      if (!isMade) return cell(figures);
+      return <a class="nowrap" href={callsLink({ ...props.which(key), figure: of })}>{cell(figures)}</a>;
+    },
     right: true,
   });
   const three = (stage: Stage) => (figures: Figures) => {
     const found = figures.latency[stage];
-    return found.turns ? (
-      <span class="nowrap">
-        {[found.p50_ms, found.p90_ms, found.p99_ms].map((value) => (value === null ? "–" : count(value))).join(" / ")}
-      </span>
-    ) : (
-      "–"
-    );
+    return found.turns
+      ? [found.p50_ms, found.p90_ms, found.p99_ms].map((value) => (value === null ? "–" : count(value))).join(" / ")
+      : "–";
   };
   return (
     <Table
@@ -345,15 +379,16 @@ function GroupTable(props: {
       rows={props.groups}
       keyOf={(group) => group.key}
       columns={[
-        { name: props.name, cell: (group) => <a class="nowrap" href={props.link(group.key)}>{group.key}</a> },
-        figure("Calls", (f) => count(f.calls)),
-        figure("Played p50 / 90 / 99 ms", three("first_played_ms")),
-        figure("Total p50 / 90 / 99 ms", three("total_ms")),
-        figure("Barge-ins (false)", (f) => `${count(f.barge_ins)} (${count(f.false_barge_ins)})`),
-        figure("Heard", (f) => share(f.heard_ratio)),
-        figure("Silence", (f) => share(f.silence_ratio)),
-        figure("Refused", (f) => count(f.refused_calls)),
-        figure("Cost", (f) => <span class="nowrap">{money(f.cost_micros, props.currency)}</span>),
+        { name: props.name, cell: ({ key }) => <a class="nowrap" href={callsLink(props.which(key))}>{key}</a> },
+        figure("Calls", null, (f) => count(f.calls)),
+        figure("Played p50 / 90 / 99 ms", "first_played_ms", three("first_played_ms")),
+        figure("Total p50 / 90 / 99 ms", "total_ms", three("total_ms")),
+        figure("Barge-ins", "barge_ins", (f) => count(f.barge_ins)),
+        figure("False", "false_barge_ins", (f) => count(f.false_barge_ins)),
+        figure("Heard", "heard_ratio", (f) => share(f.heard_ratio)),
+        figure("Silence", "silence_ratio", (f) => share(f.silence_ratio)),
+        figure("Refused", "refused_calls", (f) => count(f.refused_calls)),
+        figure("Cost", "cost_micros", (f) => money(f.cost_micros, props.currency)),
       ]}
     />
   );
