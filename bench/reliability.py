@@ -282,7 +282,7 @@ ROWS: tuple[Row, ...] = (
         "50,000 short calls",
         "memory flat (≤ 1 KB a call after warm-up), tasks, sockets and files back to the start",
         *_by(
-            "-m bench.soak --hold 0 --calls 25000 --database {database}",
+            "-m bench.soak --hold 0 --calls 50000 --database {database}",
             "-m bench.soak --hold 0 --calls 6000 --database {database}",
             databases=DATABASES,
         ),

@@ -112,6 +112,10 @@ async def test_the_page_comes_although_the_call_process_hangs(tmp_path: Path) ->
     async with desk(tmp_path) as d:
         page = await d.ask("/metrics")
         assert value(page.content, "offhook_calls_live") == 0
+        for tasks in ("offhook_tasks", "offhook_operator_tasks"):
+            told = value(page.content, tasks)  # of one loop here; the page's own request has some
+            assert told is not None
+            assert told >= len(asyncio.all_tasks())
 
         async def hang() -> bytes:
             await asyncio.Event().wait()

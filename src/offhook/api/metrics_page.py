@@ -1,5 +1,6 @@
 """The page of metrics: those of every call process, and the operator's own."""
 
+import asyncio
 from typing import Final
 
 from offhook.link.processes import CallProcesses
@@ -22,6 +23,7 @@ class MetricsPage:
         self._silent = 0
         own.ask(catalogue.CALL_PROCESSES, lambda: self._running)
         own.ask(catalogue.CALL_PROCESSES_SILENT, lambda: self._silent)
+        own.ask(catalogue.OPERATOR_TASKS, lambda: len(asyncio.all_tasks()))
 
     async def text(self) -> bytes:
         """Return the page in Prometheus' text format."""

@@ -1,5 +1,6 @@
 """Composition of a server: builds its parts in the order of their dependencies."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -333,6 +334,7 @@ def _measure(
     ask(catalogue.SUBSCRIBER_FAILURES, lambda: sum(each.failures for each in publishers))
     ask(catalogue.INTERNAL_FAULTS, faults)
     ask(catalogue.PARTS_FAILING, lambda: len(failing()))
+    ask(catalogue.TASKS, lambda: len(asyncio.all_tasks()))
     ask(catalogue.PENDING_STREAMS, lambda: len(pending_streams.waiting))
     ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
     ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)

@@ -258,6 +258,13 @@ LOOP_LAG: Final = _histogram(
     "How late the event loop is, ten times a second.",
     (*DELAY_S, 0.5, 1.0),
 )
+TASKS: Final = _gauge(
+    "offhook_tasks",
+    "Tasks of the event loop that answers calls. Each call has some, until its end.",
+)
+OPERATOR_TASKS: Final = _gauge(
+    "offhook_operator_tasks", "Tasks of the operator process's event loop."
+)
 PENDING_STREAMS: Final = _gauge(
     "offhook_pending_streams", "Streams that have not identified their call yet."
 )
@@ -437,6 +444,8 @@ SECTIONS: Final = {
     ),
     "Process": (
         LOOP_LAG,
+        TASKS,
+        OPERATOR_TASKS,
         PENDING_STREAMS,
         LOG_WAITING,
         LOG_LOST,
@@ -459,6 +468,7 @@ OPERATOR: Final = (
     CALL_PROCESSES_SILENT,
     CONSOLE_DROPPED,
     OPERATOR_FAULTS,
+    OPERATOR_TASKS,
 )
 """Metrics of the operator's process. It adds those of the call processes to its page."""
 
