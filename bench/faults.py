@@ -6,12 +6,15 @@
     python -m bench.faults full-disk [--calls 20]
 
 `kill` ends the call process with SIGKILL in mid-call and looks for every line that had arrived more
-than 100 ms before. Each caller does what Twilio does then: asks /twilio/after, and opens the stream
-that the answer names. 99 of 100 must hear the agent again within 5 s of the kill, in the same call,
-and none is greeted twice; afterwards no call and no agent's session is left. `operator` ends the
-operator process again and again under talking calls, `outage` stops a real PostgreSQL for so many
-seconds, `full-disk` lets the database's files grow no further: no call may notice, and afterwards
-no line may be missing or doubled. The agent speaks TLS, as Deepgram does; --plain leaves that out.
+than 100 ms before, the caller's and the agent's, each once. Of the agent's lines those must count
+as heard that the caller's marks had passed so long before and, in an answer that had not ended, a
+second more (AgentHeard). Each caller does what Twilio does then: asks /twilio/after, and opens the
+stream that the answer names. 99 of 100 must hear the agent's own words again within 5 s of the
+kill, in the same call, and none is greeted twice; afterwards no call and no agent's session is
+left. `operator` ends the operator process again and again under talking calls, `outage` stops a
+real PostgreSQL for so many seconds, `full-disk` lets the database's files grow no further: no call
+may notice, and afterwards no line may be missing or doubled. The agent speaks TLS, as Deepgram
+does; --plain leaves that out.
 Exits with 1 when something is not as it must be. With `--untimed`, for machines that are busy with
 something else, only what is lost counts, and not how soon: a line must have arrived two seconds
 before, and a caller must go on hearing while the database is away.
@@ -22,9 +25,11 @@ for when the database has taken what the journal has. The load says by how much 
 
 import argparse
 import asyncio
+import json
 import math
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -40,6 +45,7 @@ from bench.talkers import (
     Told,
     agent,
     heard,
+    line_of,
     talking,
     until_back,
 )
@@ -55,12 +61,16 @@ UNTIMED_GRACE_S = 2.0
 """A line that arrived so long before the end must have survived it."""
 HEARD_MEANWHILE = 10
 """Messages of audio that each caller must hear while the database is away: a second of it."""
+HEARD_EVERY_S = 1.0
+"""Speech of an answer that goes on after which the server notes how much of it was heard."""
 BACK_S = 5.0
 """A caller is to hear the agent again within so many seconds of the kill of the call process."""
 BACK_SHARE = 0.99
 SILENT_S = 0.5
 """A call in which the caller heard nothing for so long has noticed something."""
 OUTAGE_S = 2.0
+
+LINE = re.compile(r"call \d+ says line \d+")
 
 
 class Faults:
@@ -71,6 +81,10 @@ class Faults:
         self.lines = 0
         self.lost = 0
         self.doubled = 0
+        self.unheard = 0
+        """Lines of the agent's that had been heard, and do not count as heard."""
+        self.held = 0
+        """Messages of hold tones that callers heard."""
         self.latest_s = 0.0
         """By how much the load was late at most, while it had calls."""
         self.text = ""
@@ -80,23 +94,49 @@ class Faults:
         if not good:
             self.found.append(what)
 
-    def lines_are_there(self, engine: Engine, wanted: set[str], where: str) -> None:
+    def lines_are_there(
+        self,
+        engine: Engine,
+        told: Told,
+        moment: float,
+        callers: list[ReturningCaller],
+        where: str,
+    ) -> None:
+        """Look for the lines of both sides that arrived before a moment, each once."""
+        mine = [caller.call_sid for caller in callers]
         with engine.connect() as connection:
-            there = Counter(
-                connection.scalars(
-                    select(tables.utterances.c.text).where(tables.utterances.c.who == "caller")
+            caller_said = connection.scalars(
+                select(tables.utterances.c.text).where(
+                    tables.utterances.c.who == "caller", tables.utterances.c.call_sid.in_(mine)
                 )
             )
-        missing = wanted - there.keys()
-        doubled = [text for text, count in there.items() if count > 1]
-        self.lines += len(wanted)
-        self.lost += len(missing)
-        self.doubled += len(doubled)
-        self.check(not missing, f"{where}: {len(missing)} of {len(wanted)} lines are missing")
-        self.check(not doubled, f"{where}: {len(doubled)} lines are doubled")
+            there = {"caller": Counter(caller_said)}
+            bodies = connection.scalars(
+                select(tables.events.c.body).where(
+                    tables.events.c.kind == "AgentSaid", tables.events.c.call_sid.in_(mine)
+                )
+            )
+            said = [json.loads(body) for body in bodies]
+        there["agent"] = Counter(line for one in said for line in LINE.findall(one["intended"]))
+        heard = {line for one in said for line in LINE.findall(one["text"])}
+        wanted = {"caller": told.before(moment), "agent": told.said_before(moment)}
+        for who, lines in wanted.items():
+            missing = lines - there[who].keys()
+            doubled = [text for text, count in there[who].items() if count > 1]
+            self.lines += len(lines)
+            self.lost += len(missing)
+            self.doubled += len(doubled)
+            self.check(
+                not missing, f"{where}: {len(missing)} of {len(lines)} lines of the {who} missing"
+            )
+            self.check(not doubled, f"{where}: {len(doubled)} lines of the {who} are doubled")
+        unheard = heard_lines(callers, moment) - heard
+        self.unheard += len(unheard)
+        self.check(not unheard, f"{where}: {len(unheard)} lines that were heard do not count so")
 
     def load_was_late(self, callers: list[ReturningCaller]) -> None:
-        """Take note of by how much the load was late."""
+        """Take note of by how much the load was late, and of the tones that callers heard."""
+        self.held += sum(caller.held for caller in callers)
         self.latest_s = max([self.latest_s, *(caller.latest_s for caller in callers)])
 
     def none_live(self, engine: Engine, where: str) -> None:
@@ -123,6 +163,19 @@ class Faults:
             self.check(not silent, f"{where}: {silent} callers heard nothing for a while")
         self.check(all(caller.heard for caller in callers), f"{where}: a caller heard nothing")
         return f"longest silence {longest_s:.2f} s; "
+
+
+def heard_lines(callers: list[ReturningCaller], moment: float) -> set[str]:
+    """Return the agents' lines that callers had heard before a moment, as far as that is noted."""
+    lines = set()
+    for caller in callers:
+        for session, playing in caller.played_before(moment).items():
+            if session % 2:  # a conversation, whose lines of the agent's have even numbers
+                lines |= {line_of(session, number) for number in range(0, playing, 2)}
+        for session, playing in caller.played_before(moment - HEARD_EVERY_S).items():
+            if not session % 2:
+                lines |= {line_of(session, number) for number in range(playing)}
+    return lines
 
 
 async def kill(trial: "Trial") -> Faults:
@@ -156,7 +209,7 @@ async def kill(trial: "Trial") -> Faults:
             await server.until_ended(engine)
             await server.stored()
             faults.check(not deepgram.open, f"{where}: {deepgram.open} agents are left")
-            faults.lines_are_there(engine, deepgram.told.before(killed_at - grace_s), where)
+            faults.lines_are_there(engine, deepgram.told, killed_at - grace_s, callers, where)
             faults.none_live(engine, where)
             files = server.recordings()
             faults.check(len(files) >= calls * round_, f"{where}: {len(files)} recordings")
@@ -178,6 +231,7 @@ async def kill(trial: "Trial") -> Faults:
     print(f"  {recordings} recordings opened")
     faults.text = (
         f"callers back within {BACK_S:g} s of the kill: {soon} of {rounds * calls}; {times}"
+        f"{faults.held} hold tones, which do not count; "
     )
     return faults
 
@@ -202,7 +256,7 @@ async def kill_operator(trial: "Trial") -> Faults:
         process.terminate()
         await process.wait()
         engine = server.engine()
-        faults.lines_are_there(engine, deepgram.told.before(math.inf), "afterwards")
+        faults.lines_are_there(engine, deepgram.told, math.inf, callers, "afterwards")
         faults.none_live(engine, "afterwards")
         engine.dispose()
     faults.text = f"killed {trial.rounds} times under {trial.calls} calls; {silence}"
@@ -242,7 +296,7 @@ async def _trouble(
     process.terminate()
     await process.wait()
     engine = server.engine()
-    faults.lines_are_there(engine, deepgram.told.before(math.inf), "afterwards")
+    faults.lines_are_there(engine, deepgram.told, math.inf, callers, "afterwards")
     faults.none_live(engine, "afterwards")
     engine.dispose()
     faults.text = f"{trial.calls} calls went on for {took_s:.0f} s of it; {silence}"
@@ -336,8 +390,9 @@ def main() -> None:
     print(f"{asked.what}: {faults.lines} lines looked for in {seconds:.0f} s")
     late = f"{faults.latest_s * 1000:.0f} ms"
     print(
-        f"in short: {faults.text}{faults.lost} of {faults.lines} lines lost, {faults.doubled}"
-        f" doubled; the load was late by {late} at most"
+        f"in short: {faults.text}{faults.lost} of {faults.lines} lines of both sides lost,"
+        f" {faults.doubled} doubled, {faults.unheard} heard and not counted so;"
+        f" the load was late by {late} at most"
     )
     if faults.latest_s > LATE_S:
         print(f"  the load shares the delays: it was late by {late}")

@@ -1,18 +1,22 @@
 """Callers and agents of bench/faults.py, which talk without end and count what comes back.
 
-The agent says numbered things ten times a second, so that each line can be told from all others;
-its audio comes in pieces of 100 ms, as Deepgram's may. The callers are plain streams of 20 ms, on
-the load's sockets of `offhook bench`, which cost a fifth of a library's.
+The agent says numbered things, so that each line can be told from all others; its audio comes in
+pieces of 100 ms, as Deepgram's may. Every second session is a conversation: a line ten times a
+second, of the caller and of the agent in turn. The others are one long answer of the agent's, which
+never ends by itself. The audio of a session says in each of its frames whose it is, and of which
+line, so that no hold tone is taken for the agent. The callers are plain streams of 20 ms, on the
+load's sockets of `offhook bench`, which cost a fifth of a library's.
 """
 
 import asyncio
 import contextlib
 import json
+import math
 import re
 import secrets
 import ssl
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,9 +35,15 @@ ACCOUNT = "AC" + "a" * 32
 STREAM = "MZ" + "b" * 32
 FRAME = b"\xff" * 160
 FRAME_S = 0.02
-PIECE = b"\xff" * 800
 PIECE_S = 0.1
-"""An agent's audio, a line of it with each piece, each of the caller's and of its own in turn."""
+PATTERNS = 100
+"""Copies of `pattern` in a piece of an agent's audio: 800 bytes."""
+PATTERN_SIZE = 8
+LETTER_S = 0.06 * 1.05
+"""Seconds of audio for a letter: a twentieth slower than the server expects (call/heard_text.py),
+so that it never takes a word for unheard that was."""
+DIGIT_LETTERS = 5
+"""Letters that a digit takes, as the server expects."""
 GONE_S = 15.0
 """No session of an agent may be left so many seconds after all callers have hung up."""
 RETRIES = 6
@@ -42,6 +52,27 @@ LATE_S = 0.05
 """A load that is later than that has delayed what it measures."""
 
 _TOKEN = re.compile(r'name="token" value="([^"]+)"')
+_BEGIN, _END = b"\x55\xaa", b"\xaa\x55"
+_PAYLOAD = b'"payload":"'
+
+
+def line_of(session: int, number: int) -> str:
+    """Return the text of a line."""
+    return f"call {session} says line {number}"
+
+
+def pattern(session: int, line: int) -> bytes:
+    """Return the bytes of which the audio of a line of the agent's consists."""
+    return _BEGIN + session.to_bytes(2) + line.to_bytes(2) + _END
+
+
+def whose(text: bytes) -> tuple[int, int] | None:
+    """Return session and line of a message of audio to the caller; None: it is no agent's."""
+    at = text.find(_PAYLOAD) + len(_PAYLOAD)
+    audio = b64decode(text[at : at + 12])[:PATTERN_SIZE]
+    if not (audio.startswith(_BEGIN) and audio.endswith(_END)):
+        return None
+    return int.from_bytes(audio[2:4]), int.from_bytes(audio[4:6])
 
 
 @dataclass
@@ -49,9 +80,17 @@ class Told:
     """What a server has had from its agent: the text of each line, and when that was certain."""
 
     lines: list[tuple[str, float]] = field(default_factory=list)
+    """Lines of the caller's."""
+    said: list[tuple[str, float]] = field(default_factory=list)
+    """Lines of the agent's own."""
 
     def before(self, moment: float) -> set[str]:
+        """Return the caller's lines that arrived before a moment."""
         return {text for text, arrived_at in self.lines if arrived_at < moment}
+
+    def said_before(self, moment: float) -> set[str]:
+        """Return the agent's lines that arrived before a moment."""
+        return {text for text, arrived_at in self.said if arrived_at < moment}
 
 
 class TalkingAgent:
@@ -85,7 +124,8 @@ class TalkingAgent:
             settings = json.loads(await socket_.recv())
             self.greeted += "greeting" in settings["agent"]
             await socket_.send('{"type": "SettingsApplied"}')
-            await asyncio.gather(self._talk(socket_, me), self._listen(socket_))
+            talk = self._talk if me % 2 else self._answer
+            await asyncio.gather(talk(socket_, me), self._listen(socket_))
         except websockets.ConnectionClosed:
             pass
 
@@ -94,21 +134,37 @@ class TalkingAgent:
             pass
 
     async def _talk(self, socket_: websockets.ServerConnection, me: int) -> None:
+        """Hold a conversation: a line with each piece of audio."""
         began = time.monotonic()
         for number in range(10**9):
-            role = "user" if number % 2 else "assistant"
-            text = f"call {me} says line {number}"
-            line = {"type": "ConversationText", "role": role, "content": text}
-            await socket_.send(json.dumps(line))
-            if role == "user":  # What the agent says is a line only once it was heard.
-                arrived = cast("asyncio.Future[float]", await socket_.ping())
-                arrived.add_done_callback(partial(self._arrived, self.told, text))
-            await socket_.send(PIECE)
+            await self._say(socket_, "user" if number % 2 else "assistant", line_of(me, number))
+            await socket_.send(pattern(me, number - number % 2) * PATTERNS)
             await asyncio.sleep(max(0.0, began + number * PIECE_S - time.monotonic()))
 
-    def _arrived(self, told: Told, text: str, answered: asyncio.Future[float]) -> None:
-        if not answered.cancelled() and answered.exception() is None:
-            told.lines.append((text, time.monotonic()))
+    async def _answer(self, socket_: websockets.ServerConnection, me: int) -> None:
+        """Give one long answer, at the pace of speech."""
+        began = time.monotonic()
+        pieces = 0
+        for number in range(10**9):
+            text = line_of(me, number)
+            await self._say(socket_, "assistant", text)
+            letters = sum(DIGIT_LETTERS if one.isdigit() else one.isalpha() for one in text)
+            for _ in range(math.ceil(letters * LETTER_S / PIECE_S)):
+                await socket_.send(pattern(me, number) * PATTERNS)
+                pieces += 1
+                await asyncio.sleep(max(0.0, began + pieces * PIECE_S - time.monotonic()))
+
+    async def _say(self, socket_: websockets.ServerConnection, role: str, text: str) -> None:
+        line = {"type": "ConversationText", "role": role, "content": text}
+        await socket_.send(json.dumps(line))
+        arrived = cast("asyncio.Future[float]", await socket_.ping())
+        lines = self.told.lines if role == "user" else self.told.said
+        arrived.add_done_callback(partial(_arrived, lines, text))
+
+
+def _arrived(lines: list[tuple[str, float]], text: str, answered: asyncio.Future[float]) -> None:
+    if not answered.cancelled() and answered.exception() is None:
+        lines.append((text, time.monotonic()))
 
 
 @asynccontextmanager
@@ -133,10 +189,17 @@ class ReturningCaller:
     heard: int = 0
     """Messages of audio."""
     backs: list[float] = field(default_factory=list)
-    """Seconds from each break of the stream to the agent's next sound."""
+    """Seconds from each break of the stream to the agent's next words, of a new session."""
+    held: int = 0
+    """Messages of audio that were no agent's: tones of a line that is held."""
     broke_at: float | None = None
     latest_s: float = 0.0
     """By how much a frame of this caller was late at most: the load was."""
+    _marked: list[tuple[float, int, int]] = field(default_factory=list)
+    """Time of each mark, and session and line of what was played then."""
+    _playing: tuple[int, int] = (0, 0)
+    _session_before: int = 0
+    """Session that was heard when the stream broke."""
     _heard_at: float | None = None
     _socket: sockets.LoadSocket = field(init=False)
     _closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -219,18 +282,35 @@ class ReturningCaller:
         stopped["stop"] = {"accountSid": ACCOUNT, "callSid": self.call_sid}
         self._socket.send_text(json.dumps(stopped).encode())
 
+    def played_before(self, moment: float) -> dict[int, int]:
+        """Return the line of each session that was played at its last mark before a moment."""
+        return {session: line for at, session, line in self._marked if at < moment}
+
+    def opened(self) -> None:
+        """Forget the opening, which is like nothing else."""
+        self.latest_s = self.longest_silence_s = 0.0
+        self.backs.clear()
+
     # --- LoadReceiver ---
 
     def on_text(self, text: bytes) -> None:
         if b'"mark"' in text:
             self._socket.send_text(text)
+            self._marked.append((time.monotonic(), *self._playing))
         elif b'"media"' in text:
             now = time.monotonic()
             if self._heard_at is not None:
                 self.longest_silence_s = max(self.longest_silence_s, now - self._heard_at)
             self._heard_at = now
             self.heard += 1
-            if self.broke_at is not None:
+            agents = whose(text)
+            if agents is None:
+                self.held += 1
+                return
+            self._playing = agents
+            if self.broke_at is None:
+                self._session_before = agents[0]
+            elif agents[0] > self._session_before:
                 self.backs.append(now - self.broke_at)
                 self.broke_at = None
 
@@ -277,6 +357,6 @@ async def talking(port: int, count: int) -> AsyncIterator[list[ReturningCaller]]
             group.create_task(caller.call(port, stop))
         await heard(callers, 5)
         for caller in callers:
-            caller.latest_s = caller.longest_silence_s = 0.0  # the opening is like nothing else
+            caller.opened()
         yield callers
         stop.set()
