@@ -4,7 +4,9 @@ import math
 
 from bench.attack import AT_ONCE, HALF_OPEN, LATE_MS, P99_MS, Judged
 from bench.hammer import ALLOWED_MS, LOAD_LATE_MS, Beside
-from bench.rush import Delay
+from bench.rush import Delay, Rush, Tried
+
+from offhook.bench.load.messages import Measured
 
 
 def test_a_delay_within_the_bar_is_met_whatever_the_load_did() -> None:
@@ -36,3 +38,11 @@ def test_fewer_half_open_sockets_than_the_row_says_are_not_judged() -> None:
     assert few.verdict is None
     assert few._replace(at_once=count).verdict is True
     assert few._replace(at_once=count, during=P99_MS).verdict is False
+
+
+def test_a_crowd_that_took_longer_than_a_second_is_not_judged() -> None:
+    quick = Measured(down=[10**6], late=[1000])
+    rush = Rush(asked_s=0.95, delay_ms=1.0, late_ms=0.1)
+    tried = Tried("say", rush, quick, quick, quick)
+    assert tried.unjudged(1.0) == []
+    assert tried.unjudged(0.9) == ["say: the crowd took 0.95 s to ask"]

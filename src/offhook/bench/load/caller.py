@@ -81,7 +81,14 @@ class LoadCaller:
         self._load.wheel.add(self._slot, self._step)
 
     async def _announce(self, port: int, token: str) -> str:
-        """Ask the voice webhook, and return the token of its stream."""
+        """Ask the voice webhook, and return the token of its stream. Raises RefusedError."""
+        found = _TOKEN.search(await self._document(port, token))
+        if found is None:
+            raise sockets.RefusedError("the webhook opened no stream")
+        return found[1]
+
+    async def _document(self, port: int, token: str) -> str:
+        """Return the answer of the voice webhook. Raises RefusedError."""
         form = {
             "CallSid": self._call_sid,
             "AccountSid": _ACCOUNT,
@@ -96,10 +103,7 @@ class LoadCaller:
             f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
             f"{HEADER}: {sign(token, f'https://{HOST}/twilio/voice', form.items())}"
         )
-        found = _TOKEN.search(await sockets.request(port, head, body))
-        if found is None:
-            raise sockets.RefusedError("the webhook opened no stream")
-        return found[1]
+        return await sockets.request(port, head, body)
 
     def hang_up(self) -> None:
         """End the stream as Twilio does."""
