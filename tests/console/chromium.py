@@ -26,12 +26,32 @@ MISSING = (
 PATIENCE_MS = 240_000
 """Milliseconds that Playwright waits for what a test expects: a bound for what hangs."""
 
+UNUSED_FEATURES = (
+    # Chromium obeys its last --disable-features only, so these are repeated from Playwright's.
+    "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    # A window that nobody sees needs no popup of its address bar and no process in reserve. For
+    # each page these are two more processes, which take most of the processor's time.
+    "SpareRendererForSitePerProcess",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "WebUIOmniboxPopup",
+)
 FLAGS = (
     # Chromium asks its maker's hosts for updates otherwise, whatever else is switched off.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(UNUSED_FEATURES)}",
     "--use-fake-device-for-media-stream",
     "--mute-audio",
     # Tests run beside each other, and a page in the background would be slowed down.
