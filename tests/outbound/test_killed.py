@@ -1,6 +1,6 @@
 """A list, killed halfway and gone on with: processes, sockets and disks are real.
 
-It has 500 people in the long form, 100 in the short one.
+It has 500 people in the long form, 50 in the short one.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SECRETS = {
     "TWILIO_ACCOUNT_SID": ACCOUNT,
     "OFFHOOK_API_TOKEN": "a-token-of-the-operator",
 }
-COUNT = sized(100, 500)
+COUNT = sized(50, 500)
 ENDS = ("busy", "no-answer", "failed")
 
 CONFIG = """
