@@ -50,7 +50,7 @@ async def messages(fleet: Fleet) -> None:
     await each("begin", lambda n: a.directory.begin(sid(n), FACTS, nonce=f"n{n}"))
     await each("spend", lambda n: a.directory.spend(sid(n), f"n{n}"))
     await each("find", lambda n: b.directory.find(sid(n)))
-    await each("answered", lambda n: a.directory.answered(sid(n)))
+    await each("renew", lambda n: a.directory.renew(sid(n), f"n{n}"))
     await each("claim", lambda n: b.directory.claim(sid(n), 1))
     for number in range(MANY):
         b.directory.end(sid(number))

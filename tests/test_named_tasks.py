@@ -163,7 +163,9 @@ class Scene:
             raise AssertionError
 
         parts = self.fleet()
-        return FleetPlaces(parts, nothing, nothing, nothing, nothing, self.tasks, lambda: 0.0, "/")
+        return FleetPlaces(
+            parts, nothing, nothing, nothing, nothing, nothing, self.tasks, lambda: 0.0, "/"
+        )
 
     def end(self) -> None:
         for each in self._begun:

@@ -8,13 +8,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.calls.interruptions import SID, Process, Servers
+from tests.calls.interruptions import ORIGIN, SID, Process, Servers
 from tests.waiting import wait_until
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, caller, configured, texts
+from tests.whole_server import (
+    ACCOUNT,
+    ASK,
+    GREET,
+    HANG_UP,
+    HOURS,
+    QUICK,
+    caller,
+    configured,
+    texts,
+)
 
 from offhook.audio import SILENCE
 from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.requests import Leave, Update
+from offhook.calls import compose
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.live_facts import MARK, decoded, encoded, facts_of
@@ -438,3 +449,53 @@ async def test_a_call_that_does_not_come_back_is_settled_by_rest() -> None:
         interrupted.take_over()
     assert dropped == [SID]
     assert billed == [(SID, "completed", 42)]
+
+
+@pytest.mark.parametrize(
+    ("what", "is_brought_back"),
+    [
+        ("a stream that has ended unheard", True),
+        ("a stream that is awaited", False),
+        ("no credentials", False),
+        ("a question that was answered first", False),
+    ],
+)
+def test_a_reaped_call_is_brought_back_by_rest_unless_twilio_comes_by_itself(
+    what: str, is_brought_back: bool
+) -> None:
+    of = servers()
+    on_the_line(of)
+    of.now.die()
+    after = of.begin_beside()
+    file = after.journal.adopt(SID)
+    assert file is not None
+    calls, asked_for = after.calls, list[str]()
+    given: dict[str, Any] = {}
+    nobody: Any = SimpleNamespace(
+        listen=lambda **functions: given.update(functions),
+        end=lambda call_sid: None,
+        give_up=None,
+        epoch_of=lambda call_sid: 2,
+    )
+
+    class Rest:
+        async def update_call(self, call_sid: str, *, url: str) -> None:
+            asked_for.append(url)
+
+    async def reap() -> None:
+        rest: Any = None if what == "no credentials" else Rest()
+        async with asyncio.TaskGroup() as group:
+            sessions = calls.intake._sessions
+            sessions._updates = CallUpdates(rest, ServerTasks(group))
+            compose._join(nobody, sessions, calls.interrupted, calls.releasing, calls.registry)
+            taken = TakenCall(SID, file.lines, 2, "b")
+            given["reaped"](taken, what == "a stream that is awaited")
+            assert SID in calls.registry.live
+            if what == "a question that was answered first":
+                form = {"CallSid": SID, "AccountSid": ACCOUNT, "CallStatus": "in-progress"}
+                await after.flow.after({**form, "stream": "0"}, ORIGIN)
+
+    asyncio.run(reap())
+    assert [url.partition("#")[0].rpartition("/")[2] for url in asked_for] == (
+        ["after?stream=0"] if is_brought_back else []
+    )

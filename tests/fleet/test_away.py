@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from tests.postgres import Postgres
 from tests.waiting import until, until_it
 
 from offhook.fleet.places import BegunCall, CallPlace, DirectoryAwayError, NoRoom
+from offhook.serving.server import Server
 
 
 @contextmanager
@@ -160,6 +162,48 @@ async def test_a_session_returned_while_it_was_away_is_not_counted_afterwards(
     assert await fleet.taken() == 2
 
 
+async def test_a_stopping_process_waits_for_a_database_that_is_away(fleet: Fleet) -> None:
+    b = await fleet.node("b")
+    await b.beat()
+    async with far(fleet) as (node, way):
+        await node.beat()
+        released: list[bool] = []
+
+        async def release_all(**_: Any) -> None:
+            released.append(node.directory.is_away)
+
+        live = {sid(): None}
+        server: Any = SimpleNamespace(
+            calls=SimpleNamespace(
+                releasing=SimpleNamespace(release_all=release_all),
+                registry=SimpleNamespace(live=live),
+            ),
+            _hurry=asyncio.Event(),
+            _joined=SimpleNamespace(parts=SimpleNamespace(directory=node.directory)),
+        )
+
+        async def is_cut() -> None:
+            way.cut()
+            with pytest.raises(DirectoryAwayError):
+                await node.directory.find(sid())
+
+        await is_cut()
+        async with asyncio.TaskGroup() as group:
+            handing = group.create_task(Server._hand_over(server))
+            done, _ = await asyncio.wait({handing}, timeout=0.05)
+            assert not done
+            way.restore()
+        assert released == [False], "the database is back"
+        await is_cut()
+        server._hurry.set()
+        await Server._hand_over(server)
+        assert released == [False, True], "it was told to stop at once"
+        server._hurry.clear()
+        live.clear()
+        await Server._hand_over(server)
+        assert len(released) == 3, "its calls are over"
+
+
 async def test_a_begin_whose_answer_was_lost_is_undone(fleet: Fleet) -> None:
     async with far(fleet, most=9) as (node, way):
         a = node.directory
@@ -294,7 +338,7 @@ async def test_a_call_that_the_database_lost_is_entered_again(fleet: Fleet) -> N
     await fleet.ask("TRUNCATE fleet_calls")
     await a.settle()
     assert await taken_epoch(fleet, 1) == [(1, False)]
-    assert await a.answered(sid())
+    assert await a.spend(sid(), "n")
 
 
 async def test_before_the_tables_are_there_it_is_away(postgres: Postgres) -> None:

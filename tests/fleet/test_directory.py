@@ -44,15 +44,14 @@ async def test_who_claims_has_it_and_the_one_before_is_fenced(fleet: Fleet) -> N
     found = await claimed(b)
     assert (found.epoch, found.lines, found.nonce) == (2, [FACTS], "n")
     assert found.from_process == a.process_id
-    assert not found.was_answered
     assert 0 <= found.began_ago_s < 60
     assert await b.claim(sid(), 1) is None, "it is in another epoch by now"
-    assert not await a.answered(sid())
+    assert not await a.spend(sid(), "n")
     assert lost == [sid()]
     assert a.epoch_of(sid()) is None
     assert not await a.release(sid())
-    assert await b.answered(sid())
-    assert (await claimed(a)).was_answered
+    assert await b.spend(sid(), "n")
+    assert (await claimed(a)).nonce is None
 
 
 async def test_a_token_is_spent_once_by_whoever_has_it(fleet: Fleet) -> None:
@@ -124,6 +123,7 @@ async def test_of_two_claimants_one_has_the_call_each_time(fleet: Fleet) -> None
         wins[winner] += 1
         winner.held.end(sid(number))
     assert min(wins.values()) > 0, "they did not race"
+    print(f"\n{many} races of two claimants: one owner")
 
 
 async def test_of_two_processes_that_begin_a_call_one_has_it(fleet: Fleet) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from typing import Final
 
 import pytest
 from tests.fleet.directories import FACTS, Fleet, FleetNode, sid
-from tests.waiting import until, until_it
+from tests.forms import sized
+from tests.waiting import until
 
 from offhook.clock import LoopClock
 from offhook.fleet.places import LEASE_S, BegunCall, ClaimedCall, OwnState
@@ -40,6 +42,42 @@ async def steady(fleet: Fleet, node: FleetNode) -> None:
 async def begin(node: FleetNode, number: int) -> None:
     answer = await node.directory.begin(sid(number), FACTS, nonce=f"n{number}")
     assert answer == BegunCall(1)
+
+
+BETWEEN: Final = 50
+"""Races between two beats and two messages of ends."""
+
+
+async def test_of_a_reaper_and_a_claimant_one_has_the_call_each_time(fleet: Fleet) -> None:
+    """10,000 races in the long form."""
+    races = sized(200, 10_000)
+    dead, reaper, asked = [await fleet.node(name) for name in "abc"]
+    await dead.beat()
+    await long_gone(fleet, dead)
+    await asked.beat()
+    wins = {"reaper": 0, "claimant": 0}
+    for number in range(races):
+        if number % BETWEEN == 0:
+            await steady(fleet, reaper)
+            await asyncio.gather(reaper.directory.tell_ended(), asked.directory.tell_ended())
+        await begin(dead, number)
+        reaped, claimed = await asyncio.gather(
+            reaper.directory.reap(), asked.directory.claim(sid(number), 1)
+        )
+        assert [call.epoch for call in reaped] == ([] if claimed is not None else [2])
+        assert claimed is None or claimed.epoch == 2
+        name, winner, loser = ("reaper", reaper, asked) if reaped else ("claimant", asked, reaper)
+        assert (winner.directory.epoch_of(sid(number)), loser.directory.epoch_of(sid(number))) == (
+            2,
+            None,
+        )
+        wins[name] += 1
+        winner.directory.held.end(sid(number))
+        dead.directory.held.forget(sid(number))
+    assert min(wins.values()) > 0, f"they did not race: {wins}"
+    print(
+        f"\n{races} races of a reaper and a claimant: one owner, {wins['reaper']} times the reaper"
+    )
 
 
 async def test_everybody_knows_who_is_there(fleet: Fleet) -> None:
@@ -144,7 +182,7 @@ async def test_a_lease_that_is_over_fences_nobody(fleet: Fleet) -> None:
     await a.beat()
     await a.directory.read_epochs()
     assert lost == []
-    assert await a.directory.answered(sid(1))
+    assert await a.directory.spend(sid(1), "n1")
 
 
 async def test_a_released_call_that_nobody_comes_for_is_taken(fleet: Fleet) -> None:
@@ -253,7 +291,7 @@ async def test_a_call_of_ours_of_which_the_answer_was_lost_is_found(fleet: Fleet
     await steady(fleet, a)
     found = await a.directory.reap()
     assert [(call.call_sid, call.epoch) for call in found] == [(sid(1), 3)]
-    await until_it(lambda: a.directory.answered(sid(1)))
+    assert await a.directory.spend(sid(1), "n1")
 
 
 class ClockApart(LoopClock):

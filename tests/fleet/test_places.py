@@ -32,6 +32,8 @@ class Place:
         """Whether it answers the requests that others pass on."""
         self.fenced: list[str] = []
         self.told: list[tuple[str, int]] = []
+        self.waits_for: set[str] = set()
+        """Tokens for whose streams its calls wait, as it knows by itself."""
         self.reaped: list[tuple[TakenCall, bool]] = []
         self.kept: list[bytes] = []
         self.inherited: list[InheritedLine] = []
@@ -56,6 +58,7 @@ class Place:
             parts,
             self._forward,
             self._tell,
+            self._take,
             lambda call_sid, line: self.kept.append(line),
             self.inherited.extend,
             fleet.tasks,
@@ -74,6 +77,13 @@ class Place:
 
     def _tell(self, process_id: str, call_sid: str, epoch: int) -> None:
         self._among[process_id].told.append((call_sid, epoch))
+
+    async def _take(self, process_id: str, call_sid: str, token: str) -> LiveCallFile | None:
+        other = self._among[process_id]
+        if token not in other.waits_for:
+            return None
+        other.waits_for.remove(token)
+        return LiveCallFile(call_sid, [b"{}"])
 
     def facts(self, token: str | None) -> LiveFacts:
         return LiveFacts(
@@ -253,6 +263,30 @@ async def test_a_next_token_counts_once_it_is_stored(fleet: Fleet) -> None:
     assert isinstance(taken, TakenCall)
     await a.places.store(entry)
     assert await a.stream(second) == "a used token", "a repeated answer makes it no new one"
+
+
+async def test_while_the_database_is_away_a_draining_process_gives_its_call_to_its_nodes_next_one(
+    fleet: Fleet,
+) -> None:
+    old, new, other = await places(fleet, "a", "a", "b")
+    token, spent = await old.begun(), await old.begun(sid(2))
+    old.waits_for = {token}
+    problem = new.directory.connection.problem
+    for place in (old, new, other):
+        place.directory.connection.problem = "cut"
+    assert await other.stream(token) == AWAY, "another node"
+    assert old.waits_for == {token}, "it was not asked"
+    assert await new.stream(spent, sid(2)) == AWAY, "that process does not wait for it"
+    taken = await new.stream(token)
+    assert isinstance(taken, TakenCall)
+    assert (taken.token, taken.epoch) == (token, 2)
+    assert await new.stream(token) == AWAY, "once"
+    for place in (old, new, other):
+        place.directory.connection.problem = problem
+        await place.directory.settle()
+    await old.directory.read_epochs()
+    assert (old.fenced, new.places.epoch_of(CALL)) == ([CALL], 2)
+    assert await other.stream(token) == "a used token"
 
 
 async def test_while_the_database_is_away_only_the_issuer_takes_a_stream(fleet: Fleet) -> None:

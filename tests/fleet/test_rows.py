@@ -48,6 +48,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "fleet.test_live_lines:test_late_lines_of_a_fenced_process_are_refused",
     ),
     "claims": (
+        "fleet.test_heartbeat:test_of_a_reaper_and_a_claimant_one_has_the_call_each_time",
         "fleet.test_directory:test_of_two_claimants_one_has_the_call_each_time",
         "fleet.test_heartbeat:test_a_dead_processs_calls_are_shared_by_the_survivors",
         "fleet.test_places:test_of_two_that_ask_at_once_one_has_the_call",

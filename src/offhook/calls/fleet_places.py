@@ -66,6 +66,10 @@ ELSEWHERE: Final = "another process has this call"
 _TAKEN_OVER: Final = f'["{CallTakenOver.__name__}"'.encode()
 """Beginning of the line of a take-over."""
 
+Take = Callable[[str, str, str], Awaitable[LiveCallFile | None]]
+"""Function that has the process of this machine with an id give up a call that waits for the stream
+with a token, and returns the call's file; None: that process does not wait for it."""
+
 Forward = Callable[[str, ForwardedWebhook], Awaitable[WebhookAnswer | None]]
 """Function that has a process, by its id, answer a request; None: it does not answer."""
 
@@ -77,6 +81,7 @@ class FleetPlaces:
         fleet: The parts of this process in its fleet.
         forward: Has another process answer a request.
         tell: Tells another process that a call of its has that epoch here.
+        take: Takes a call from another process of this machine.
         keep: Keeps a line in the file of a live call.
         inherit: Puts the lines of the processes that had a call before into this one's journal.
         tasks: Owner of what nobody awaits.
@@ -89,6 +94,7 @@ class FleetPlaces:
         fleet: FleetParts,
         forward: Forward,
         tell: Callable[[str, str, int], None],
+        take: Take,
         keep: Callable[[str, bytes], None],
         inherit: Callable[[Sequence[InheritedLine]], None],
         tasks: ServerTasks,
@@ -100,6 +106,7 @@ class FleetPlaces:
         self._lines = fleet.lines
         self._forward = forward
         self._tell = tell
+        self._take_from = take
         self._keep = keep
         self._inherit = inherit
         self._tasks = tasks
@@ -298,8 +305,22 @@ class FleetPlaces:
             found = await self._claim_stream(call_sid, token)
             return replace(found, token=text) if isinstance(found, TakenCall) else found
         except DirectoryAwayError:
-            spent = is_here and self._directory.held.spend_away(call_sid, token.nonce)
-            return None if spent else AWAY
+            if is_here:
+                spent = self._directory.held.spend_away(call_sid, token.nonce)
+                return None if spent else AWAY
+            return await self._take_away(call_sid, text, token) or AWAY
+
+    async def _take_away(self, call_sid: str, text: str, token: StreamToken) -> TakenCall | None:
+        """Take a call from the process of this node that waits for its stream, if one does.
+
+        That process drains, and this one has the socket. Whether the token is spent it knows.
+        """
+        if token.node != self._directory.node or token.process_id == self._directory.process_id:
+            return None
+        file = await self._take_from(token.process_id, call_sid, text)
+        if file is None:
+            return None
+        return replace(self._hold_away(file, token.process_id), token=text)
 
     async def _claim_stream(self, call_sid: str, token: StreamToken) -> TakenCall | Refusal:
         why = "an unknown token"
@@ -366,10 +387,14 @@ class FleetPlaces:
                 return replace(self._taken(claimed), lines=lines)
         except DirectoryAwayError:
             pass
+        return self._hold_away(file, file.process_id)
+
+    def _hold_away(self, file: LiveCallFile, before: str) -> TakenCall:
+        """Go on with the call of a file, which was the process `before`'s, until it is claimed."""
         facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")
         epoch = _epoch_in(file.lines) + 1
-        self._directory.held.claim_away(call_sid, file.process_id, epoch, facts, nonce=None)
-        return TakenCall(call_sid, file.lines, epoch, self._directory.node)
+        self._directory.held.claim_away(file.call_sid, before, epoch, facts, nonce=None)
+        return TakenCall(file.call_sid, file.lines, epoch, self._directory.node)
 
 
 def _epoch_in(lines: Sequence[bytes]) -> int:

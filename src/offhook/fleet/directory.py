@@ -5,6 +5,7 @@ this process holds it also knows by itself (held_calls.py), so that with the dat
 go on; what changed meanwhile is told when it is back (settling.py).
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -28,6 +29,13 @@ from offhook.fleet.settling import Settling
 
 REAPED_AT_ONCE: Final = 10
 """Calls of a dead process that one message takes: the survivors share them."""
+
+BACK_S: Final = 60.0
+"""Seconds for which a stopping process waits for a database that is away, before it gives up its
+calls without it: for so long other nodes hold the callers of calls that nobody has."""
+
+LOOK_S: Final = 0.2
+"""Seconds between two looks if it is back."""
 
 
 class CallDirectory:
@@ -81,6 +89,13 @@ class CallDirectory:
         """True if another process of the fleet takes calls, as of the last beat."""
         others = (each for each in self.processes.values() if not each.is_mine)
         return any(each.is_alive and not each.is_draining for each in others)
+
+    async def until_back(self, is_over: Callable[[], bool]) -> None:
+        """Wait until the database answers, BACK_S at most, or until `is_over` returns True."""
+        for _ in range(round(BACK_S / LOOK_S)):
+            if not self.is_away or is_over():
+                return
+            await asyncio.sleep(LOOK_S)
 
     def epoch_of(self, call_sid: str) -> int | None:
         """Return the epoch of a call that this process has; None for any other."""
@@ -190,13 +205,6 @@ class CallDirectory:
         with contextlib.suppress(DirectoryAwayError):
             if await self._change(call_sid, statements.RENEW, nonce=nonce):
                 held.is_stale = held.nonce != nonce
-
-    async def answered(self, call_sid: str) -> bool:
-        """Note that /twilio/after was answered in this epoch; False: another process has the call.
-
-        Raises DirectoryAwayError.
-        """
-        return await self._change(call_sid, statements.ANSWERED)
 
     async def release(self, call_sid: str) -> bool:
         """Give a call up to the process that claims it; False: another process has it already.

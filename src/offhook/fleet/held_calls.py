@@ -151,17 +151,13 @@ class HeldCalls:
     ) -> list[ClaimedCall]:
         """Hold calls that a statement has claimed, and return them with their lines."""
         found: list[ClaimedCall] = []
-        for call_sid, epoch, facts, age_s, nonce, was_answered, before, node in claimed:
+        for call_sid, epoch, facts, age_s, nonce, before, node in claimed:
             inherited = [InheritedLine(*each) for of, *each in lines if of == call_sid]
             kept = [facts] if facts is not None else []
             kept += [each.line for each in inherited if not each.line.startswith(BEGUN)]
             self.hold(call_sid, epoch, facts or b"", nonce, 1, age_s=age_s)
             self.begins(call_sid)
-            found.append(
-                ClaimedCall(
-                    call_sid, epoch, kept, inherited, age_s, nonce, was_answered, before, node
-                )
-            )
+            found.append(ClaimedCall(call_sid, epoch, kept, inherited, age_s, nonce, before, node))
         return found
 
     def add_leg_away(self, call_sid: str) -> bool:

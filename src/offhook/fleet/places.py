@@ -113,7 +113,6 @@ class ClaimedCall:
             this process's own journal; oldest ownership first.
         began_ago_s: Seconds since the call began, by the database's clock.
         nonce: Nonce of the stream that has not come yet, if it is awaited.
-        was_answered: True if /twilio/after was answered in the epoch before.
         from_process: The process that had the call.
         from_node: Its node; empty if that process is not known any more.
     """
@@ -124,6 +123,5 @@ class ClaimedCall:
     inherited: list[InheritedLine] = field(repr=False)
     began_ago_s: float
     nonce: str | None = field(repr=False)
-    was_answered: bool
     from_process: str
     from_node: str

@@ -101,6 +101,8 @@ SELECT c.call_sid, c.process_id, coalesce(p.node, ''), coalesce(p.address, ''), 
 FROM fleet_calls c LEFT JOIN fleet_processes p USING (process_id) WHERE c.call_sid = %(call_sid)s
 """
 
+# `answered_epoch` is read by nobody: the nonce says whether Twilio has an answer. An older node
+# writes it, so the column stays.
 _NEW: Final = """(call_sid, epoch, process_id, from_process, nonce, answered_epoch, legs, budget,
     facts, began_at, changed_at)"""
 
@@ -137,7 +139,7 @@ _TAKEN: Final = f"epoch = c.epoch + 1, {_MINE}"
 
 _CLAIMED: Final = """c.call_sid, c.epoch, c.facts,
     extract(epoch FROM clock_timestamp() - c.began_at)::double precision, c.nonce,
-    c.answered_epoch = c.epoch - 1, c.from_process,
+    c.from_process,
     coalesce((SELECT node FROM fleet_processes p WHERE p.process_id = c.from_process), '')"""
 
 CLAIM: Final = f"""
@@ -211,8 +213,6 @@ RENEW: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s WHERE {_HELD} RETURNIN
 
 # What changed while the database was away. The next recount of the budget has the legs.
 TELL: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s, legs = %(legs)s WHERE {_HELD}"
-
-ANSWERED: Final = f"UPDATE fleet_calls SET answered_epoch = epoch WHERE {_HELD} RETURNING epoch"
 
 RELEASE: Final = f"""
 UPDATE fleet_calls SET process_id = '', from_process = %(me)s, changed_at = clock_timestamp()

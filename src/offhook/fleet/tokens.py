@@ -30,7 +30,7 @@ class StreamToken:
         node: Its node.
         epoch: Number of the ownership when it was issued.
         expires_ms: Time by the database's clock, ms since 1970, from which it is not good; 0: that
-            clock was not known, and only the process that issued it takes it.
+            clock was not known, and only the node that issued it takes it.
         nonce: What is spent in the directory.
     """
 
@@ -98,8 +98,8 @@ class StreamTokens:
         now_ms = self._now_ms()
         if token.expires_ms and now_ms is not None and token.expires_ms <= now_ms:
             raise TokenRefusedError("expired")
-        if not token.expires_ms and token.process_id != self._process_id:
-            raise TokenRefusedError("of another process, without an expiry")
+        if not token.expires_ms and token.node != self._node:
+            raise TokenRefusedError("of another node, without an expiry")
         return token
 
 

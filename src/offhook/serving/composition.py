@@ -25,6 +25,7 @@ from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import OwnState
 from offhook.journal.keeper import EventJournal
+from offhook.journal.live_files import LiveCallFile
 from offhook.link.agent_directory import AgentDirectory
 from offhook.link.neighbours import Neighbours
 from offhook.observability.metrics import catalogue
@@ -268,10 +269,17 @@ def _fleet_places(
 ) -> FleetPlaces | None:
     if fleet is None or neighbours is None or journal is None:
         return None
+
+    async def take(process_id: str, call_sid: str, token: str) -> LiveCallFile | None:
+        await neighbours.release(process_id, call_sid, to=journal.process_id, token=token)
+        # A slow process may have given the call up although its answer came too late.
+        return journal.adopt(call_sid)
+
     return FleetPlaces(
         fleet,
         neighbours.forward,
         neighbours.fence,
+        take,
         journal.keep,
         journal.inherit,
         tasks,

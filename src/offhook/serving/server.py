@@ -458,7 +458,9 @@ class Server:
         """
         releasing, is_hurried = self.calls.releasing, self._hurry.is_set
         if self._joined is not None:
-            directory = self._joined.parts.directory
+            directory, live = self._joined.parts.directory, self.calls.registry.live
+            # With the database away nobody can claim a call, and this process goes on with it.
+            await directory.until_back(lambda: is_hurried() or not live)
             if directory.is_taken_elsewhere:
                 await releasing.release_all(
                     is_hurried=is_hurried, is_taken=lambda: directory.is_taken_elsewhere
