@@ -208,7 +208,10 @@ def test_trouble_stands_first_and_goes_when_it_is_over() -> None:
 
     happens(BEGAN, "CA1")
     happens(BEGAN)
-    assert happens(events.RecordingFailed("no disk")) == "the call is not recorded: no disk"
+    assert (
+        happens(events.RecordingFailed("no disk"))
+        == "from here on the call is not recorded: no disk"
+    )
     assert board.rows()[0]["call_sid"] == "CA2"
     assert happens(events.AgentLost("closed", "")) == (
         "the agent was lost: closed; another leg is dialled"
@@ -217,8 +220,11 @@ def test_trouble_stands_first_and_goes_when_it_is_over() -> None:
     assert happens(events.CallerSaid("Hello?")) == (
         "the agent was lost: closed; another leg is dialled"
     )
-    assert happens(events.AgentResumed(1, 2, 3)) == "the call is not recorded: no disk"
-    assert happens(events.AudioDropped("caller", 20, "late")) == "the call is not recorded: no disk"
+    assert happens(events.AgentResumed(1, 2, 3)) == "from here on the call is not recorded: no disk"
+    assert (
+        happens(events.AudioDropped("caller", 20, "late"))
+        == "from here on the call is not recorded: no disk"
+    )
 
 
 def test_a_board_has_bounds() -> None:

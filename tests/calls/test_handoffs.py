@@ -154,9 +154,14 @@ async def test_a_call_of_which_nothing_is_known_gets_one_fallback(tmp_path: Path
 async def test_a_person_of_an_earlier_run_is_not_taken_for_a_caller(tmp_path: Path) -> None:
     async with with_fallback(tmp_path) as h:
         path = "/twilio/after?person=of-an-earlier-run"
-        for digits in ({"Digits": "1"}, {}):
+        for digits, wanted in (
+            ({"Digits": "1"}, ["Say", "Hangup"]),
+            ({"Digits": "2"}, ["Hangup"]),
+            ({}, ["Hangup"]),
+        ):
             answer = await h.post(path, CallSid=fresh_sid(), CallStatus="in-progress", **digits)
-            assert verbs(answer.text) == ["Hangup"]
+            assert verbs(answer.text) == wanted
+            assert ("cannot be put through" in answer.text) == (wanted[0] == "Say")
         assert h.events() == []
 
 

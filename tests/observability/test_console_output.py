@@ -138,7 +138,10 @@ SHOWN: list[tuple[Event, str]] = [
     (events.RecordingStarted("CA1.wav"), "call    it is recorded into CA1.wav"),
     (events.RecordingPaused(), "call    the recording is paused"),
     (events.RecordingResumed(), "call    the recording goes on"),
-    (events.RecordingFailed("disk full"), "trouble the call is not recorded: disk full"),
+    (
+        events.RecordingFailed("disk full"),
+        "trouble from here on the call is not recorded: disk full",
+    ),
     (
         events.CallEnded("caller", "caller_hung_up", "the caller hung up", "", 61_234),
         "call    ended, caller_hung_up, by caller: the caller hung up",

@@ -226,12 +226,13 @@ class Transfers:
         """Return TwiML for the person of that id, who has pressed a key.
 
         `digits` is None when the person was in the conference already. A repeated request
-        gets the same answer. A person of an unknown id is hung up on, and no number is
-        dialled.
+        gets the same answer. A person of an unknown id, whose process has ended, is hung up
+        on, and no number is dialled. Whoever takes a call that is not to be had any more is told.
         """
         warm = self._warm.get(person)
         if warm is None:
-            return twiml.hang_up()
+            is_taken = digits == ACCEPT
+            return _too_late(self._agents.agent_for(None)) if is_taken else twiml.hang_up()
         warm.leg = leg
         after = _url(warm, "after")
         if digits == ACCEPT and warm.at is not _At.OVER:
@@ -242,7 +243,7 @@ class Transfers:
             return twiml.wait_in(warm.conference, after)
         if warm.at is _At.RINGING:
             self._fail(warm, "declined")
-        return twiml.hang_up()
+        return twiml.hang_up() if digits != ACCEPT else _too_late(warm.entry.agent)
 
     def knows(self, person: str) -> bool:
         """Return whether a person of that id is being called, or is on the line, for a caller."""
@@ -436,7 +437,16 @@ async def _done(entry: CallEntry, request: CallRequest) -> str:
 def _whisper(agent: Agent, summary: str) -> twiml.Speech:
     """Return the speech that asks a person to take a call."""
     about = fill(agent.phrases.whisper_about, summary=summary) if summary else ""
-    words = fill(agent.phrases.whisper, key=ACCEPT, about=about)
+    return _spoken(agent, fill(agent.phrases.whisper, key=ACCEPT, about=about))
+
+
+def _too_late(agent: Agent | None) -> str:
+    """Return TwiML that tells a person that the caller is not to be had any more."""
+    return twiml.hang_up(None if agent is None else _spoken(agent, agent.phrases.person_too_late))
+
+
+def _spoken(agent: Agent, words: str) -> twiml.Speech:
+    """Return words to a person in the language and voice of the agent's announcement."""
     manner = agent.announcement
     if manner is None:
         return twiml.Speech(words)

@@ -160,7 +160,7 @@ _SENTENCES: Final[_Sentences] = {
     events.RecordingPaused: lambda e: "the recording is paused",
     events.RecordingResumed: lambda e: "the recording goes on",
     events.RecordingEnded: lambda e: f"the recording ends after {e.length_ms} ms",
-    events.RecordingFailed: lambda e: f"the call is not recorded: {e.why}",
+    events.RecordingFailed: lambda e: f"from here on the call is not recorded: {e.why}",
     events.CallEnded: _ended,
     events.CallBilled: lambda e: f"Twilio: {e.status}, {e.duration_ms // 1000} s on the line",
 }
