@@ -267,9 +267,9 @@ ROWS: tuple[Row, ...] = (
         "clock set an hour either way, daylight saving",
         "no negative duration, no early end",
         *_by(
-            "-m pytest -v -p no:cacheprovider tests/test_wall_clock.py",
-            "-m pytest -v -p no:cacheprovider tests/test_wall_clock.py",
-            "passed|failed",
+            "-m bench.clocks --database {database}",
+            "-m bench.clocks --database {database} --calls 3",
+            databases=DATABASES,
         ),
     ),
     Row(

@@ -204,9 +204,16 @@ class ReturningCaller:
     _socket: sockets.LoadSocket = field(init=False)
     _closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def call(self, port: int, stop: asyncio.Event) -> None:
-        """Call, and go on after each stream that breaks off, as Twilio does."""
-        token = await self._ask(port, "/twilio/voice")
+    async def ask_voice(self, port: int) -> str | None:
+        """Ask the voice webhook; return the token of the stream that it names, or None."""
+        return await self._ask(port, "/twilio/voice")
+
+    async def call(self, port: int, stop: asyncio.Event, token: str | None = None) -> None:
+        """Call, and go on after each stream that breaks off, as Twilio does.
+
+        With a `token` the voice webhook was asked before.
+        """
+        token = token or await self.ask_voice(port)
         number = 0
         while token is not None:
             await self._talk(port, token, stop)

@@ -59,6 +59,8 @@ class TrialServer:
             f"lines: {{default: agent.yaml}}\n{records}"
         )
         self.log = folder / "log"
+        self.environ: dict[str, str] = {}
+        """Further variables of the server's environment."""
 
     async def start(self) -> asyncio.subprocess.Process:
         """Start the server, and return its process once it answers."""
@@ -67,6 +69,7 @@ class TrialServer:
         environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         environ.setdefault("PYTHONPYCACHEPREFIX", str(self.folder / "bytecode"))
         environ |= {"DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN}
+        environ |= self.environ
         if self._tls:
             environ["SSL_CERT_FILE"] = str(self.folder / "authority.pem")
         with self.log.open("ab") as log:
