@@ -432,6 +432,14 @@ async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path
                 assert b"business" not in answer.content
         say("gone.wav")
         await refused(ask, f"/api/v1/calls/{sid}/audio", 404, "E-AUD-04")
+        for node, where in (("", "another machine"), ("b", "the node b")):
+            with ask.desk.engine.begin() as connection:
+                elsewhere = update(tables.calls).values(journal="0" * 32, node=node)
+                connection.execute(elsewhere)
+            for path in ("/audio", "/peaks"):
+                answer = await ask.desk.ask(f"/api/v1/calls/{sid}{path}")
+                assert (answer.status_code, answer.json()["code"]) == (404, "E-AUD-06")
+                assert f"is on the disk of {where}." in answer.json()["detail"]
         (tmp_path / "recordings" / "garbage.wav").write_bytes(b"RIFF" + bytes(100))
         say("garbage.wav")
         for path in ("/audio", "/peaks"):

@@ -161,7 +161,7 @@ async def test_a_person_of_an_earlier_run_is_not_taken_for_a_caller(tmp_path: Pa
         ):
             answer = await h.post(path, CallSid=fresh_sid(), CallStatus="in-progress", **digits)
             assert verbs(answer.text) == wanted
-            assert ("cannot be put through" in answer.text) == (wanted[0] == "Say")
+            assert ("cannot be connected" in answer.text) == (wanted[0] == "Say")
         assert h.events() == []
 
 

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -17,16 +17,23 @@ from offhook.api.models import LinkRequest, LinkResponse, PeaksResponse, Problem
 from offhook.api.operator import Operator, as_json
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
+from offhook.journal.folders import machine_id
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.peaks import BUCKET_MS
 from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
+from offhook.records.recording_place import elsewhere, node_of_recording
 
 CHUNK_BYTES: Final = 128 * 1024
 """Bytes that are read and sent at once: no thread or file waits for a slow client."""
 
 Form = Literal["mulaw", "pcm16"]
+
+MISSING: Final = "E-AUD-04"
+"""Code of the error for a recording that is not in this node's folder."""
+
+_T = TypeVar("_T")
 
 _SPAN: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
@@ -65,9 +72,22 @@ def router(operator: Operator) -> APIRouter:
     made = APIRouter(tags=["recordings"])
     unknown = {"model": ProblemResponse, "description": "No such call, or no recording of it."}
 
-    async def look(sid: str, form: Form) -> _View:
+    async def read(sid: str, work: Callable[[str], _T]) -> _T:
+        """Return what `work` reads of a call's recording, by its name."""
         name = await operator.ask(lambda connection: recording_of(connection, sid))
-        return await operator.readers.run(lambda: _look(operator.files, name, form))
+        try:
+            return await operator.readers.run(lambda: work(name))
+        except UserError as error:
+            machine = machine_id(operator.journal) if error.code == MISSING else ""
+            node = await operator.ask(
+                lambda connection: node_of_recording(connection, sid, machine)
+            )
+            if node is None:
+                raise
+            raise elsewhere(name, node) from None
+
+    async def look(sid: str, form: Form) -> _View:
+        return await read(sid, lambda name: _look(operator.files, name, form))
 
     async def pieces(view: _View, start: int, stop: int) -> AsyncIterator[bytes]:
         for at in range(start, stop, CHUNK_BYTES):
@@ -147,9 +167,8 @@ def router(operator: Operator) -> APIRouter:
     )
     async def get_peaks(sid: str) -> Response:
         """Return the loudness of caller and agent, for a drawing."""
-        name = await operator.ask(lambda connection: recording_of(connection, sid))
 
-        def work() -> bytes:
+        def work(name: str) -> bytes:
             found = reading.find(operator.files, name)
             peaks = reading.peaks(operator.files, name)
             body = {
@@ -160,7 +179,7 @@ def router(operator: Operator) -> APIRouter:
             }
             return msgspec.json.encode(body)
 
-        return as_json(await operator.readers.run(work))
+        return as_json(await read(sid, work))
 
     @made.post(
         "/calls/{sid}/links",

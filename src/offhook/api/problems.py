@@ -50,6 +50,7 @@ STATUS: Final = {
     "E-AUD-03": 500,  # the record's entry of the recording is wrong, or its file is
     "E-AUD-04": 404,
     "E-AUD-05": 500,
+    "E-AUD-06": 404,
     "E-ERA-03": 500,
     "E-USR-03": 409,
     "E-USR-04": 404,

@@ -220,7 +220,7 @@ class Phrases:
     """Said twice to a person who is asked before a transfer."""
     whisper_about: str = " It is about: {summary}"
     """Fills `{about}` when the agent gave a summary."""
-    person_too_late: str = "The caller cannot be put through just now. Goodbye."
+    person_too_late: str = "The caller cannot be connected with you just now. Goodbye."
     """Said to them when they take the call of a caller who has left, or went on without them."""
     key_summary: str = "The caller asked for you by a key."
     """Summary for a transfer that the caller asked for by a key."""

@@ -8,6 +8,8 @@ import pytest
 from tests.cli.calls.conftest import offhook
 from tests.records.filling import sid_of
 
+from offhook.journal.folders import MACHINE
+
 
 def player(folder: Path, exit_code: int) -> str:
     """A PATH with one program that plays: it writes down what it was asked for."""
@@ -49,3 +51,9 @@ def test_what_cannot_be_heard_is_said(folder: Path) -> None:
     (folder / "offhook-data" / "recordings" / "two.wav").unlink()
     gone = offhook(folder, "calls", "play", sid_of(2))
     assert "its recording is not there" in gone.stderr
+    journals = folder / "offhook-data" / "journal"
+    journals.mkdir(exist_ok=True)
+    (journals / MACHINE).write_text("another")
+    elsewhere = offhook(folder, "calls", "play", sid_of(2))
+    assert "E-AUD-06" in elsewhere.stderr
+    assert "is on the disk of another machine." in elsewhere.stderr

@@ -20,13 +20,18 @@ def play(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     """Play the recording of a call, caller left, agent right. With --json print its path."""
     from offhook.cli.calls.record_access import opened, recording, records_of
     from offhook.errors import UserError
+    from offhook.journal.folders import machine_id
     from offhook.records import call_record, queries
+    from offhook.records.recording_place import elsewhere, node_of_recording
 
     records = records_of(config)
     with opened(records) as connection:
         record = call_record.shown(connection, queries.find_sid(connection, sid))
+        node = node_of_recording(connection, record.call.sid, machine_id(records.journals))
     name = record.call.recording
     file = None if name is None else recording(records, name)
+    if name is not None and file is None and node is not None:
+        raise elsewhere(name, node)
     if name is None or file is None:
         why = "it was not recorded" if name is None else "its recording is not there"
         raise UserError(
