@@ -1,11 +1,24 @@
 """The OpenAPI document as a test holds answers against it."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final
 
 import httpx2
 from jsonschema import Draft202012Validator
+
+_DOCUMENT: Final[dict[str, Any]] = {}
+"""The document, once a server of this process has made it."""
+
+
+async def spec_of_servers(ask: Callable[[str], Awaitable[httpx2.Response]]) -> "Spec":
+    """Return the document of every server, which `ask` gets from the first one.
+
+    To make the document takes a server longer than to start.
+    """
+    if not _DOCUMENT:
+        _DOCUMENT.update((await ask("/openapi.json")).json())
+    return Spec(_DOCUMENT)
 
 
 class Spec:

@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlalchemy import select, update
 from tests.api.desk import TOKEN, Desk, desk
-from tests.api.spec import Spec
+from tests.api.spec import Spec, spec_of_servers
 from tests.postgres import Postgres
 from tests.waiting import GIVEN_UP_AFTER_S, LOOKS_EVERY_S, until
 from tests.whole_server import ASK, GREET, HANG_UP
@@ -48,7 +48,7 @@ class Asked:
 @asynccontextmanager
 async def asked(folder: Path, **options: Any) -> AsyncIterator[Asked]:
     async with desk(folder, **options) as d:
-        yield Asked(d, Spec((await d.ask("/openapi.json")).json()))
+        yield Asked(d, await spec_of_servers(d.ask))
 
 
 async def until_more(count: Callable[[], Awaitable[int]], than: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.api.desk import Desk, desk
-from tests.api.spec import Spec
+from tests.api.spec import Spec, spec_of_servers
 from tests.waiting import until
 from tests.whole_server import ASK, GREET, HOURS, QUICK, fresh_sid, texts
 
@@ -78,7 +78,7 @@ class Live:
 async def live(folder: Path, *steps: ScenarioStep, **options: Any) -> AsyncIterator[Live]:
     """A call whose caller lets the agent greet, does these steps and stays on the line."""
     async with desk(folder, **options) as d, asyncio.TaskGroup() as group:
-        spec = Spec((await d.ask("/openapi.json")).json())
+        spec = await spec_of_servers(d.ask)
         call = group.create_task(d.whole.call(GREET, *steps))
         await until(lambda: GREETING in texts(d.whole.events(), AgentSaid))
         made = Live(d, spec, d.whole.happened[0].call_sid, call)

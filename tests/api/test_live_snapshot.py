@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import httpx2
 import pytest
 from tests.api.desk import Desk, desk
-from tests.api.spec import Spec
+from tests.api.spec import spec_of_servers
 from tests.cli.served import serving
 from tests.console.calls import kept_call
 from tests.waiting import until
@@ -38,7 +38,7 @@ async def until_rows(rows: Callable[[], Awaitable[Rows]], wanted: Callable[[Rows
 
 async def snapshot(d: Desk) -> dict[str, Any]:
     answer = await d.ask("/api/v1/live/snapshot")
-    Spec((await d.ask("/openapi.json")).json()).check(answer)
+    (await spec_of_servers(d.ask)).check(answer)
     found: dict[str, Any] = answer.json()
     return found
 

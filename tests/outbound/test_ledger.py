@@ -23,7 +23,7 @@ from offhook.outbound.ledger_file import LedgerFile, Placement
 
 ADA, BOB = "+12025550142", "+12025550143"
 ONE = Placement("key", "id-1", "f" * 64, 1_000_000)
-KILLS: Final = sized(30, 100)
+KILLS: Final = sized(15, 100)
 KEYS: Final = 200
 
 CLAIMS: Final = """
