@@ -46,7 +46,7 @@ from offhook.redaction.redactor import (
     redacting,
 )
 from offhook.testing.scenarios.scenario import ScenarioStep
-from offhook.text.user_pattern import UserPattern
+from offhook.text.user_pattern import WORK_MAX, Found, UserPattern
 
 EVERYTHING = RedactionSettings(cards=True, phone_numbers=True, emails=True, audio=True)
 WORDS = dict(
@@ -255,8 +255,52 @@ def test_no_pattern_stalls_the_calls(pattern: str, unit: str) -> None:
     assert time.process_time() - began < 30
 
 
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_what_all_patterns_together_do_in_a_text_has_one_bound(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one text as of a JSON with many: counted before each search, as it cannot be stopped."""
+    done = 0
+    find = UserPattern.find
+
+    def counted(self: UserPattern, text: str, work_max: int = WORK_MAX) -> Found:
+        nonlocal done
+        found = find(self, text, work_max)
+        done += found.work
+        return found
+
+    monkeypatch.setattr(UserPattern, "find", counted)
+    patterns = ["a(?:.{0,300}z)?", "(a?){300}a{300}", r"\w"] * 10
+    redactor = Redactor(RedactionSettings.model_validate({"patterns": patterns[:count]}))
+    text = "ab " * (TEXT_MAX // 3)
+    assert redactor.text(text).endswith("[redacted]")
+    assert done <= WORK_MAX
+    done = 0
+    assert "ab" not in redactor.json(json.dumps({"b": [text[:5000]] * 10}))
+    assert 0 < done <= WORK_MAX
+
+
+def test_a_pattern_that_takes_too_much_leaves_the_others_their_share() -> None:
+    patterns = ["a(?:.{0,300}z)?", r"\bCASE-\d+\b", "(a?){300}a{300}"]
+    text = "CASE-123 and the rest. " + "a" * 1500
+    for tried in (patterns, patterns[::-1]):
+        wanted = RedactionSettings.model_validate({"patterns": tried})
+        assert "CASE-123" not in Redactor(wanted).text(text)
+        assert Found([(0, 8)], UserPattern(r"\bCASE-\d+\b").find(text).work) == UserPattern(
+            r"\bCASE-\d+\b"
+        ).find(text, WORK_MAX // 3)
+
+
+def test_ordinary_patterns_reach_no_bound() -> None:
+    """Ten of them, in a function's long answer with a hundred finds."""
+    patterns = [rf"\b(CASE|ORDER|BILL)-{number}\d{{3,8}}\b" for number in range(10)]
+    redactor = Redactor(RedactionSettings.model_validate({"patterns": patterns}))
+    text = ("the order BILL-4123 is on its way. " * TEXT_MAX)[:3540]
+    assert redactor.text(text).count("[redacted]") == text.count("BILL-4123") == 101
+
+
 def test_what_takes_too_long_is_taken_out() -> None:
-    wanted = RedactionSettings.model_validate({"patterns": ["a(?:.{0,300}z)?"]})
+    wanted = RedactionSettings.model_validate({"patterns": ["a(?:.{0,100}z)?"]})
     text = "secret z " * 2 + "a" * 9000 + " the rest"
     redacted = Redactor(wanted).text(text)
     assert redacted.startswith("secret z secret z [redacted]")
@@ -270,7 +314,7 @@ def test_what_takes_too_long_is_taken_out() -> None:
 )
 def test_what_is_found_is_where_it_is(text: str, pattern: str) -> None:
     """Also behind letters of several bytes, and halves of characters."""
-    spans = list(UserPattern(pattern).spans(text))
+    spans = UserPattern(pattern).find(text).spans
     assert spans == sorted(spans)
     for start, end in spans:
         assert 0 <= start < end <= len(text)

@@ -3,7 +3,8 @@
 `Redactor` works on single texts. `Redaction` is a subscriber between a call and all other
 subscribers, and keeps the end of what was said before. patterns.py finds data by its shape.
 
-All of this runs on the event loop, for every text of every call: bench/redaction.py measures it.
+All of this runs on the event loop, for every text of every call: what users' patterns may take of
+it has a bound, and bench/redaction.py measures the rest.
 """
 
 import json
@@ -50,6 +51,7 @@ from offhook.redaction.patterns import (
     merged,
     phones,
 )
+from offhook.text.user_pattern import WORK_MAX
 
 OWN: Final = "[redacted]"
 
@@ -69,6 +71,15 @@ LEAD_MS: Final = 1000
 # --- One text ------------------------------------------------------------------------------------
 
 
+class PatternWork:
+    """Work that users' patterns may still do in one text: instructions times characters."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = WORK_MAX
+
+
 class Redactor:
     """Finds personal data in a text."""
 
@@ -78,8 +89,11 @@ class Redactor:
         self._emails = wanted.emails
         self._patterns = wanted.patterns
 
-    def spans(self, text: str) -> list[Span]:
-        """Return the spans to take out, in order, without overlaps."""
+    def spans(self, text: str, work: PatternWork | None = None) -> list[Span]:
+        """Return the spans to take out, in order, without overlaps.
+
+        Texts that are parts of one text share its `work`.
+        """
         seen = text[:TEXT_MAX]
         found: list[Span] = []
         if len(text) > TEXT_MAX:
@@ -92,8 +106,15 @@ class Redactor:
                 found += phones(seen, groups, merged(found))
         if self._emails:
             found += emails(seen)
-        for pattern in self._patterns:
-            found += (Span(start, end, OWN) for start, end in pattern.spans(seen))
+        work = work or PatternWork()
+        needed = [pattern.work_without_finds(len(seen)) for pattern in self._patterns]
+        for index, pattern in enumerate(self._patterns):
+            # What one pattern takes for its finds leaves the others enough to read the text once.
+            kept = sum(needed[index + 1 :])
+            share = work.left // (len(needed) - index)
+            done = pattern.find(seen, max(share, work.left - kept))
+            work.left -= done.work
+            found += (Span(start, end, OWN) for start, end in done.spans)
         return merged(found)
 
     def text(self, text: str) -> str:
@@ -109,28 +130,31 @@ class Redactor:
             return json.dumps(OWN)
         try:
             value = json.loads(text)
-            redacted = self._value(value)
+            redacted = self._value(value, PatternWork())
         except (ValueError, RecursionError):
             return self.text(text)
         return text if redacted is value else json.dumps(redacted, ensure_ascii=False)
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, work: PatternWork) -> Any:
         """Return a decoded JSON value without personal data: the same object if it holds none."""
         match value:
             case str():
-                spans = self.spans(value)
+                spans = self.spans(value, work)
                 return applied(value, spans) if spans else value
             case bool() | None:
                 return value
             case int() | float():
                 written = str(value)
-                return self.text(written) if self.spans(written) else value
+                spans = self.spans(written, work)
+                return applied(written, spans) if spans else value
             case list():
-                items = [self._value(item) for item in value]
+                items = [self._value(item, work) for item in value]
                 same = all(new is old for new, old in zip(items, value, strict=True))
                 return value if same else items
             case dict():
-                pairs = [(self._value(name), self._value(of)) for name, of in value.items()]
+                pairs = [
+                    (self._value(name, work), self._value(of, work)) for name, of in value.items()
+                ]
                 same = all(
                     new[0] is old[0] and new[1] is old[1]
                     for new, old in zip(pairs, value.items(), strict=True)

@@ -5,20 +5,24 @@ say, and the event loop, on which all calls are, would stand still. RE2 has no l
 backreferences, which is why its time is linear.
 """
 
+import math
 import re
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 SIZE_MAX: Final = 4000
 """Instructions of a compiled pattern. `\\d{13,19}` has 30, a word 10, `\\p{L}` 500."""
 
-WORK_MAX: Final = 20_000_000
-"""Instructions times characters that one text may take: some 0.1 s in the worst case."""
+WORK_MAX: Final = 4_000_000
+"""Instructions times characters that all patterns together may take in one text.
 
-MATCH_WORK: Final = 40_000
-"""Work that a match adds: 500 matches use up WORK_MAX of one text."""
+With a pattern that keeps RE2 from its fast way that is the time of two frames of audio, 40 ms; with
+ordinary ones below a tenth of it.
+"""
 
-PIECE_MAX: Final = 2000
+MATCH_WORK: Final = 1500
+"""Work that a search adds, whatever it finds: Python takes as long for it."""
+
+PIECE_MAX: Final = 1000
 """Characters that are given to a pattern at once."""
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
@@ -26,6 +30,13 @@ _HALF: Final = re.compile("[\ud800-\udfff]")
 
 class PatternError(ValueError):
     """Error: a text is not a usable expression. Its message says why."""
+
+
+class Found(NamedTuple):
+    """Matches of a pattern in a text, in order, and the work that they took."""
+
+    spans: list[tuple[int, int]]
+    work: int
 
 
 class UserPattern:
@@ -55,29 +66,39 @@ class UserPattern:
         """Return whether it finds the empty text, which is everywhere."""
         return self._compiled.search("") is not None
 
-    def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield the matches in a text. If they took too long, the rest of the text is one span.
+    def work_without_finds(self, length: int) -> int:
+        """Return the work of reading a text of that many characters in which nothing is found."""
+        return self._cost * length + MATCH_WORK * math.ceil(length / PIECE_MAX)
+
+    def find(self, text: str, work_max: int = WORK_MAX) -> Found:
+        """Return the matches in a text. If they took too much work, the rest of it is one span.
 
         What begins in one piece of PIECE_MAX characters and ends in the next is not found; pieces
         end at a space where there is one.
         """
         text = _HALF.sub("\ufffd", text)  # RE2 reads UTF-8, which has no halves of characters
+        found: list[tuple[int, int]] = []
         work = start = 0
         while start < len(text):
             end = len(text)
             if end - start > PIECE_MAX:
                 end = text.rfind(" ", start + 1, start + PIECE_MAX) + 1 or start + PIECE_MAX
-            at = start
-            for match in self._compiled.finditer(text, start, end):
-                work += self._cost * (end - at) + MATCH_WORK
+            matches, at = self._compiled.finditer(text, start, end), start
+            while True:
+                # Counted before the search, which cannot be stopped, and as if it read all of the
+                # piece: a pattern may look ahead as far as that for each of its matches.
+                search = self._cost * (end - at) + MATCH_WORK
+                if work + search > work_max:
+                    return Found([*found, (at, len(text))], work)
+                work += search
+                match = next(matches, None)
+                if match is None:
+                    break
                 at = match.end()
-                if work > WORK_MAX:
-                    yield match.start(), len(text)
-                    return
                 if match.end() > match.start():
-                    yield match.start(), match.end()
-            work += self._cost * (end - at)
+                    found.append((match.start(), match.end()))
             start = end
+        return Found(found, work)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UserPattern) and self.text == other.text
