@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup ears ngrok run test busy-test lint types bench soak fuzz pages docs pictures screenshots licences lock clean-clone
+.PHONY: help setup ears ngrok run test busy-test lint types bench soak fuzz fuzz-tools pages docs pictures screenshots licences lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -110,10 +110,12 @@ deploy-test: setup
 	$(BIN)/python -m bench.deployed
 	$(BIN)/python -m bench.container
 
-# Where Atheris has no wheel, this says so and goes on.
-fuzz: setup
-	-$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/fuzz.txt
+# Where Atheris has no wheel, nothing is judged: the exit code of bench.fuzz is 2.
+fuzz: fuzz-tools
 	$(BIN)/python -m bench.fuzz --seconds 60
+
+fuzz-tools: setup
+	-$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/fuzz.txt
 
 pages: setup
 	$(BIN)/python -m scripts.write_pages

@@ -2,7 +2,7 @@
 
 Each target runs in a process of its own, which Atheris ends. What breaks a parser is kept in
 tests/wire/crashes, and `make test` replays it from then on. Without Atheris, which has no wheel for
-some machines, it says so and does nothing.
+some machines, it says so, and exits with 2: nothing is judged.
 """
 
 import argparse
@@ -18,6 +18,9 @@ SECONDS = 60
 INPUT_MAX = 4096
 HANG_S = 20
 
+NOT_JUDGED = 2
+"""Exit code of a run that has fuzzed nothing."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -27,8 +30,8 @@ def main() -> int:
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
-        print("Atheris is not installed here: the parsers are not fuzzed.")
-        return 0
+        print("not judged: Atheris is not installed here, so that no parser is fuzzed.")
+        return NOT_JUDGED
     if asked.one is not None:
         return one(asked.one, asked.seconds, asked.corpus)
     names = asked.targets or sorted(_targets())

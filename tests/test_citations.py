@@ -62,6 +62,23 @@ def test_a_citation_that_leads_nowhere_is_found() -> None:
     assert "local-voice.md" in unresolved("# twilio.md §1.3; local-voice.md §1.2")
 
 
+SOURCE: Final = re.compile(r"\[\d+\]|\*(?:observed|inferred|disputed)\b", re.IGNORECASE)
+
+
+def test_every_section_names_its_source_or_says_how_sure_it_is() -> None:
+    """A section with text of its own: a vendor's page in brackets, or one of the marks."""
+    without = []
+    for page, path in PAGES.items():
+        text, _, listed = path.read_text("utf-8").partition("## Sources")
+        parts = re.split(r"^#+ (\d+(?:\.\d+)? .*)$", text, flags=re.MULTILINE)
+        for head, body in zip(parts[1::2], parts[2::2], strict=True):
+            if body.strip() and SOURCE.search(body) is None:
+                without.append(f"{page} {head}")
+        unknown = set(re.findall(r"\[\d+\]", text)) - set(re.findall(r"\[\d+\]", listed))
+        assert unknown == set(), page
+    assert without == []
+
+
 def test_sections_stand_in_order_and_once() -> None:
     for page in PAGES:
         numbers = NUMBER.findall(PAGES[page].read_text("utf-8"))

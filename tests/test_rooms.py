@@ -223,6 +223,11 @@ def test_every_room_of_testing_has_a_place_in_the_order() -> None:
     assert found == set(ROOMS_OF_TESTING)
 
 
+def test_the_page_of_decisions_counts_the_rooms() -> None:
+    page = (Path(__file__).parents[1] / "docs/design/rooms.md").read_text("utf-8")
+    assert f"`src/offhook` has {len(ROOMS) - 1} rooms and a ground floor of" in page
+
+
 def test_few_modules_lie_loose() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= LOOSE_MAX
 

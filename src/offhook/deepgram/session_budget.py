@@ -44,11 +44,13 @@ class SessionBudget:
         self._most = most
         self._now = now
         self._lowered_to = 0
-        self._lowered_until = -math.inf
+        self._lowered_until: float | None = None
 
     @property
     def limit(self) -> int | None:
         """Number of sessions that may be open at once; None when it is not known."""
+        if self._lowered_until is None:
+            return self._most
         grown_s = self._now() - self._lowered_until
         if grown_s >= GROWING_S:
             return self._most
@@ -74,7 +76,7 @@ class SessionBudget:
         """
         self.refusals += 1
         now = self._now()
-        if now >= self._lowered_until:
+        if self._lowered_until is None or now >= self._lowered_until:
             _log.warning(
                 "%d sessions are open, and Deepgram opens no more: further callers get the busy"
                 " answer for %g s",
@@ -87,7 +89,7 @@ class SessionBudget:
     def on_opened(self) -> None:
         """Count an open session. One that opens beside a refused one shows that there was room."""
         self.open += 1
-        if self._now() < self._lowered_until:
+        if self._lowered_until is not None and self._now() < self._lowered_until:
             self._lowered_to = max(self._lowered_to, self.open)
 
 

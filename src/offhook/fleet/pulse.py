@@ -5,7 +5,6 @@ whose clocks stood still with it learns it by the database's, at its next beat (
 """
 
 import asyncio
-import math
 from typing import Final
 
 from offhook.fleet.places import LEASE_S
@@ -21,29 +20,29 @@ class Pulse:
     """Pulse of a process's event loop. `now` is the monotonic clock everywhere here."""
 
     def __init__(self, now: float) -> None:
-        self._late_at = now + LEASE_S
+        self._late_at: float | None = now + LEASE_S
+        """Time in seconds from which the process is late; None: it is until its epochs are read."""
         self._settled = asyncio.Event()
         self._settled.set()
 
     def is_late(self, now: float) -> bool:
         """Return whether the process was stopped for a lease, and has not read its epochs since.
 
-        One comparison, for each input of a call.
+        Two comparisons, for each input of a call.
         """
-        return now >= self._late_at
+        return self._late_at is None or now >= self._late_at
 
     def tick(self, now: float) -> bool:
         """Count a tick of the event loop; return whether the process is late."""
-        if now >= self._late_at:
-            self._late_at = -math.inf  # until the epochs are read, whatever the clock says
-            self._settled.clear()
+        if self.is_late(now):
+            self.stop()
             return True
         self._late_at = now + LEASE_S
         return False
 
     def stop(self) -> None:
         """Count the process as late, as another clock than its own has told."""
-        self._late_at = -math.inf
+        self._late_at = None
         self._settled.clear()
 
     def settle(self, now: float) -> None:

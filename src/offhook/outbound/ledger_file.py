@@ -5,7 +5,6 @@ requested since. A clock that jumps ahead and back makes one more such day, not 
 no key old, and no call that was requested before is placed again.
 """
 
-import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ class LedgerFile:
 
     def __init__(self, path: Path, clocks: MachineClocks | None = None) -> None:
         self._clocks = clocks or MachineClocks.of_this_machine()
-        self._swept_at = -math.inf
+        self._swept_at: float | None = None
         self._database = LedgerDatabase(path)
         self._read = self._database.read
         self._change = self._database.change
@@ -170,7 +169,7 @@ class LedgerFile:
         now, wall = clocks.monotonic(), clocks.wall()
 
         def work(connection: sqlite3.Connection) -> None:
-            if now >= self._swept_at + HOUR_S:
+            if self._swept_at is None or now >= self._swept_at + HOUR_S:
                 self._sweep(connection)
                 self._swept_at = now
             connection.executemany(
