@@ -7,6 +7,7 @@ some machines, it says so, and exits with 2: nothing is judged.
 
 import argparse
 import hashlib
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def fuzz(name: str, seconds: int) -> bool:
 
 def one(name: str, seconds: int, corpus: str) -> int:
     """Fuzz one target in this process, which ends with it."""
-    import atheris
+    atheris = importlib.import_module("atheris")
 
     with atheris.instrument_imports(include=["offhook", "ruamel"], enable_loader_override=False):
         from tests.fuzzing import TARGETS

@@ -172,13 +172,13 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
     logged = Logged()
     clock = LoopClock(asyncio.get_running_loop())
     standin = await standin_server.serve("127.0.0.1", 0, SCRIPT, clock)
-    front = RehearsedHost("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
+    host = RehearsedHost("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
     people = book({f"+{NUMBER}": SimulatedPerson("busy", after_s=0.1)})
     async with (
         httpx2.AsyncClient(
             trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
         ) as http,
-        simulated_network(ACCOUNT, front, clock, people, Callbacks()) as network,
+        simulated_network(ACCOUNT, host, clock, people, Callbacks()) as network,
     ):
         account = SimulatedAccount(
             network,
@@ -197,7 +197,7 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
                 more += ["--port", str(port)]
                 async with served(folder, terminal, *more, *["--show"] * show) as server:
                     await server.answers(url, http)
-                    network.front = RehearsedHost(f"{url}/twilio/voice", TOKEN, PUBLIC)
+                    network.host = RehearsedHost(f"{url}/twilio/voice", TOKEN, PUBLIC)
                     await one_of_each(url, http, folder, logged, hook)
                     await asyncio.to_thread(lookup.until, 2)
                     await standin.close()

@@ -71,6 +71,36 @@ def test_a_docstring_names_its_subject() -> None:
     assert found == {}
 
 
+def shown(source: str) -> Iterator[ast.Constant]:
+    """Yield the texts of routes and commands that users read in a list, without what is around."""
+    for node in ast.walk(syntax_tree(source)):
+        match node:
+            case ast.keyword(arg="summary" | "help", value=ast.Constant(value=str()) as text):
+                yield text
+
+
+def vaguely_shown(source: str) -> list[str]:
+    """Return those texts that do not begin with a verb or a noun phrase."""
+    return [str(text.value) for text in shown(source) if VAGUE_SHOWN.match(str(text.value))]
+
+
+VAGUE_SHOWN: Final = re.compile(VAGUE.pattern + r"|(All|Some|Each) of\b")
+
+
+def test_what_users_read_of_a_route_or_an_option_names_its_subject() -> None:
+    found = {
+        path.relative_to(SOURCE).as_posix(): texts
+        for path in sorted(SOURCE.rglob("*.py"))
+        if (texts := vaguely_shown(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+    assert vaguely_shown('a(summary="What calls come to", help="All of one call.")') == [
+        "What calls come to",
+        "All of one call.",
+    ]
+    assert vaguely_shown('a(summary="Show a call", help="Allow it.", name="What")') == []
+
+
 def test_vague_docstrings_are_found() -> None:
     source = '"""What it does."""\nA = 1\n"""Its size."""\nB = 2\n"""Asynchronous."""\n'
     assert vague(source) == [1, 3]
@@ -78,7 +108,8 @@ def test_vague_docstrings_are_found() -> None:
 
 RETIRED: Final = re.compile(
     r"errand|lobby|forsaken|conceal|\bdeaf|spoilt|ghosts?\b|happenings?\b|wish(es)?\b"
-    r"|house_file|\bput(s|ting)? (\w+ ){0,3}through\b|\b_?guard\b|\bfindings_of\b",
+    r"|house_file|\bput(s|ting)? (\w+ ){0,3}through\b|\b_?guard\b|\bfindings_of\b"
+    r"|\b_front\b|\.front\b|\b_?outgoing\b|\b_pace\b",
     re.IGNORECASE,
 )
 """Words that the glossary has replaced, in identifiers, prose and texts alike."""
@@ -88,6 +119,7 @@ ALLOWED: Final = {
     ("journal/folders.py", "spoilt"): "a file of earlier versions, which is erased",
     ("link/channel.py", "_guard"): "guards against exceptions, no number",
     ("calls/call_limits.py", "guard"): "LagGuard, which no policy of dialling is",
+    ("bench/load/sockets.py", "_outgoing"): "bytes of TLS on their way out",
     ("testing/front_desk/dialogue.yaml", "put me through"): "what callers say",
 }
 """Uses that stay, with the reason: file and word."""

@@ -227,7 +227,7 @@ async def test_asking_without_a_token_does_not_count(tmp_path: Path) -> None:
         assert (await d.ask("/api/v1/calls")).status_code == 200
 
 
-async def test_metrics_are_behind_the_same_doors(tmp_path: Path) -> None:
+async def test_metrics_need_the_same_authentication(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         answer = await d.ask("/metrics")
         assert answer.status_code == 200

@@ -10,7 +10,7 @@ from bench import fuzz
 def test_without_atheris_nothing_is_judged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["bench.fuzz"])
     assert fuzz.main() == fuzz.NOT_JUDGED == 2
     assert capsys.readouterr().out.startswith("not judged: ")

@@ -45,7 +45,7 @@ def test_a_pause_is_no_word(end: str) -> None:
     assert heard([(text, 0)], 9 + pause, 4 + pause + 3) == text
 
 
-def test_of_an_unfinished_utterance_the_rest_is_expected_at_its_pace() -> None:
+def test_of_an_unfinished_utterance_the_rest_is_expected_at_its_rate() -> None:
     text = [("four more words here", 0)]
     assert heard(text, 8, 8, complete=True) == "four more words here"
     assert heard(text, 8, 8, complete=False) == "four more"

@@ -231,7 +231,7 @@ def test_text_without_audio_waits_its_turn_and_was_not_heard() -> None:
     ]
 
 
-def test_the_estimate_of_an_unfinished_utterance_follows_the_agents_pace() -> None:
+def test_the_estimate_of_an_unfinished_utterance_follows_the_agents_rate() -> None:
     """Half of its audio has not come yet, so hearing all that came is not hearing all of it."""
     slow = Playback()
     for _ in range(10):

@@ -292,7 +292,7 @@ async def test_a_repeated_webhook_shares_lookup_and_call(tmp_path: Path) -> None
             await until(lambda: len(h.sessions) == 1)
 
 
-async def test_a_full_house_counts_the_calls_that_are_looked_up(tmp_path: Path) -> None:
+async def test_calls_that_are_looked_up_count_in_the_capacity(tmp_path: Path) -> None:
     async with target() as t:
         release = asyncio.Event()
 

@@ -156,7 +156,7 @@ async def test_keys_are_pressed_between_two_streams_of_one_conversation(tmp_path
     assert "We are open from nine to five." in texts(events, AgentSaid)
 
 
-async def test_another_agent_of_the_house_takes_the_call_and_greets(tmp_path: Path) -> None:
+async def test_another_agent_of_the_server_takes_the_call_and_greets(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="billing", summary="")) as h:
         await h.call(GREET, ASK, STAY, STAY, ScenarioStep.model_validate("hang_up"))
         await h.until_ended()

@@ -136,7 +136,7 @@ async def test_a_reload_drops_no_call_whatever_it_is_doing(tmp_path: Path) -> No
         async with serve(account) as api_url:
             configure(tmp_path, api_url)
             async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
-                network.front = RehearsedHost(server.url + "/twilio/voice", TOKEN, PUBLIC)
+                network.host = RehearsedHost(server.url + "/twilio/voice", TOKEN, PUBLIC)
                 await _reloaded(tmp_path, server, network, group)
 
 

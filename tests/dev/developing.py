@@ -96,7 +96,7 @@ class Developing:
         assert number["voice_method"] == number["status_callback_method"] == "POST"
         to_url = f"http://127.0.0.1:{tunnel.port}/twilio/voice"
         network = self.account.network
-        network.front = RehearsedHost(to_url, TOKEN, tunnel.origin)
+        network.host = RehearsedHost(to_url, TOKEN, tunnel.origin)
         return await place_call(
             to_url,
             caller(*(steps or (GREET, ASK, GREET, HANG_UP))),
@@ -194,10 +194,10 @@ async def desk(
     clock = LoopClock(asyncio.get_running_loop())
     programs = fake_cloudflared.install(folder / "programs")
     (folder / "tunnels").mkdir()
-    front = RehearsedHost("http://127.0.0.1:1/", TOKEN)
+    host = RehearsedHost("http://127.0.0.1:1/", TOKEN)
     standin = await standin_server.serve("127.0.0.1", 0, SCRIPT, clock)
     try:
-        async with simulated_network(ACCOUNT, front, clock, book({})) as network:
+        async with simulated_network(ACCOUNT, host, clock, book({})) as network:
             number = AccountNumber(NUMBER, settings=dict(settings))
             account = SimulatedAccount(network, TOKEN, numbers=[number])
             async with serve(account) as origin:

@@ -71,7 +71,7 @@ async def town(
             serve(account) as origin,
             desk(folder, change=configured_for(origin), **options) as made,
         ):
-            network.front = RehearsedHost(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
+            network.host = RehearsedHost(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
             yield Town(network, account, made)
 
 

@@ -144,7 +144,7 @@ async def test_a_call_that_is_over_waits_for_no_garbage_collection(
             gc.enable()
 
 
-async def test_a_call_by_a_twiml_bin_as_in_the_seed() -> None:
+async def test_a_call_by_a_twiml_bin_as_in_deepgrams_tutorial() -> None:
     async with whole_server() as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP, path=BIN)
         assert report.faults == []
@@ -520,7 +520,7 @@ async def test_a_replayed_bin_stream_is_refused_after_a_restart_too(tmp_path: Pa
             assert "seen before" in (await stream.end()).reason
 
 
-async def test_the_bin_door_can_be_closed() -> None:
+async def test_streams_without_a_token_can_be_refused() -> None:
     off = tokens(TOKEN).model_copy(update={"bin": False})
     async with whole_server(twilio=off) as h:
         stream = await h.stream()
@@ -735,7 +735,7 @@ async def test_a_long_announcement_delays_the_dial_but_not_the_answer() -> None:
         await stream.end()
 
 
-async def test_the_house_is_full() -> None:
+async def test_a_call_beyond_the_capacity_gets_the_busy_answer() -> None:
     async with whole_server(capacity=1, busy={"reject": True}) as h:
         assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"
         full = await h.post("/twilio/voice", CallSid=fresh_sid())

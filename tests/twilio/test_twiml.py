@@ -164,7 +164,7 @@ def test_the_fallback_takes_a_message() -> None:
     ]
 
 
-def test_a_full_house_rejects_dials_or_says_so() -> None:
+def test_a_server_at_capacity_rejects_dials_or_says_so() -> None:
     assert verbs(responses.busy(an_agent(busy=Busy(reject=True)), AFTER)) == [
         ("Reject", {"reason": "busy"}, "")
     ]

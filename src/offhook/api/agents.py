@@ -76,7 +76,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/agents/{name:path}",
         operation_id="showAgent",
-        summary="All of one agent",
+        summary="Show an agent",
         response_model=AgentDetails,
         responses={404: unknown},
     )

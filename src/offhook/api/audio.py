@@ -119,7 +119,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/calls/{sid}/audio",
         operation_id="getAudio",
-        summary="Hear a call",
+        summary="Download the audio of a call",
         response_class=Response,
         responses={
             200: {
@@ -161,7 +161,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/calls/{sid}/peaks",
         operation_id="getPeaks",
-        summary="See a call",
+        summary="Show the loudness of a call, to draw it",
         response_model=PeaksResponse,
         responses={404: unknown},
     )

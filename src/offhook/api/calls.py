@@ -44,7 +44,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/totals",
         operation_id="sumCalls",
-        summary="What calls come to",
+        summary="Sum calls",
         response_model=Totals | list[GroupTotals],
     )
     async def sum_calls(asked: Annotated[SumCallsRequest, Query()]) -> Response:
@@ -66,7 +66,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/calls/{sid}",
         operation_id="showCall",
-        summary="All of one call",
+        summary="Show a call",
         response_model=ExportedCall,
         responses={404: unknown},
     )

@@ -103,7 +103,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/session",
         operation_id="showSession",
-        summary="Who is signed in",
+        summary="Show the signed-in user",
         response_model=SessionResponse,
     )
     async def show_session(request: Request) -> SessionResponse:

@@ -37,7 +37,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/live",
         operation_id="followCalls",
-        summary="Follow what happens",
+        summary="Follow the events of live calls",
         response_class=Response,
         responses={
             200: {
@@ -74,7 +74,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/live/snapshot",
         operation_id="showLiveCalls",
-        summary="See what is going on",
+        summary="Show the live calls",
         response_model=LiveSnapshotResponse,
     )
     async def show_live_calls() -> Response:

@@ -97,7 +97,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/calls/{sid}/status",
         operation_id="stateOfCall",
-        summary="What becomes of a placed call",
+        summary="Show the status of a placed call",
         response_model=CallStatusResponse,
         responses={404: {"model": ProblemResponse, "description": "There is no such call."}},
     )

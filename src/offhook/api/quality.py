@@ -20,7 +20,7 @@ def router(operator: Operator) -> APIRouter:
     @made.get(
         "/quality",
         operation_id="showQuality",
-        summary="How well calls went",
+        summary="Show the quality of calls",
         response_model=Quality,
     )
     async def show_quality(asked: Annotated[QualityRequest, Query()]) -> Response:

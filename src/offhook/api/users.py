@@ -131,7 +131,10 @@ def router(operator: Operator) -> APIRouter:
         return Response(status_code=204)
 
     @made.get(
-        "/audit", operation_id="readAudit", summary="Who did what", response_model=AuditResponse
+        "/audit",
+        operation_id="readAudit",
+        summary="Read the audit log",
+        response_model=AuditResponse,
     )
     async def read_audit(
         limit: Annotated[int, Query(ge=1, le=500)] = 100,

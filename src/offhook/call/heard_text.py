@@ -3,7 +3,7 @@
 Deepgram gives no times of words. Known of an utterance are its texts, how much audio had come
 before each text, and how much was heard. So the audio is spread over the texts in proportion to the
 effort of speaking each word. Where a text came at the beginning or end of its audio, by the agent's
-usual pace, text and audio are aligned: an error does not grow beyond that point.
+usual rate, text and audio are aligned: an error does not grow beyond that point.
 
 Sizes are bytes of audio, from the beginning of the utterance; efforts are in letters.
 """
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 # Measured on eSpeak NG at 170 words a minute, by bench/word_times.py.
 BYTES_PER_LETTER: Final = 480.0
-"""Bytes of audio per letter (60 ms), until the agent's own utterances show its pace."""
+"""Bytes of audio per letter (60 ms), until the agent's own utterances show its rate."""
 
 _DIGIT: Final = 5
 _CLAUSE: Final = 4
@@ -26,7 +26,7 @@ _SENTENCE_ENDS: Final = (".", "!", "?")
 _QUOTES: Final = "\"')]\u201d\u2019"
 
 _TRUSTED: Final = 40
-"""Letters, about a sentence, to be heard of an agent before its own pace is used."""
+"""Letters, about a sentence, to be heard of an agent before its own rate is used."""
 
 _PLAUSIBLE: Final = (0.8, 1.25)
 """Bounds of plausible audio between two texts, as multiples of the first one's expected length.
@@ -49,9 +49,9 @@ class SpeechRate:
         self._size = _TRUSTED * BYTES_PER_LETTER
         self._effort = float(_TRUSTED)
 
-    def learn(self, passages: Sequence[TextPiece], size: int) -> None:
+    def learn(self, pieces: Sequence[TextPiece], size: int) -> None:
         """Learn from a whole utterance of `size` bytes of audio."""
-        effort = _effort(_words(passages))
+        effort = _effort(_words(pieces))
         if effort:
             self._size += size
             self._effort += effort
@@ -73,14 +73,14 @@ class _Stretch:
 
 
 def heard_words(
-    passages: Sequence[TextPiece], size: int, heard: int, pace: float, *, complete: bool
+    pieces: Sequence[TextPiece], size: int, heard: int, rate: float, *, complete: bool
 ) -> str:
     """Return the first words of the texts, up to `heard` of the `size` bytes that came.
 
-    A word counts as heard when more than half of it was. `pace` is in bytes per letter.
+    A word counts as heard when more than half of it was. `rate` is in bytes per letter.
     """
     words: list[str] = []
-    for stretch in _stretches(passages, size, pace, complete=complete):
+    for stretch in _stretches(pieces, size, rate, complete=complete):
         if heard <= stretch.begins:
             break
         share = (heard - stretch.begins) / max(stretch.ends - stretch.begins, 1)
@@ -95,42 +95,42 @@ def heard_words(
 
 
 def _stretches(
-    passages: Sequence[TextPiece], size: int, pace: float, *, complete: bool
+    pieces: Sequence[TextPiece], size: int, rate: float, *, complete: bool
 ) -> Iterator[_Stretch]:
     """Yield stretches of the utterance whose words and audio are both known."""
-    if not passages:
+    if not pieces:
         return
-    first = passages[0]
+    first = pieces[0]
     if complete:
-        pace = size / max(1, _effort(_words(passages)))
+        rate = size / max(1, _effort(_words(pieces)))
     # Each text comes either at the beginning of its audio or at the end.
-    afterwards = first.came_at > _effort(first.text.split()) * pace / 2
+    afterwards = first.came_at > _effort(first.text.split()) * rate / 2
     words: list[str] = []
     effort = pause = begins = 0  # `effort` with the pause after the last word
-    for number, passage in enumerate(passages):
-        for word in passage.text.split():
+    for number, piece in enumerate(pieces):
+        for word in piece.text.split():
             words.append(word)
             pause = _pause(word)
             effort += _letters(word) + pause
         if afterwards:
-            ends = passage.came_at
-        elif number + 1 < len(passages):
-            ends = passages[number + 1].came_at
+            ends = piece.came_at
+        elif number + 1 < len(pieces):
+            ends = pieces[number + 1].came_at
         else:
             break
-        expected = (effort - pause) * pace
+        expected = (effort - pause) * rate
         if _PLAUSIBLE[0] * expected <= ends - begins <= _PLAUSIBLE[1] * expected:
             yield _Stretch(words, effort - pause, begins, ends)
             words, effort, pause, begins = [], 0, 0, ends
     if words:
         rest = float(size - begins)
         if not complete:
-            rest = max(rest, (effort - pause) * pace)
+            rest = max(rest, (effort - pause) * rate)
         yield _Stretch(words, effort - pause, begins, begins + rest)
 
 
-def _words(passages: Sequence[TextPiece]) -> list[str]:
-    return [word for passage in passages for word in passage.text.split()]
+def _words(pieces: Sequence[TextPiece]) -> list[str]:
+    return [word for piece in pieces for word in piece.text.split()]
 
 
 def _effort(words: list[str]) -> int:

@@ -35,7 +35,7 @@ TEXT_MAX: Final = 64 * 1024
 
 
 class _Utterance:
-    __slots__ = ("began_at", "complete", "letters", "number", "passages", "size", "start")
+    __slots__ = ("began_at", "complete", "letters", "number", "size", "start", "text_pieces")
 
     def __init__(self, number: int, start: int) -> None:
         self.number = number
@@ -43,7 +43,7 @@ class _Utterance:
         self.began_at = 0.0
         """Time in seconds at which the first byte is played; meaningless while nothing plays."""
         self.size = 0
-        self.passages: list[TextPiece] = []
+        self.text_pieces: list[TextPiece] = []
         self.letters = 0
         self.complete = False
 
@@ -79,7 +79,7 @@ class Playback:
         self._open: _Utterance | None = None
         self._begun = 0
         self._heard_due = 0
-        self._pace = SpeechRate()
+        self._rate = SpeechRate()
 
     # --- what is asked ---
 
@@ -107,9 +107,9 @@ class Playback:
     def to_be_heard(self) -> list[str]:
         """Texts of complete utterances whose end the caller has not heard, as far as is known."""
         return [
-            " ".join(passage.text for passage in utterance.passages)
+            " ".join(piece.text for piece in utterance.text_pieces)
             for utterance in self._utterances
-            if utterance.complete and utterance.passages
+            if utterance.complete and utterance.text_pieces
         ]
 
     def heard(self, now: float) -> int:
@@ -216,7 +216,7 @@ class Playback:
         utterance.letters += len(text) + 1
         if len(text) >= room:
             text = text[:room] + " …"
-        utterance.passages.append(TextPiece(text, utterance.size))
+        utterance.text_pieces.append(TextPiece(text, utterance.size))
         return AgentAnnounced(utterance.number, text, behavior)
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
@@ -234,7 +234,7 @@ class Playback:
         self.kept = bytes(self._keeping or b"") or self.kept
         self._stop_keeping()
         if utterance.size:
-            self._pace.learn(utterance.passages, utterance.size)
+            self._rate.learn(utterance.text_pieces, utterance.size)
             if not (self.marks and self.marks[-1] == self.sent) and self.unconfirmed:
                 pieces.append((b"", self._set_mark()))
         return pieces, self._over()
@@ -268,8 +268,8 @@ class Playback:
     def cut(self, now: float) -> list[AgentSaid]:
         """Cut the audio and begin a new epoch; return what was heard of each utterance."""
         heard = self.heard(now)
-        pace = self._pace.bytes_per_letter
-        said = [self._said(utterance, heard, pace) for utterance in self._utterances]
+        rate = self._rate.bytes_per_letter
+        said = [self._said(utterance, heard, rate) for utterance in self._utterances]
         self._utterances.clear()
         self._open = None
         self._stop_keeping()
@@ -360,23 +360,23 @@ class Playback:
             utterance = self._utterances[0]
             if utterance.start + utterance.size > self.known:
                 break
-            said.append(self._said(utterance, self.known, self._pace.bytes_per_letter))
+            said.append(self._said(utterance, self.known, self._rate.bytes_per_letter))
             self._utterances.pop(0)
             self._heard_due = 0
         return said
 
-    def _said(self, utterance: _Utterance, heard: int, pace: float) -> AgentSaid:
-        intended = " ".join(passage.text for passage in utterance.passages)
+    def _said(self, utterance: _Utterance, heard: int, rate: float) -> AgentSaid:
+        intended = " ".join(piece.text for piece in utterance.text_pieces)
         own = max(0, min(heard - utterance.start, utterance.size))
         start_ms = self._start_ms(utterance) if own else None
         interrupted = not utterance.complete or own < utterance.size
         text = intended if own else ""
         if interrupted:
             text = heard_words(
-                utterance.passages,
+                utterance.text_pieces,
                 utterance.size,
                 own,
-                pace,
+                rate,
                 complete=utterance.complete,
             )
         return AgentSaid(text, intended, milliseconds(own), interrupted, start_ms)

@@ -43,7 +43,7 @@ class UnfinishedSpeech:
     def cut(self) -> list[tuple[int, AgentSaid]]:
         """Return the utterances that have not ended, as if they were cut now, each with its ms.
 
-        Which words were heard is estimated by a usual pace: how much audio there was is not known.
+        Which words were heard is estimated by a usual rate: how much audio there was is not known.
         """
         return [(of.at_ms, _cut(of)) for _, of in sorted(self._open.items())]
 
@@ -55,9 +55,9 @@ class UnfinishedSpeech:
 
 def _cut(utterance: _Utterance) -> AgentSaid:
     heard = utterance.heard_ms * BYTES_PER_MS
-    passages = [TextPiece(text, 0) for text in utterance.texts]
+    pieces = [TextPiece(text, 0) for text in utterance.texts]
     return AgentSaid(
-        text=heard_words(passages, heard, heard, BYTES_PER_LETTER, complete=False),
+        text=heard_words(pieces, heard, heard, BYTES_PER_LETTER, complete=False),
         intended=" ".join(utterance.texts),
         heard_ms=utterance.heard_ms,
         interrupted=True,

@@ -21,9 +21,7 @@ def init(
             metavar="+…",
         ),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing. So it is without a terminal, too.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, as without a terminal.")] = False,
 ) -> None:
     """Write the files of a new agent: offhook.yaml, an agent file, tools, .env and a scenario.
 

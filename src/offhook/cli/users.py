@@ -45,7 +45,7 @@ def link(config: options.Config = None, url: options.Url = None) -> None:
 @app.command()
 def add(
     name: Name,
-    role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.VIEWER,
+    role: Annotated[Role, typer.Option(help="Role of the user.")] = Role.VIEWER,
     config: options.Config = None,
 ) -> None:
     """Add a user. The password is asked for, or is the first line of a pipe."""
@@ -84,7 +84,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 @app.command()
 def role(
     name: Name,
-    role: Annotated[Role, typer.Argument(help="What the user may do from now on.")],
+    role: Annotated[Role, typer.Argument(help="New role of the user.")],
     config: options.Config = None,
 ) -> None:
     """Give a user another role. They must sign in again."""

@@ -375,49 +375,49 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        front: FirstRequestRouter,
+        router: FirstRequestRouter,
         config: Config,
         state: ServerState,
         app_state: dict[str, Any],
     ) -> None:
         super().__init__(config, state, app_state)
-        self._front = front
+        self._router = router
 
     def on_response_complete(self) -> None:
         """Tell the router, which awaits the next request."""
         self.server_state.total_requests += 1
-        self._front.answered()
+        self._router.answered()
 
 
 class _Out:
     """The transport that Uvicorn has for a connection: the router decides when it ends."""
 
-    def __init__(self, front: FirstRequestRouter, transport: asyncio.Transport) -> None:
-        self._front = front
+    def __init__(self, router: FirstRequestRouter, transport: asyncio.Transport) -> None:
+        self._router = router
         self._transport = transport
         self._in_answer = False
 
     def write(self, data: bytes) -> None:
         """Send a part of an answer."""
-        if self._front.is_over:
+        if self._router.is_over:
             return
-        if not self._front.has_begun and not data.startswith(b"HTTP/1.1 100 "):
-            ends = self._front.answering(int(data[9:12]))
+        if not self._router.has_begun and not data.startswith(b"HTTP/1.1 100 "):
+            ends = self._router.answering(int(data[9:12]))
             if ends and b"\r\nconnection: close\r\n" not in data:
                 data = data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
         self._transport.write(data)
 
     def close(self) -> None:
         """End the connection once everything is sent."""
-        self._front.leave()
+        self._router.leave()
 
     def abort(self) -> None:
         """Cut the connection."""
-        self._front.drop()
+        self._router.drop()
 
     def is_closing(self) -> bool:
         """Return whether the connection is gone or closing."""
-        return self._front.is_over or self._transport.is_closing()
+        return self._router.is_over or self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the transport's extra information."""
@@ -448,7 +448,7 @@ class HttpServer(OwnedUvicorn):
         self._max_size = max_size
         config.load()
         self.listener: Final = Listener(
-            sock, self._front, tls=config.ssl, files_of_stream=files_of_stream
+            sock, self._router, tls=config.ssl, files_of_stream=files_of_stream
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -462,8 +462,8 @@ class HttpServer(OwnedUvicorn):
         await super().shutdown(sockets=[])
         self.listener.cut()
 
-    def _front(self, listener: Listener) -> FirstRequestRouter:
+    def _router(self, listener: Listener) -> FirstRequestRouter:
         return FirstRequestRouter(listener, self._decide, self._max_size, self._http)
 
-    def _http(self, front: FirstRequestRouter) -> HttpProtocol:
-        return HttpProtocol(front, self.config, self.server_state, {})
+    def _http(self, router: FirstRequestRouter) -> HttpProtocol:
+        return HttpProtocol(router, self.config, self.server_state, {})

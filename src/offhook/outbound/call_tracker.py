@@ -88,8 +88,8 @@ class CallTracker:
 
     async def name(self, sid: str, placing_id: str) -> None:
         """Take in the call of an attempt, or leave it to another process, which has its stream."""
-        outgoing = self.expected.get(placing_id)
-        if outgoing is not None and await self._intake.name(sid, outgoing) is None:
+        pending = self.expected.get(placing_id)
+        if pending is not None and await self._intake.name(sid, pending) is None:
             self.expected.pop(placing_id, None)
 
     def knows(self, sid: str, placing_id: str) -> bool:

@@ -149,7 +149,7 @@ class OutboundCalls:
         # and the other process then counts SETTLED_S from when it first sees the new id.
         attempt = replace(placement, id=secrets.token_urlsafe(12))
         try:
-            outgoing = self._outgoing(request, agent, given, attempt)
+            pending = self._pending_call(request, agent, given, attempt)
             await self._permission.judge(
                 request.to, agent, request.zone, within_hours=request.within_hours
             )
@@ -163,16 +163,16 @@ class OutboundCalls:
         try:
             if not await self._ledger.retake(placement, attempt):
                 raise uncertain(1.0)
-            if await self._intake.expect(outgoing) is not None:
+            if await self._intake.expect(pending) is not None:
                 raise no_session()
             await self._permission.count(request.to)
-            self.following.expected[attempt.id] = outgoing
-            sid = await self._create(outgoing, attempt)
+            self.following.expected[attempt.id] = pending
+            sid = await self._create(pending, attempt)
             await self.following.name(sid, attempt.id)
         except UncertainError:
             raise  # its stream, or a report of it, may still come
         except UserError:
-            self._intake.unexpect(outgoing)
+            self._intake.unexpect(pending)
             self.following.expected.pop(attempt.id, None)
             await self._release(placement)
             await self._release(attempt)
@@ -199,17 +199,17 @@ class OutboundCalls:
         except UserError as error:
             _log.warning("a key is not free in the ledger: %s %s", error.code, error.what)
 
-    async def _create(self, outgoing: PendingCall, placement: Placement) -> str:
-        agent = outgoing.agent
+    async def _create(self, pending: PendingCall, placement: Placement) -> str:
+        agent = pending.agent
         wants = agent.outbound
         query = f"?placing={placement.id}"
         asked_s = self._clock.now()
         try:
             async with asyncio.timeout(CREATE_MAX_S):
                 created = await self._rest.create_call(
-                    to=outgoing.to,
-                    from_=outgoing.from_,
-                    twiml=self._document(outgoing),
+                    to=pending.to,
+                    from_=pending.from_,
+                    twiml=self._document(pending),
                     status_callback=twiml.retried(f"{self._webhooks}/status{query}"),
                     timeout_s=wants.ring_seconds,
                     time_limit_s=backstop_s(agent),
@@ -217,25 +217,25 @@ class OutboundCalls:
                     call_reason=wants.call_reason,
                 )
         except TimeoutError:
-            return await self._look_for(outgoing, placement, asked_s)
+            return await self._look_for(pending, placement, asked_s)
         except TwilioRefusedError as refused:
             if refused.status >= 500:  # perhaps a gateway's answer, and carried out
-                return await self._look_for(outgoing, placement, asked_s)
+                return await self._look_for(pending, placement, asked_s)
             if refused.status == 429 or refused.code == 10004:
                 raise TryLaterError.of(refused.problem(), 2.0) from None
             raise refused.problem() from None
         except TwilioUnreachableError as unreachable:
             if not unreachable.sent:
                 raise TryLaterError.of(unreachable.problem(), 5.0) from None
-            return await self._look_for(outgoing, placement, asked_s)
+            return await self._look_for(pending, placement, asked_s)
         return created.sid
 
-    async def _look_for(self, outgoing: PendingCall, placement: Placement, asked_s: float) -> str:
+    async def _look_for(self, pending: PendingCall, placement: Placement, asked_s: float) -> str:
         """Look for a call whose request was not answered, or raise UncertainError."""
         self._unsettled[placement.id] = asked_s
         for wait_s in LOOKS_S:
             await asyncio.sleep(wait_s)
-            sid = await self._listed(outgoing.from_, outgoing.to, placement)
+            sid = await self._listed(pending.from_, pending.to, placement)
             if sid is not None:
                 self._unsettled.pop(placement.id, None)
                 return sid
@@ -331,7 +331,7 @@ class OutboundCalls:
             )
         return found
 
-    def _outgoing(
+    def _pending_call(
         self, request: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
         """Return the call of a request. Raises UserError for a call that can never be placed."""
@@ -353,7 +353,7 @@ class OutboundCalls:
             self.following.expected.pop(placement.id, None)
             self.following.follow(sid, agent)
 
-        outgoing = PendingCall(
+        pending = PendingCall(
             token=self._intake.new_token(),
             agent=agent,
             account_sid=self._config.twilio.account_sid,
@@ -363,25 +363,25 @@ class OutboundCalls:
             rings_s=agent.outbound.ring_seconds,
             named=named,
         )
-        if len(self._document(outgoing)) > TWIML_MAX:
+        if len(self._document(pending)) > TWIML_MAX:
             raise UserError(
                 "E-OUT-09",
                 f"The agent's announcement makes TwiML of more than {TWIML_MAX} characters.",
                 "Shorten announcement.say in the agent file, or a variable that fills it.",
             )
-        return outgoing
+        return pending
 
     # --- requests to Twilio --------------------------------------------------------------------
 
-    def _document(self, outgoing: PendingCall) -> str:
+    def _document(self, pending: PendingCall) -> str:
         webhooks = self._webhooks
-        values = values_for(outgoing.agent, "", outgoing.from_, outgoing.to, outgoing.variables)
-        spoken = outgoing.agent.filled(values)
+        values = values_for(pending.agent, "", pending.from_, pending.to, pending.variables)
+        spoken = pending.agent.filled(values)
         return twiml.connect(
             stream_url="wss" + webhooks.removeprefix("https"),
             after_url=webhooks + "/after",
             stream_status_url=webhooks + "/stream-status",
-            token=outgoing.token,
+            token=pending.token,
             announcement=responses.announced(spoken.announcement),
             apology=responses.spoken(spoken, spoken.fallback.say),
         )

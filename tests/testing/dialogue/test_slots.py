@@ -98,7 +98,7 @@ def test_times_as_callers_say_them(text: str, value: str) -> None:
     assert TimeSlot("12:00").parse(tokens, 0) == (value, len(tokens))
 
 
-def test_the_house_says_which_half_of_the_day_is_meant() -> None:
+def test_the_restaurant_says_which_half_of_the_day_is_meant() -> None:
     assert TimeSlot("08:00").parse(["seven"], 0) == ("19:00", 1)
     assert TimeSlot("08:00").parse(["eight"], 0) == ("08:00", 1)
     assert TimeSlot("00:00").parse(["seven"], 0) == ("07:00", 1)

@@ -109,7 +109,7 @@ async def test_it_runs_again_when_all_others_are_over_and_is_judged_then() -> No
     assert len(ended) == 2
 
 
-async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() -> None:
+async def test_nobody_is_called_until_every_slow_server_of_the_round_is_open() -> None:
     happened: list[str] = []
 
     @asynccontextmanager

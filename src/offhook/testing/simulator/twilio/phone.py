@@ -69,9 +69,9 @@ async def place_call(
     its report. Cancelling this function hangs up; then, as after a normal end, no connection and no
     task is left. Raises UserError E-REH-02 for any other `to_url`.
     """
-    front = RehearsedHost(to_url, auth_token, public_url)
+    host = RehearsedHost(to_url, auth_token, public_url)
     report = LegReport(account_sid, call_sid or new_sid("CA"), caller)
-    async with _network(network, front, clock, account_sid, dial_status) as at:
+    async with _network(network, host, clock, account_sid, dial_status) as at:
         at.bins.update(bins)
         leg = Leg(
             at,
@@ -85,15 +85,15 @@ async def place_call(
         leg.status = "ringing"
 
         async def work() -> Ending:
-            if not front.is_stream:
-                return await follow(leg, Request(front.url), fallback_url)
+            if not host.is_stream:
+                return await follow(leg, Request(host.url), fallback_url)
             leg.answer()
             nouns = tuple(
                 Verb("Parameter", {"name": name, "value": value}, "", ())
                 for name, value in (parameters or {}).items()
             )
-            noun = Verb("Stream", {"url": front.url}, "", nouns)
-            return _end_of_stream(await stream(leg, noun, front.url))
+            noun = Verb("Stream", {"url": host.url}, "", nouns)
+            return _end_of_stream(await stream(leg, noun, host.url))
 
         if time_limit_s is not None:
             leg.at(time_limit_s, lambda: leg.end("given_up"))
@@ -105,7 +105,7 @@ async def place_call(
 @asynccontextmanager
 async def _network(
     network: SimulatedNetwork | None,
-    front: RehearsedHost,
+    host: RehearsedHost,
     clock: Clock,
     account_sid: str,
     dial_status: DialStatus,
@@ -118,7 +118,7 @@ async def _network(
         if dial_status == "completed"
         else SimulatedPerson(dial_status, after_s=DIAL_S)
     )
-    async with simulated_network(account_sid, front, clock, lambda to: dialled) as own:
+    async with simulated_network(account_sid, host, clock, lambda to: dialled) as own:
         yield own
 
 

@@ -250,8 +250,8 @@ class SimulatedAccount:
                 "From": made["from"] or "",
                 "ApiVersion": VERSION,
             }
-            if network.front.dialled(url) is not None:
-                await network.front.send(network.http, Request(url, "POST", form))
+            if network.host.dialled(url) is not None:
+                await network.host.send(network.http, Request(url, "POST", form))
 
     def _list_calls(self, given: Given) -> dict[str, Any]:
         """List calls, newest first. Only To, From, Status and ParentCallSid filter the list."""

@@ -61,7 +61,7 @@ async def follow(leg: Leg, request: Request, fallback_url: str | None = None) ->
 
 async def inline(leg: Leg, twiml: str) -> Ending:
     """Execute the TwiML of a REST request, and follow its URLs to the end of the call."""
-    base = leg.network.front.url
+    base = leg.network.host.url
     document, warnings = verbs.read(twiml.encode(), "text/xml")
     for warning in warnings:
         leg.note(SCHEMA_WARNING, warning)

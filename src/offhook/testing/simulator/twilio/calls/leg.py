@@ -250,7 +250,7 @@ class Leg:
         Raises WebhookError when there is no answer.
         """
         network = self.network
-        return await network.front.send(network.http, request, lambda text: self.note(None, text))
+        return await network.host.send(network.http, request, lambda text: self.note(None, text))
 
     def tell(self, event: Event) -> None:
         """Post a status callback, if the subscription includes the event (§4.3)."""
@@ -285,8 +285,8 @@ class Leg:
         self.network.group.create_task(self._deliver(request), name=name)
 
     async def _deliver(self, request: Request) -> None:
-        how, front = self.network.callbacks, self.network.front
-        if front.dialled(request.url) is None:
+        how, host = self.network.callbacks, self.network.host
+        if host.dialled(request.url) is None:
             self.note(None, f"{request.url} is another host's: not contacted")
             return
         if how.late_s:

@@ -24,7 +24,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
 
     On cancellation, `stop` is sent, and the function returns when the socket is closed.
     """
-    front = leg.network.front
+    host = leg.network.host
     url = urljoin(base, noun.attributes.get("url", ""))
     if "://" not in noun.attributes.get("url", ""):
         url = re.sub("^http", "ws", url)  # a relative URL: a socket on the document's host
@@ -39,15 +39,15 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
             leg.note(code, text)
         _tell(leg, noun, base, sid, event, f"{code} {text}" if code else "")
 
-    dialled = front.dialled(url)
+    dialled = host.dialled(url)
     if not url.startswith("wss://"):
         report("stream-error", NOT_WSS, f"{url} is no wss URL")
         return None
     if dialled is None:
         report("stream-error", UNREACHABLE, f"{url} is another host's: not contacted")
         return None
-    headers = {"User-Agent": "Twilio.TmeWs/1.0", "Accept-Encoding": "gzip", **front.proxied(url)}
-    headers |= {name.lower(): value for name, value in front.signature(url).items()}
+    headers = {"User-Agent": "Twilio.TmeWs/1.0", "Accept-Encoding": "gzip", **host.proxied(url)}
+    headers |= {name.lower(): value for name, value in host.signature(url).items()}
     one = SimulatedStream(
         leg.report.caller,
         leg.network.clock,

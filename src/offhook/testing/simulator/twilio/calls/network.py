@@ -67,7 +67,7 @@ class SimulatedNetwork:
     def __init__(
         self,
         account_sid: str,
-        front: RehearsedHost,
+        host: RehearsedHost,
         clock: Clock,
         people: People,
         callbacks: Callbacks,
@@ -75,7 +75,7 @@ class SimulatedNetwork:
         group: asyncio.TaskGroup,
     ) -> None:
         self.account_sid = account_sid
-        self.front = front
+        self.host = host
         self.clock = clock
         self.people = people
         self.callbacks = callbacks
@@ -101,12 +101,12 @@ class SimulatedNetwork:
 @asynccontextmanager
 async def simulated_network(
     account_sid: str,
-    front: RehearsedHost,
+    host: RehearsedHost,
     clock: Clock,
     people: People,
     callbacks: Callbacks = Callbacks(),
 ) -> AsyncIterator[SimulatedNetwork]:
-    """Run calls to and from the server behind `front`, the only host that is contacted.
+    """Run calls to and from the server behind `host`, the only host that is contacted.
 
     The end of the block hangs up all calls and waits for callbacks that are under way.
     """
@@ -117,7 +117,7 @@ async def simulated_network(
         ) as http,
         asyncio.TaskGroup() as group,
     ):
-        network = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
+        network = SimulatedNetwork(account_sid, host, clock, people, callbacks, http, group)
         try:
             yield network
         finally:
