@@ -67,6 +67,9 @@ NOT_BEGUN: Final = Figure(f"not begun within {TOTAL_S / 60:g} minutes", None)
 
 ROW_FILES: Final = ("fleet_rows", "fleet_checks", "fleet_tokens")
 
+LOST: Final = 0.05
+"""Share of the packets that are lost in the row of loss."""
+
 SHARE: Final = 3
 """Sessions of each node while the database is away."""
 
@@ -211,6 +214,16 @@ async def parted(trial: Trial) -> Figure:
         return figure(await fleet_rows.parted(running, trial.sized(12, 60), place.lose, place.find))
 
 
+async def lossy(trial: Trial) -> Figure:
+    """Every node loses packets by chance."""
+    async with trial.fleet() as running:
+        place = running.place
+        if not isinstance(place, Namespaces) or shutil.which("iptables") is None:
+            return NOT_MEASURED
+        count, seconds = trial.sized(6, 60), trial.sized(10, 60)
+        return figure(await fleet_rows.lossy(running, count, seconds, place.lose_some, LOST))
+
+
 async def paused(trial: Trial) -> Figure:
     async with trial.fleet() as running:
         return figure(await fleet_rows.paused(running, trial.sized(9, 60)))
@@ -280,6 +293,12 @@ ROWS: tuple[FleetRow, ...] = (
         "node cut off from the database and the other nodes, not from Twilio",
         "its calls go on, there or at another node; nothing is recorded twice",
         parted,
+    ),
+    FleetRow(
+        "lossy",
+        f"each node loses {LOST:.0%} of its packets, in and out, on all of its networks",
+        "no call cut, none with two agents; nothing lost, nothing recorded twice",
+        lossy,
     ),
     FleetRow(
         "paused",

@@ -238,6 +238,38 @@ async def parted(
     return outcome
 
 
+async def lossy(
+    fleet: Fleet, count: int, seconds: float, lose_some: Callable[[str, float], None], share: float
+) -> RowOutcome:
+    """All nodes lose packets, on the way to Twilio, Deepgram, the database and each other."""
+    outcome = RowOutcome()
+    calls = await fleet.talking(count)
+    for call in calls:
+        call.caller.listen()
+    try:
+        for name in fleet.nodes:
+            lose_some(name, share)
+        await asyncio.sleep(seconds)
+        more = await fleet.talking(count)
+    finally:
+        for name in fleet.nodes:
+            lose_some(name, 0)
+    await asyncio.sleep(LEASE_S)
+    everybody = [*calls, *more]
+    moved = [call for call in everybody if len(call.caller.backs) > 1]
+    several = [call for call in everybody if sum(one.open for one in call.sessions) > 1]
+    outcome.check(not several, f"{len(several)} calls have several agents")
+    greeted_once(outcome, everybody)
+    gaps = [call.caller.longest_silence_s for call in calls]
+    outcome.soon(gaps, BACK_S, "callers heard the agent again")
+    await ended(fleet, outcome, everybody, said(everybody, time.monotonic() - LEASE_S, MOVE_S))
+    outcome.text = (
+        f"{len(calls)} calls went on, {len(more)} began; {len(moved)} changed their stream;"
+        f" longest silence {max(gaps):.1f} s"
+    )
+    return outcome
+
+
 # --- The database is away -------------------------------------------------------------------------
 
 

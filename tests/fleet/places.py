@@ -126,6 +126,14 @@ class Namespaces:
         for net in ("front", "back"):
             _ip(f"link set {net}{self._nodes[name]} master {net}")
 
+    def lose_some(self, name: str, share: float) -> None:
+        """Drop that share of the packets from and to a node by chance; 0: none."""
+        for chain, way in (("INPUT", "-i"), ("OUTPUT", "-o")):
+            self._run(name, f"iptables -F {chain}")
+            if share:
+                chance = f"-m statistic --mode random --probability {share}"
+                self._run(name, f"iptables -A {chain} ! {way} lo {chance} -j DROP")
+
     def close(self) -> None:
         for holder in self._holders.values():
             holder.communicate()
@@ -137,8 +145,11 @@ class Namespaces:
             return int(file.read().split()[0])
 
     def _inside(self, name: str, words: str) -> None:
-        command = ["nsenter", "-t", str(self._pid(name)), "-n", "ip", *words.split()]
-        subprocess.run(command, check=True, timeout=60)
+        self._run(name, f"ip {words}")
+
+    def _run(self, name: str, command: str) -> None:
+        inside = ["nsenter", "-t", str(self._pid(name)), "-n", *command.split()]
+        subprocess.run(inside, check=True, timeout=60)
 
 
 @contextmanager

@@ -47,6 +47,10 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "fleet.test_heartbeat:test_without_the_database_it_goes_on_all_the_same",
         "fleet.test_live_lines:test_late_lines_of_a_fenced_process_are_refused",
     ),
+    "lossy": (
+        "fleet.test_away:test_a_backend_that_hangs_costs_one_deadline_and_a_new_connection",
+        "fleet.test_heartbeat:test_without_the_database_it_goes_on_all_the_same",
+    ),
     "claims": (
         "fleet.test_heartbeat:test_of_a_reaper_and_a_claimant_one_has_the_call_each_time",
         "fleet.test_directory:test_of_two_claimants_one_has_the_call_each_time",
