@@ -110,6 +110,15 @@ async def test_quality_leads_to_the_calls_behind_it(
             re.compile(rf"^Calls{found[2]}(\D|$)")
         )
     await page.goto(f"{server.url}/quality?days=7")
+    most = page.get_by_role("table", name="Endings").get_by_role("link").first
+    slug = re.sub(".*slug=", "", str(await most.get_attribute("href")))
+    bars = page.get_by_role("img", name=re.compile("^Calls by day")).locator(".u-over")
+    size = await bars.bounding_box()
+    assert size
+    # All calls are of today, whose bar is in the middle; the most frequent ending is at its foot.
+    await bars.click(position={"x": size["width"] / 2, "y": size["height"] - 3})
+    await expect(page).to_have_url(re.compile(rf"/calls\?slug={slug}&since=.*&until="))
+    await page.goto(f"{server.url}/quality?days=7")
     await page.get_by_label("Agent", exact=True).select_option("reception")
     await expect(page).to_have_url(re.compile("agent=reception"))
     await page.get_by_role("link", name="caller hung up").click()
