@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 from sqlalchemy import text
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 
 from offhook.records import database
 from offhook.text.extras import install_command

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.cli import in_process
 from tests.waiting import GIVEN_UP_AFTER_S
 from tests.whole_server import ACCOUNT, QUICK, TOKEN
 
@@ -48,13 +49,16 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def offhook(
-    folder: Path, *arguments: str, env: Mapping[str, str] = NOWHERE
-) -> subprocess.CompletedProcess[str]:
+def offhook(folder: Path, *arguments: str, env: Mapping[str, str] = NOWHERE) -> in_process.Ended:
+    return in_process.offhook(folder, *arguments, **env)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a process without a terminal."""
     return subprocess.run(
         [*OFFHOOK, *arguments],
         cwd=folder,
-        env={**CLEAN, "COLUMNS": "200", **env},
+        env={**CLEAN, "COLUMNS": "200", **NOWHERE},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -88,7 +92,7 @@ async def accounts(*numbers: str, script: Script = QUICK) -> AsyncIterator[dict[
 
 
 def test_without_accounts_and_without_a_terminal(tmp_path: Path) -> None:
-    ended = offhook(tmp_path, "init", "shop")
+    ended = started(tmp_path, "init", "shop")
     assert (ended.returncode, ended.stderr) == (0, "")
     folder = tmp_path / "shop"
     assert tree(folder).keys() == WRITTEN
@@ -101,12 +105,12 @@ def test_without_accounts_and_without_a_terminal(tmp_path: Path) -> None:
         "offhook dev",
     ]
 
-    checked = offhook(folder, "check", "--json")
+    checked = started(folder, "check", "--json")
     assert json.loads(checked.stdout) == {"errors": 0, "remarks": 0, "findings": []}
     assert checked.returncode == 0
 
     (command,) = re.findall(r"^  offhook (rehearse\S* \S+)", ended.stdout, re.MULTILINE)
-    rehearsed = offhook(folder, *command.split())
+    rehearsed = started(folder, *command.split())
     assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
     assert "1 passed" in rehearsed.stdout
 

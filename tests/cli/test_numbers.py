@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.cli.served import SECRETS
 from tests.dev.developing import DEMO, NUMBER, desk
 

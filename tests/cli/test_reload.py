@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from tests.cli.calls.conftest import offhook
 from tests.cli.calls.test_event_stream import Connection
 from tests.cli.calls.test_event_stream import serving as answering
+from tests.cli.in_process import offhook
 
 DONE = {"agents": ["back", "front"], "lines": 2, "restart": ["server.port"]}
 REFUSED = {

@@ -1,53 +1,14 @@
 """A record with a few calls in it, as a server on this machine leaves behind."""
 
-import contextlib
-import io
-import os
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from sqlalchemy import update
 from tests.records.filling import BEGAN_MS, Filler, began, ended, sid_of
 
-from offhook.cli import main
 from offhook.events import types as events
 from offhook.records import database, tables
-
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def offhook(folder: Path, *arguments: str, **environ: str) -> Ended:
-    """Run a command as a user does, in a folder, but in this process: it is sooner there."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, CLEAN | {"TZ": "UTC", "COLUMNS": "200"} | environ, clear=True),
-        mock.patch.object(sys, "argv", ["offhook", *arguments]),
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        time.tzset()
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-    time.tzset()
-    return Ended(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

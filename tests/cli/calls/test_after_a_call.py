@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.cli.served import CLEAN, serving
 
 

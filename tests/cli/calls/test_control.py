@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.calls.conftest import offhook
 from tests.cli.calls.test_event_stream import Connection
 from tests.cli.calls.test_event_stream import serving as answering
+from tests.cli.in_process import offhook
 from tests.cli.served import CLEAN, Serving, serving
 from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 

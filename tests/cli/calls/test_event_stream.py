@@ -15,7 +15,7 @@ import pytest
 from httpx2 import ServerSentEvent
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 
 from offhook.cli.api_client import ApiClient, token_of
 from offhook.cli.calls.event_printer import EventPrinter

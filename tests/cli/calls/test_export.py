@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text, update
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.postgres import Postgres
 from tests.records.filling import Filler, sid_of
 

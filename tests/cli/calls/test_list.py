@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
 
 from offhook.events.types import Event

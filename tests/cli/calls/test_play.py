@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.records.filling import sid_of
 
 from offhook.journal.folders import MACHINE

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.records.filling import sid_of
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.calls.conftest import offhook
+from tests.cli.in_process import offhook
 from tests.records.filling import sid_of
 
 LATENCIES = (
