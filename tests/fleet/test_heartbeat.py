@@ -54,11 +54,11 @@ async def test_of_a_reaper_and_a_claimant_one_has_the_call_each_time(fleet: Flee
     dead, reaper, asked = [await fleet.node(name) for name in "abc"]
     await dead.beat()
     await long_gone(fleet, dead)
-    await asked.beat()
     wins = {"reaper": 0, "claimant": 0}
     for number in range(races):
         if number % BETWEEN == 0:
             await steady(fleet, reaper)
+            await asked.beat()  # else what it has claimed would be reaped
             await asyncio.gather(reaper.directory.tell_ended(), asked.directory.tell_ended())
         await begin(dead, number)
         reaped, claimed = await asyncio.gather(
