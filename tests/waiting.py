@@ -6,7 +6,9 @@ Where something tells of what a test waits for, an event or an answer, the test 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
+
+_T = TypeVar("_T")
 
 LOOKS_EVERY_S: Final = 0.01
 GIVEN_UP_AFTER_S: Final = 240.0
@@ -25,6 +27,20 @@ async def until_it(done: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(GIVEN_UP_AFTER_S):
         while not await done():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(LOOKS_EVERY_S)
+
+
+async def until_found(ask: Callable[[], Awaitable[_T]], wanted: Callable[[_T], object]) -> _T:
+    """Ask on the loop until the answer is as wanted, and return it."""
+    found = [await ask()]
+
+    async def is_wanted() -> bool:
+        if wanted(found[-1]):
+            return True
+        found[:] = [await ask()]
+        return False
+
+    await until_it(is_wanted)
+    return found[-1]
 
 
 def wait_until(done: Callable[[], object]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from tests.api.desk import TOKEN, Desk, desk
 from tests.api.spec import Spec, spec_of_servers
 from tests.postgres import Postgres
-from tests.waiting import GIVEN_UP_AFTER_S, LOOKS_EVERY_S, until
+from tests.waiting import until, until_found
 from tests.whole_server import ASK, GREET, HANG_UP
 
 from offhook.api.auth import BODY_MAX
@@ -53,11 +53,7 @@ async def asked(folder: Path, **options: Any) -> AsyncIterator[Asked]:
 
 async def until_more(count: Callable[[], Awaitable[int]], than: int) -> int:
     """Ask until there is more, which the caller sees only by asking."""
-    async with asyncio.timeout(GIVEN_UP_AFTER_S):
-        while True:
-            if (found := await count()) > than:
-                return found
-            await asyncio.sleep(LOOKS_EVERY_S)
+    return await until_found(count, lambda found: found > than)
 
 
 async def refused(ask: Asked, path: str, status: int, code: str, **options: Any) -> httpx2.Response:

@@ -1,6 +1,5 @@
 """Snapshots of live calls over HTTP: of a call as it goes on, of many, and after a restart."""
 
-import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from tests.api.desk import Desk, desk
 from tests.api.spec import spec_of_servers
 from tests.cli.served import serving
 from tests.console.calls import kept_call
-from tests.waiting import until
+from tests.waiting import until, until_found
 
 from offhook.api.live_snapshot import LiveSnapshots
 from offhook.events import types as events
@@ -30,10 +29,7 @@ Rows: TypeAlias = list[dict[str, Any]]
 
 async def until_rows(rows: Callable[[], Awaitable[Rows]], wanted: Callable[[Rows], bool]) -> Rows:
     """Ask for the rows until they are so; return them."""
-    async with asyncio.timeout(240):
-        while not wanted(found := await rows()):  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.05)
-        return found
+    return await until_found(rows, wanted)
 
 
 async def snapshot(d: Desk) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.cli.served import Serving, serving
-from tests.waiting import until
+from tests.waiting import until, until_found
 from tests.whole_server import ACCOUNT, HOURS, TOKEN, voice
 
 from offhook.audio import FRAME_BYTES, SILENCE
@@ -182,12 +182,7 @@ async def test_two_operators_whisper_say_take_over_hand_back_and_hang_up(tmp_pat
             made: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
             return made
 
-        made: dict[str, Any] = {}
-        for _ in range(1000):
-            made = await record()
-            if "hang-up" in json.dumps(made):
-                break
-            await asyncio.sleep(0.1)
+        made = await until_found(record, lambda made: "hang-up" in json.dumps(made))
         happened = [each for each in made["timeline"] if each["kind"] == "event"]
         by_kind = {each["event"] for each in happened}
         assert by_kind >= {"ListeningBegan", "ListeningEnded", "OperatorTookOver"}

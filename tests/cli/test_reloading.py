@@ -15,7 +15,7 @@ import httpx2
 import psutil
 import pytest
 from tests.cli.served import Serving, serving
-from tests.waiting import GIVEN_UP_AFTER_S, until
+from tests.waiting import GIVEN_UP_AFTER_S, until, until_it
 from tests.whole_server import (
     ACCOUNT,
     ASK,
@@ -218,15 +218,18 @@ async def hang_up(server: Serving, count: int) -> None:
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         sids: list[str] = []
         url = ""
-        async with asyncio.timeout(240):
-            while len(sids) != count:
-                # The operator process may be starting anew at this moment.
-                with suppress(httpx2.TransportError, FileNotFoundError):
-                    url = await server.operator_url()
-                    answer = await http.get(url + "/api/v1/live/snapshot", headers=server.headers)
-                    if answer.status_code == 200:
-                        sids = [row["call_sid"] for row in answer.json()["calls"]]
-                await asyncio.sleep(0.05)
+
+        async def are_all_shown() -> bool:
+            nonlocal sids, url
+            # The operator process may be starting anew at this moment.
+            with suppress(httpx2.TransportError, FileNotFoundError):
+                url = await server.operator_url()
+                answer = await http.get(url + "/api/v1/live/snapshot", headers=server.headers)
+                if answer.status_code == 200:
+                    sids = [row["call_sid"] for row in answer.json()["calls"]]
+            return len(sids) == count
+
+        await until_it(are_all_shown)
         for sid in sids:
             path = f"/api/v1/calls/{sid}/hang-up"
             answer = await http.post(url + path, headers=server.headers, json={})

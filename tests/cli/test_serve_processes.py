@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import pytest
 from tests.cli.served import COMMAND, SECRETS, Serving, run, run_command, serving
-from tests.waiting import until
+from tests.waiting import until, until_found
 from tests.whole_server import GREET, HANG_UP
 
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -132,13 +132,9 @@ async def test_a_lagging_operator_process_is_yellow(tmp_path: Path) -> None:
             state: str = answer.json()["records"]
             return state
 
-        async with asyncio.timeout(240):
-            while await records() == "ok":  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.1)
+        await until_found(records, lambda state: state != "ok")
         operator.resume()
-        async with asyncio.timeout(240):
-            while await records() != "ok":  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until_found(records, lambda state: state == "ok")
         assert await server.stop() == 0
 
 

@@ -1,6 +1,5 @@
 """`offhook serve` as a person runs it, with the agents of this folder, and who is signed in."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, make_url
 from tests.cli.served import Serving, serving
 from tests.console import chromium
 from tests.console.chromium import Watched
+from tests.waiting import until_it
 
 from offhook.api.signed_in import COOKIE
 from offhook.records import database
@@ -128,9 +128,7 @@ class ConsoleServer:
     async def until_stored(self, call_sid: str) -> None:
         """Wait until the record has the end of a call."""
         path = f"/api/v1/calls/{call_sid}"
-        async with asyncio.timeout(240):
-            while not await self._is_stored(path):  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.05)
+        await until_it(lambda: self._is_stored(path))
 
     async def _is_stored(self, path: str) -> bool:
         answer = await self.ask("GET", path)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from tests.cli.served import Serving, serving
 from tests.page import ConsolePage, PhoneCall
-from tests.waiting import GIVEN_UP_AFTER_S, until
+from tests.waiting import GIVEN_UP_AFTER_S, until, until_found
 from tests.whole_server import ASK, GREET, HANG_UP
 
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -33,12 +33,12 @@ async def over(call: PhoneCall) -> None:
 
 async def ending(page: ConsolePage, call_sid: str) -> str:
     """Wait until the record has the ending of a call; return its slug."""
-    while True:
+
+    async def slug() -> str | None:
         answer = await page.http.get(f"{page.url}/api/v1/calls/{call_sid}", headers=page.headers)
-        slug = answer.json().get("call", {}).get("slug") if answer.status_code == 200 else None
-        if slug is not None:
-            return str(slug)
-        await asyncio.sleep(0.02)
+        return answer.json().get("call", {}).get("slug") if answer.status_code == 200 else None
+
+    return str(await until_found(slug, lambda found: found is not None))
 
 
 async def until_it_speaks(call: PhoneCall) -> None:

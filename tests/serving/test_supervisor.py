@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -297,9 +296,14 @@ def test_a_stop_after_the_call_process_has_ended_kills_the_operator_process(
         started(made)
         made.stop()
         wait_until(lambda: not is_running(made.calls[0]))
-        while is_running(made.operators[0]):
+
+        def is_over() -> bool:
+            if not is_running(made.operators[0]):
+                return True
             made.stop()  # the supervisor may not have noticed the end yet
-            time.sleep(0.01)
+            return False
+
+        wait_until(is_over)
         assert made.end() == 0
         assert made.lines("ended") == []
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import pytest
+from tests.waiting import until
 
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import worker_process
@@ -47,7 +48,7 @@ async def test_the_time_for_an_answer_begins_when_it_has_started(
     played = Played(SLOW)
     async with asyncio.TaskGroup() as group:
         group.create_task(played.start())
-        await asyncio.sleep(0.1)
+        await until(lambda: played._process is not None)  # not ready for a second
         played.expect_answer()
     monkeypatch.setattr(worker_process, "HANG_S", 60.0)
     played.expect_nothing()
@@ -68,7 +69,7 @@ async def test_one_that_was_asked_while_it_started_and_then_hangs_is_killed(
     played = Played(SLOW)
     async with asyncio.TaskGroup() as group:
         group.create_task(played.start())
-        await asyncio.sleep(0.1)
+        await until(lambda: played._process is not None)  # not ready for a second
         played.expect_answer()  # and nothing is sent, so it says nothing
     process = played._process
     assert process is not None
