@@ -7,7 +7,14 @@ fast as it is let. Meanwhile the calls' frames are timed, caller to agent and ba
 `offhook bench` times them, and once a second a signed webhook asks how long Twilio would wait.
 Exits with 1 when a bar is missed: added delay at p99 under 5 ms, memory under +50 MB, log under
 10 kB a second, a webhook answered within the 15 s that Twilio waits (twilio.md §4.1), and no call
-broken. With --tls the agent speaks TLS, as Deepgram does.
+broken. With --tls the agent speaks TLS, as Deepgram does. Requests to the operator's paths go to
+the operator's port, any other to the public one.
+
+Memory is what the attacked process has at most during the traffic, against what it had before; it
+is judged for each kind, and for the growth of the process with the calls over all of them. A kind
+of which less than nine tenths of the rate came is not judged, unless the server itself held it
+back: it takes 256 bad connections a second (docs/security.md), or it is one of those that hold
+connections, which are slow on purpose.
 
 The load, the stranger and the server need a core each for figures that mean something. On fewer,
 the stranger takes time from the load, too, which is late then. A kind of traffic is judged by the
@@ -49,6 +56,7 @@ from offhook.bench.child import HOST
 from offhook.bench.load import sockets
 from offhook.bench.load.messages import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
 from offhook.bench.serve import ServeSetup
+from offhook.net.listener import CONNECTIONS_MAX
 from offhook.twilio.signature import HEADER, sign
 
 P99_MS = 5.0
@@ -56,12 +64,25 @@ LATE_MS = 1.0
 """Lateness of a load at p99 above which a delay is the load's as much as the server's."""
 GROWTH_MB = 50.0
 LOG_BYTES_S = 10_000
+LOOK_S = 0.1
+"""Seconds between two looks at the memory of the attacked process."""
+RATE_SHARE = 0.9
+"""Share of the rate that must have come, or of the bad connections that the server takes."""
 CONNECTIONS = 64
 """Of the stranger at once, but for silent ones."""
 SILENT = "silent connections"
 ENDING = "connections that end at once"
 SLOW = "upgrades byte by byte, one a second"
 HALF_OPEN = "half-open sockets"
+OPERATORS = frozenset({"odd paths", "wrong tokens"})
+"""Kinds that go to the operator's port: at the public one these paths are not there."""
+HELD = frozenset(
+    {
+        *(SILENT, SLOW, HALF_OPEN),
+        *("headers byte by byte", "half a form, shaped signature"),
+    }
+)
+"""Kinds that hold connections, by saying nothing more or a byte at a time: they send little."""
 AT_ONCE = {SILENT: 1000, SLOW: 1000, HALF_OPEN: 10_000}
 """Connections of some kinds at once."""
 SPARE = 20
@@ -342,6 +363,24 @@ def cpu_of(pid: int) -> float:
     return float(used.user + used.system)
 
 
+async def peak_mb(pid: int, during: asyncio.Task[None]) -> float:
+    """Return the most memory that a process has until a task is done."""
+    most = rss_mb(pid)
+    while not during.done():
+        await asyncio.wait([during], timeout=LOOK_S)
+        most = max(most, rss_mb(pid))
+    return most
+
+
+def was_enough(kind: str, sent: int, connections: int, given: argparse.Namespace) -> bool:
+    """Return whether so much came that the server is judged by it, or as much as it lets come."""
+    return (
+        kind in HELD
+        or sent >= RATE_SHARE * given.rate * given.seconds
+        or connections >= RATE_SHARE * CONNECTIONS_MAX * given.seconds
+    )
+
+
 async def ask_webhook(port: int, until: float) -> list[float]:
     """Ask a webhook once a second; return how long each answer took, in seconds."""
     form = {
@@ -391,13 +430,22 @@ class Judged(NamedTuple):
     """Half-open sockets that were open at once, of the kind that has them."""
     uncut: int = 0
     """Those at once that the server had not cut."""
+    has_come: bool = True
+    """False if too little was sent for a judgement, and not because the server held it back."""
 
     @property
     def verdict(self) -> bool | None:
-        """Whether the bar is met; None if a late load missed it, or too few sockets were open."""
+        """Whether the bar is met; None if a late load missed it, or too little was sent or open."""
         if self.during >= P99_MS:
             return False if self.load_late < LATE_MS else None
-        return None if self.has_too_few else True
+        return None if self.has_too_few or not self.has_come else True
+
+    @property
+    def why_not(self) -> str:
+        """Why it is not judged."""
+        if self.during >= P99_MS:
+            return "the load was late"
+        return "too few at once" if self.has_too_few else "too little was sent"
 
     @property
     def has_too_few(self) -> bool:
@@ -432,16 +480,21 @@ async def run_on(given: argparse.Namespace, folder: Path, database_url: str | No
         try:
             await load.ask(PlaceCalls(port=house.port, calls=given.calls, first=0, token=TOKEN))
             await load.measure(None, 2.0)  # the first seconds of a process are like no others
+            calls_pid = ServeSetup(house.folder, TOKEN, house.port).roles(server.pid).call
+            began_mb = rss_mb(calls_pid)
             for kind in given.kind or KINDS:
                 left = 1 if given.untimed else TRIES
                 while True:
-                    judged, found = await tried(kind, given, load, house, server.pid, table)
+                    judged, found = await tried(kind, given, load, house, server, table)
                     faults += found
                     tries, left = tries + 1, left - 1
                     await asyncio.sleep(2)  # its connections end
                     if judged.verdict is not None or not left:
                         break
                 slowed.append(judged)
+            grown_mb = rss_mb(calls_pid) - began_mb
+            if grown_mb >= GROWTH_MB:
+                faults.append(f"all kinds together: {grown_mb:+.1f} MB")
             load.say(EndCalls())
             await load.heard()
         finally:
@@ -460,11 +513,7 @@ async def run_on(given: argparse.Namespace, folder: Path, database_url: str | No
         f" at worst {worst.during:.1f} ms, {worst.before:.1f} ms before it ({worst.kind}),"
         f" with a load that was {worst.load_late:.1f} ms late{half_open}"
     )
-    unjudged = [
-        f"{one.kind} ({'too few at once' if one.has_too_few else 'the load was late'})"
-        for one in slowed
-        if one.verdict is None
-    ]
+    unjudged = [f"{one.kind} ({one.why_not})" for one in slowed if one.verdict is None]
     if given.untimed:
         print("not judged: delays (--untimed)")
     elif unjudged:
@@ -477,25 +526,32 @@ async def tried(
     given: argparse.Namespace,
     load: Load,
     house: TrialServer,
-    supervisor: int,
+    server: asyncio.subprocess.Process,
     table: Table,
 ) -> tuple[Judged, list[str]]:
     """Measure live calls before and during a kind of traffic; return what was wrong, too."""
     before = await load.measure(None, given.seconds / 2)
-    # The process that carries calls.
-    pid = ServeSetup(house.folder, TOKEN, house.port).roles(supervisor).call
-    memory, log, cpu_s = rss_mb(pid), house.log.stat().st_size, cpu_of(pid)
+    serving = ServeSetup(house.folder, TOKEN, house.port)
+    port = house.port
+    pid = serving.roles(server.pid).call  # The process that carries calls.
+    attacked = pid
+    if kind in OPERATORS:
+        port = serving.operator_port() or port
+        attacked = await house.pid(server, "operator")
+    memory, log, cpu_s = rss_mb(attacked), house.log.stat().st_size, cpu_of(pid)
     told: list[str] = []
     async with asyncio.TaskGroup() as group:
-        attack = group.create_task(stranger(house.port, kind, given, told))
+        attack = group.create_task(stranger(port, kind, given, told))
+        peak = group.create_task(peak_mb(attacked, attack))
         asking = group.create_task(ask_webhook(house.port, time.monotonic() + given.seconds))
         during = await load.measure(attack, given.seconds)
     cpu = (cpu_of(pid) - cpu_s) / given.seconds
     slowest = max(asking.result())
-    grown = rss_mb(pid) - memory
+    grown = peak.result() - memory
     written = (house.log.stat().st_size - log) / given.seconds
     sent, connections, at_once, uncut = map(int, told[0].split())
-    judged = Judged(kind, p99_ms(before), p99_ms(during), late_ms(during), at_once, uncut)
+    has_come = was_enough(kind, sent, connections, given)
+    judged = Judged(kind, p99_ms(before), p99_ms(during), late_ms(during), at_once, uncut, has_come)
     table.add_row(
         kind,
         f"{sent / given.seconds / 1e6:.2f}",

@@ -1,5 +1,6 @@
 """bench.attack: its traffic is sent, and ends no call. What it measures needs cores of its own."""
 
+import argparse
 import asyncio
 import importlib
 
@@ -36,3 +37,51 @@ async def test_each_kind_of_hostile_traffic_is_sent_and_ends_no_call(
         assert h.endings() == []
         assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
         caller.cancel()
+
+
+def given(**more: float) -> argparse.Namespace:
+    return argparse.Namespace(**{"rate": 1_000_000, "seconds": 8.0, **more})
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "connections", "is_enough"),
+    [
+        ("forms of 64 KB", 7_200_000, 100, True),
+        ("forms of 64 KB", 7_100_000, 100, False),
+        ("small forms, shaped signature", 10_000, 1844, True),
+        ("small forms, shaped signature", 10_000, 1800, False),
+        (attack.SILENT, 0, 1000, True),
+    ],
+)
+def test_what_did_not_come_is_not_judged(
+    kind: str, sent: int, connections: int, is_enough: bool
+) -> None:
+    """By the rate, or as many bad connections as the server takes in a second."""
+    assert attack.was_enough(kind, sent, connections, given()) is is_enough
+    judged = attack.Judged(kind, 1.0, 1.0, 0.0, has_come=is_enough)
+    assert judged.verdict is (True if is_enough else None)
+    assert is_enough or judged.why_not == "too little was sent"
+
+
+async def test_memory_is_what_there_was_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attack, "LOOK_S", 0.0)
+    going_on = asyncio.Event()
+    seen = iter([10.0, 90.0, 30.0])
+
+    def rss_mb(pid: int) -> float:
+        found = next(seen, None)
+        if found is None:
+            going_on.set()
+        return found or 20.0
+
+    monkeypatch.setattr(attack, "rss_mb", rss_mb)
+
+    async def work() -> None:
+        await going_on.wait()
+
+    async with asyncio.TaskGroup() as group:
+        assert await attack.peak_mb(1, group.create_task(work())) == 90.0
+
+
+def test_kinds_with_a_port_or_a_pace_of_their_own_are_there() -> None:
+    assert attack.KINDS.keys() >= attack.OPERATORS | attack.HELD | attack.AT_ONCE.keys()
