@@ -23,6 +23,7 @@ from offhook.config import load
 from offhook.events.types import AgentSwitched, CallEnded
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
+from offhook.tools import builtin
 from offhook.twilio import twiml
 
 LINE: Final = "+12025550100"
@@ -66,7 +67,7 @@ settings:
   greeting: Hello! How can I help you today?
 """
 AGENT: Final = f"""{_SETTINGS}
-tools: [tools.py, hang_up, transfer_call, send_digits, send_sms, take_message, stop_calling_me]
+tools: [tools.py, {", ".join(builtin.NAMES)}]
 transfer:
   destinations:
     desk: {{to: "{DESK}", timeout_seconds: 5}}
@@ -87,10 +88,9 @@ _WORDS: Final = (
     *("", " ", "é" * 500, "&" * 400, "<Dial>+19005551234</Dial>", "\ud800", "\x00", "{{caller}}"),
     *_NUMBERS,
 )
-_NAMES: Final = (
-    *("hang_up", "transfer_call", "send_digits", "send_sms", "take_message", "stop_calling_me"),
-    *("opening_hours", "pay", "ask_pin"),
-)
+NAMES: Final = (*builtin.NAMES, "opening_hours", "pay", "ask_pin")
+"""Every function that comes with Offhook, and those of TOOLS."""
+
 _NO_NAMES: Final = (
     "",
     "eval",
@@ -128,7 +128,7 @@ class Hostile:
         self._chance = chance
         self._ids = 0
         # Not all in one session, or every call would soon be hung up.
-        self._names = chance.sample(_NAMES, 4)
+        self._names = chance.sample(NAMES, 4)
 
     async def session(self, socket: ServerConnection) -> None:
         """One session, until either side has had enough."""

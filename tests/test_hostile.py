@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.hostile import attack, attacked, judge
+from tests.hostile import NAMES, attack, attacked, judge
 
 from offhook.events.types import FunctionAnswered
 
@@ -19,5 +19,6 @@ async def test_nothing_outside_policy_is_dialled_texted_transferred_or_paid(tmp_
         outcomes = {(e.name, e.outcome) for e in h.events() if isinstance(e, FunctionAnswered)}
         assert {outcome for _, outcome in outcomes} >= {"answered", "failed", "unknown"}
         assert {name for name, outcome in outcomes if outcome == "answered"} >= {"pay", "send_sms"}
+        assert {name for name, _ in outcomes} >= {*NAMES}, "every function was called"
         assert h.ledger.texts
         assert h.ledger.rung
