@@ -13,11 +13,13 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from starlette.requests import Request
 from tests import fuzzing_own
 from tests.fuzzing_target import Target
 from tests.wire import samples
 
 from offhook import variables, yamlfile
+from offhook.api import auth
 from offhook.capture.masking import Masks
 from offhook.capture.writer import VERSION
 from offhook.config import AppConfigFile, read_agent
@@ -26,8 +28,9 @@ from offhook.deepgram import messages as deepgram
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
 from offhook.journal import entries
-from offhook.net import request_head
+from offhook.net import addresses, request_head
 from offhook.outbound import contacts
+from offhook.outbound.zones import NumberZones
 from offhook.policy import dial_policy
 from offhook.recordings import wav
 from offhook.records import filters, pages
@@ -41,6 +44,8 @@ from offhook.twilio import errors as refusals
 from offhook.twilio import fields, rest
 from offhook.twilio import messages as media
 from offhook.twilio.signature import sign
+from offhook.webhooks import auth as webhooks_auth
+from offhook.webhooks import routes
 
 ROOT = Path(__file__).parents[1]
 CRASHES = samples.CRASHES
@@ -132,6 +137,22 @@ def _destination(text: str) -> None:
     dial_policy.country_of(text)
     dial_policy.refusal(dial_policy.DialRules(sip_hosts=frozenset({"h"})), text)
     phone_number(text)
+
+
+def _origin(text: str) -> None:
+    """Headers that name a host: of a page, and of a request for this machine or its address."""
+    auth._netloc(text)
+    webhooks_auth._is_local({"host": text})
+    for server in ("127.0.0.1", "::ffff:127.0.0.1", text):
+        name = webhooks_auth.host_name({"host": text})
+        scope = {"type": "http", "server": (server, 80)}
+        routes._is_own_address(Request(scope), name)
+
+
+def _address(text: str) -> None:
+    """What a URL of the API's leads to, as far as it is written in it."""
+    addresses.is_outside(text)
+    addresses.is_this_machine(text)
 
 
 def _moment(text: str) -> None:
@@ -290,6 +311,22 @@ TARGETS: dict[str, Target] = {
     "masking": Target(
         _masked, (), [b"https://u:p@h/a?b=c#d", b'{"api_key": "0123456789abcdef", "url": "ws://h"}']
     ),
+    "origin": Target(
+        _text(_origin),
+        (),
+        [b"https://console.example.com", b"[::1]:8080", b"127.0.0.1", b"https://[::1"],
+    ),
+    "address": Target(
+        _text(_address),
+        (),
+        [
+            b"https://[fe80::1%25eth0]/",
+            b"http://127.1/",
+            b"https://h.internal",
+            b"//[::ffff:7f00:1]",
+        ],
+    ),
+    "zones": Target(_text(NumberZones().of), (), [b"+12025550142", b"+44", b"+1900", b"12"]),
     **fuzzing_own.TARGETS,
 }
 
