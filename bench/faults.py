@@ -4,6 +4,7 @@
     python -m bench.faults operator [--rounds 100] [--calls 20] [--database postgresql]
     python -m bench.faults outage [--seconds 2] [--calls 50]
     python -m bench.faults full-disk [--calls 20]
+    python -m bench.faults small-disk [--calls 20]
 
 `kill` ends the call process with SIGKILL in mid-call and looks for every line that had arrived more
 than 100 ms before, the caller's and the agent's, each once. Of the agent's lines those must count
@@ -12,7 +13,8 @@ second more (AgentHeard). Each caller does what Twilio does then: asks /twilio/a
 stream that the answer names. 99 of 100 must hear the agent's own words again within 5 s of the
 kill, in the same call, and none is greeted twice; afterwards no call and no agent's session is
 left. `operator` ends the operator process again and again under talking calls, `outage` stops a
-real PostgreSQL for so many seconds, `full-disk` lets the database's files grow no further: no call
+real PostgreSQL for so many seconds, `full-disk` lets the database's files grow no further,
+`small-disk` fills the disk of database and journals, a tmpfs, for which it must be root: no call
 may notice, and afterwards no line may be missing or doubled. The agent speaks TLS, as Deepgram
 does; --plain leaves that out.
 Exits with 1 when something is not as it must be. With `--untimed`, for machines that are busy with
@@ -25,12 +27,14 @@ for when the database has taken what the journal has. The load says by how much 
 
 import argparse
 import asyncio
+import contextlib
 import json
 import math
 import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,6 +73,9 @@ BACK_SHARE = 0.99
 SILENT_S = 0.5
 """A call in which the caller heard nothing for so long has noticed something."""
 OUTAGE_S = 2.0
+DISK_BYTES = 64 * 1024 * 1024
+"""Size of the disk that is filled."""
+PAGE_BYTES = 4096
 
 LINE = re.compile(r"call \d+ says line \d+")
 
@@ -282,7 +289,7 @@ async def _trouble(
         # In a thread: while PostgreSQL stops, the callers of this process go on hearing.
         await asyncio.to_thread(begin, pid)
         began = time.monotonic()
-        await server.until("the operator process is")
+        await server.until_troubled()
         await heard(callers, HEARD_MEANWHILE)
         await asyncio.sleep(max(0.0, began + trial.seconds - time.monotonic()))
         await heard(callers, 1)
@@ -344,6 +351,29 @@ async def full_disk(trial: "Trial") -> Faults:
         return await _trouble(trial, server, deepgram, fill, empty)
 
 
+async def small_disk(trial: "Trial") -> Faults:
+    """No file of any process may grow: the disk of the whole record is full."""
+    data = trial.folder / "offhook-data"
+    filler = data / "filler"
+    data.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", str(data)]
+    await asyncio.to_thread(subprocess.run, mount, check=True)
+
+    def fill(_pid: int) -> None:
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # ENOSPC
+            while True:
+                file.write(bytes(PAGE_BYTES))
+
+    def empty(_pid: int) -> None:
+        filler.unlink()
+
+    try:
+        async with agent(trial.certificate) as (deepgram, port):
+            return await _trouble(trial, trial.server(port), deepgram, fill, empty)
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", "--lazy", str(data)], check=False)
+
+
 class Trial:
     """What is tried, how often, and on what."""
 
@@ -362,7 +392,13 @@ class Trial:
         return TrialServer(self.folder, agent_port, self.database_url, tls=tls)
 
 
-WHAT = {"kill": kill, "operator": kill_operator, "outage": outage, "full-disk": full_disk}
+WHAT = {
+    "kill": kill,
+    "operator": kill_operator,
+    "outage": outage,
+    "full-disk": full_disk,
+    "small-disk": small_disk,
+}
 
 
 def main() -> None:
@@ -375,9 +411,13 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="no TLS to the agent")
     parser.add_argument("--untimed", action="store_true", help="see above")
     asked = parser.parse_args()
-    wanted = {"outage": "postgresql", "full-disk": "sqlite"}.get(asked.what)
+    wanted = {"outage": "postgresql", "full-disk": "sqlite", "small-disk": "sqlite"}.get(asked.what)
     if wanted is not None and asked.database not in (None, wanted):
         parser.error(f"{asked.what} is of {wanted}")
+    if asked.what == "small-disk" and (sys.platform != "linux" or os.geteuid() != 0):
+        print("in short: nothing was tried")
+        print("not judged: all of it, as a disk of its own needs Linux and root")
+        return
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="offhook-faults-") as name:
         trial = Trial(Path(name), asked)

@@ -314,6 +314,15 @@ ROWS: tuple[Row, ...] = (
             databases=("sqlite",),
         ),
     ),
+    Row(
+        "disk full under every process of a server: database, journals, files of live calls",
+        "no call notices; no line lost, nothing twice",
+        *_by(
+            "-m bench.faults small-disk --calls 20 --seconds 10 --database {database}",
+            "-m bench.faults small-disk --calls 5 --database {database} --untimed",
+            databases=("sqlite",),
+        ),
+    ),
 )
 
 

@@ -112,6 +112,15 @@ class TrialServer:
                     return
                 await asyncio.sleep(0.1)
 
+    async def until_troubled(self) -> None:
+        """Wait until readiness says of the record that something is wrong."""
+        async with asyncio.timeout(CATCHES_UP_S), _client() as http:
+            while True:
+                answer = await http.get(f"http://127.0.0.1:{self.port}/readyz")
+                if answer.json()["records"] != "ok":
+                    return
+                await asyncio.sleep(0.1)
+
     async def stored(self) -> None:
         """Wait until the database has what the journals have now, and dead processes are gone."""
         last = last_lines(self.journal)
