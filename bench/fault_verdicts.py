@@ -1,5 +1,6 @@
 """What is made of calls whose agents failed (agent_faults.py): what caller and record lack."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -158,10 +159,22 @@ def answered_s(outcome: Outcome) -> list[float]:
     return found
 
 
+def wrong_without_exchange(outcome: Outcome) -> list[str]:
+    """Return what is wrong in a call that exchanges are compared with."""
+    found = _went_wrong(outcome)
+    unanswered = sum(math.isinf(time) for time in answered_s(outcome))
+    return [*found, f"{unanswered} questions were not answered"] if unanswered else found
+
+
 def added_silence_s(outcomes: Sequence[Outcome], usual: Sequence[Outcome]) -> float:
-    """Return by how many seconds the latest answer was over later than the same one usually is."""
+    """Return by how many seconds the latest answer was over later than the same one usually is.
+
+    It is infinite if an answer does not usually come: nothing can be compared with it.
+    """
     columns = list(zip(*map(answered_s, usual), strict=True))
     medians: list[float] = [statistics.median(times) for times in columns]
+    if not all(map(math.isfinite, medians)):
+        return math.inf
     return max(
         time - median
         for one in outcomes

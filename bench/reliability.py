@@ -115,8 +115,14 @@ async def rolled_over(short: bool, database: str) -> Figure:
             records,
         )
         plain = await it.place_all(
-            it.without_exchange(2 if short else 20), it.JOBS, records=records
+            it.without_exchange(2 if short else 20),
+            it.JOBS,
+            verdicts.wrong_without_exchange,
+            records,
         )
+    for one in plain.outcomes:
+        if found := verdicts.wrong_without_exchange(one):
+            print(f"  WRONG without an exchange: {'; '.join(found)}")
     outcomes = placed.outcomes
     wrong = [(one, found) for one in outcomes if (found := verdicts.noticed(one))]
     for one, found in wrong:

@@ -111,6 +111,10 @@ def test_added_silence_is_that_of_the_same_answer_and_a_gap_within_one_counts() 
     assert verdicts.added_silence_s([usual], [usual]) == 0.0
     assert verdicts.added_silence_s([usual, call], [usual]) == 2.5
     caller.stretches = gap[:2]
+    assert verdicts.wrong_without_exchange(usual) == []
+    assert verdicts.wrong_without_exchange(call) == ["2 questions were not answered"]
+    assert verdicts.added_silence_s([usual], [call]) == float("inf"), "nothing to compare with"
+    assert verdicts.added_silence_s([call], [usual, call]) == float("inf")
     assert verdicts.added_silence_s([call], [usual]) == float("inf"), "it was not answered"
 
 
