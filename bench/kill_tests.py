@@ -7,6 +7,8 @@ both equal.
 from pathlib import Path
 from typing import Final
 
+from bench.measured_table import MeasuredTable
+
 from offhook.bench.report import rewrite
 
 PAGE: Final = Path("docs/performance.md")
@@ -20,21 +22,23 @@ FAULTS: Final = (
     "database away",
     "disk full",
 )
-"""Beginnings of the rows of reliability.md that are kill tests."""
+"""Beginnings of the rows of reliability's first table that are kill tests."""
 
 
-def shown(page: str, reliability: str) -> str:
-    """Return the page of performance with the kill tests of the page of reliability."""
-    lines = [line for line in reliability.splitlines() if line.startswith("| ")]
-    rows = []
-    for fault in FAULTS:
-        found = [line for line in lines if line.startswith(f"| {fault}")]
-        rows += found or [f"| {fault} | | - | not measured | |"]
+def shown(page: str, reliability: str, table: MeasuredTable) -> str:
+    """Return the page of performance with the kill tests of a table of the page of reliability.
+
+    Each of them has a line for each database, measured or not. Other tables of that page have rows
+    that begin alike.
+    """
+    found = table.rows(reliability)
+    cases = [case for fault in FAULTS for case in table.cases if case.startswith(fault)]
+    rows = [found.get(case, f"| {case} | | - | not measured | |") for case in cases]
     head = "| | bar | measured | | form, day, commit |\n| --- | --- | --- | --- | --- |"
     return rewrite(page, "\n".join(["", head, *rows, ""]), begin=BEGIN, end=END)
 
 
-def write() -> None:
-    """Put the kill tests into the page of performance."""
-    page = shown(PAGE.read_text("utf-8"), RELIABILITY.read_text("utf-8"))
+def write(table: MeasuredTable) -> None:
+    """Put the kill tests of a table of the page of reliability into the page of performance."""
+    page = shown(PAGE.read_text("utf-8"), RELIABILITY.read_text("utf-8"), table)
     PAGE.write_text(page, "utf-8")

@@ -167,13 +167,17 @@ class MeasuredTable:
     begin: str
     end: str
 
+    def rows(self, page: str) -> dict[str, str]:
+        """Return the lines of this table on a page, by their first cells."""
+        lines = page.partition(self.begin)[2].partition(self.end)[0].splitlines()
+        return {line.split(" | ")[0].removeprefix("| "): line for line in lines}
+
     def merged(self, page: str, lines: Sequence[Sequence[str]]) -> str:
         """Return a page with these lines in place of those of the same rows.
 
         A line without a verdict, of a row that was not measured, replaces none.
         """
-        before = page.partition(self.begin)[2].partition(self.end)[0].splitlines()
-        kept = {line.split(" | ")[0].removeprefix("| "): line for line in before}
+        kept = self.rows(page)
         new = {line[0]: f"| {' | '.join(line)} |" for line in lines if line[3]}
         rows = [(kept | new).get(case) for case in self.cases]
         head = f"| {self.first} | bar | measured | | form, day, commit |\n"

@@ -357,7 +357,7 @@ async def measure(
             print(f"  {lines[-1][2]}: {lines[-1][3]}", flush=True)
             if write:
                 TABLE.write(lines[-1:])
-                kill_tests.write()
+                kill_tests.write(TABLE)
     return lines
 
 

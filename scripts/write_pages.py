@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from scripts.pages import cli, phrases, rest, typescript
 
-from bench import kill_tests
+from bench import kill_tests, reliability
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram, operator_diagram
 from offhook.calls.operations import (
@@ -71,6 +71,7 @@ def pages() -> dict[Path, str]:
         PERFORMANCE: kill_tests.shown(
             PERFORMANCE.read_text(encoding="utf-8"),
             (DOCS / "reliability.md").read_text(encoding="utf-8"),
+            reliability.TABLE,
         ),
         DOCS / "events.md": events_page(),
         DOCS / "design" / "call-tables.md": call_page(),

@@ -58,12 +58,31 @@ def test_the_kill_tests_are_rows_of_the_table_of_reliability() -> None:
         assert any(case.startswith(fault) for case in reliability.TABLE.cases), fault
 
 
-def test_a_kill_test_without_a_row_is_not_measured() -> None:
+def shown(*rows: str, fleet: str = "") -> list[str]:
+    """The kill tests of a page of performance, when reliability has these rows in its tables."""
     page = f"{kill_tests.BEGIN}\n{kill_tests.END}\n"
+    table = reliability.TABLE
+    text = "\n".join(["Before", table.begin, *rows, table.end, fleet])
+    lines = kill_tests.shown(page, text, table).splitlines()
+    return [line for line in lines if line.startswith("| ")][2:]
+
+
+def test_a_kill_test_without_a_row_is_not_measured_on_any_database() -> None:
     row = "| database away for 10 minutes, postgresql | none lost | 3 lost | **missed** | long |"
-    text = kill_tests.shown(page, f"Before\n{row}\n")
-    assert row in text
-    assert "| disk full | | - | not measured | |" in text
+    killed = "| SIGKILL of the operator process under calls, 100 times, sqlite | | 0 | met | long |"
+    lines = shown(row, killed)
+    assert row in lines
+    assert killed in lines
+    other = killed.split(" | ")[0].replace("sqlite", "postgresql")
+    assert f"{other} | | - | not measured | |" in lines
+    assert sum("not measured" in line for line in lines) == len(lines) - 2
+
+
+def test_rows_of_fleets_that_begin_alike_are_no_kill_tests_of_one_server() -> None:
+    fleet = "| database away for 10 minutes, and during claims | none twice | 0 | met | short |"
+    lines = shown(fleet=fleet)
+    assert fleet not in lines
+    assert "| database away for 10 minutes, postgresql | | - | not measured | |" in lines
 
 
 def test_a_journal_lines_cost_is_told_beside_its_bar() -> None:
