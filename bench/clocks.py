@@ -82,14 +82,17 @@ class WallClock:
 
 
 def compiled(folder: Path) -> Path | None:
-    """Return the library that gives processes such a clock; None without Linux or a C compiler."""
+    """Return the library that gives processes such a clock; None if it cannot be compiled here.
+
+    Not every machine with a compiler has the headers of the C library.
+    """
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         return None
     path = folder / "wall_clock.so"
     options = ["-O2", "-shared", "-fPIC", "-o", str(path), str(SOURCE), "-ldl"]
-    subprocess.run([compiler, *options], check=True)
-    return path
+    made = subprocess.run([compiler, *options], check=False)
+    return path if made.returncode == 0 else None
 
 
 async def across(
@@ -270,7 +273,7 @@ def main() -> None:
         library = compiled(Path(name))
         if library is None:
             print("in short: nothing was tried")
-            print("not judged: all of it, as there is no Linux, or no C compiler")
+            print("not judged: all of it, as there is no Linux, or no C compiler with headers")
             return
         found = run_on_uvloop(tried(given, Path(name), library))
     for what in found.wrong:

@@ -80,6 +80,10 @@ PAGE_BYTES = 4096
 LINE = re.compile(r"call \d+ says line \d+")
 
 
+class UntriedError(Exception):
+    """What is to be tried cannot be tried on this machine."""
+
+
 class Faults:
     """What was found wrong, and how much was looked at."""
 
@@ -357,7 +361,10 @@ async def small_disk(trial: "Trial") -> Faults:
     filler = data / "filler"
     data.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", str(data)]
-    await asyncio.to_thread(subprocess.run, mount, check=True)
+    try:
+        await asyncio.to_thread(subprocess.run, mount, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UntriedError("a disk of its own cannot be mounted here") from error
 
     def fill(_pid: int) -> None:
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # ENOSPC
@@ -415,15 +422,18 @@ def main() -> None:
     if wanted is not None and asked.database not in (None, wanted):
         parser.error(f"{asked.what} is of {wanted}")
     if asked.what == "small-disk" and (sys.platform != "linux" or os.geteuid() != 0):
-        print("in short: nothing was tried")
-        print("not judged: all of it, as a disk of its own needs Linux and root")
+        _tell_untried("a disk of its own needs Linux and root")
         return
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="offhook-faults-") as name:
         trial = Trial(Path(name), asked)
         with database_of(asked.database if wanted is None else None) as url:
             trial.database_url = url
-            faults = run_on_uvloop(WHAT[asked.what](trial))
+            try:
+                faults = run_on_uvloop(WHAT[asked.what](trial))
+            except UntriedError as error:
+                _tell_untried(str(error))
+                return
     seconds = time.monotonic() - began
     for found in faults.found:
         print(f"  WRONG {found}")
@@ -439,6 +449,11 @@ def main() -> None:
     if not trial.timed:
         print("not judged: how soon, and whether callers noticed (--untimed)")
     sys.exit(bool(faults.found) or not faults.lines)
+
+
+def _tell_untried(why: str) -> None:
+    print("in short: nothing was tried")
+    print(f"not judged: all of it, as {why}")
 
 
 if __name__ == "__main__":

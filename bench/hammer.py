@@ -549,9 +549,12 @@ async def run(
 
 
 def _p99_ms(part: Measured) -> float:
-    """Return the 99th percentile of the added delay in ms, of the slower of both ways."""
+    """Return the 99th percentile of the added delay in ms, of the slower of both ways.
+
+    A way on which no frame came is infinitely slow.
+    """
     spreads = [figures.spread(part.up_last), figures.spread(part.down)]
-    return max((each.p99 for each in spreads if each is not None), default=math.inf)
+    return max(math.inf if each is None else each.p99 for each in spreads)
 
 
 def _print_delays(part: Measured, what: str) -> None:
@@ -575,9 +578,14 @@ class Beside(NamedTuple):
 
     @property
     def verdict(self) -> bool | None:
-        """Whether the bar is met; None if it is not, and the load was late itself."""
+        """Whether the bar is met; None if it is not, and the load was late itself.
+
+        No late load explains that no frame came at all.
+        """
         if self.p99 <= ALLOWED_MS:
             return True
+        if math.isinf(self.p99):
+            return False
         return None if self.load_late > LOAD_LATE_MS else False
 
 

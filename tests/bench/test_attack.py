@@ -50,13 +50,17 @@ def given(**more: float) -> argparse.Namespace:
         ("forms of 64 KB", 7_100_000, 100, False),
         ("small forms, shaped signature", 10_000, 1844, True),
         ("small forms, shaped signature", 10_000, 1800, False),
-        (attack.SILENT, 0, 1000, True),
+        (attack.SILENT, 0, 900, True),
+        (attack.SILENT, 0, 899, False),
+        (attack.SLOW, 10_000, 899, False),
+        ("headers byte by byte", 100, 58, True),
+        ("headers byte by byte", 100, 57, False),
     ],
 )
 def test_what_did_not_come_is_not_judged(
     kind: str, sent: int, connections: int, is_enough: bool
 ) -> None:
-    """By the rate, or as many bad connections as the server takes in a second."""
+    """By the rate, or as many bad connections as the server takes in a second, or as are held."""
     assert attack.was_enough(kind, sent, connections, given()) is is_enough
     judged = attack.Judged(kind, 1.0, 1.0, 0.0, has_come=is_enough)
     assert judged.verdict is (True if is_enough else None)
