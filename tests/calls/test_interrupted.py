@@ -23,6 +23,7 @@ from tests.whole_server import (
 )
 
 from offhook.audio import SILENCE
+from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.requests import Leave, Update
 from offhook.calls import compose
@@ -39,12 +40,14 @@ from offhook.events.types import (
     CallEnded,
     CallerBack,
     CallerSaid,
+    CallEvent,
     CallStarted,
     CallTakenOver,
     RecordingEnded,
     RecordingFailed,
     RecordingStarted,
 )
+from offhook.journal.entries import encode
 from offhook.journal.live_files import LiveCallFile
 from offhook.recordings.growing import NOT_HERE
 from offhook.recordings.wav import read_stereo
@@ -221,6 +224,16 @@ def test_a_caller_who_has_hung_up_meanwhile_ends_the_call() -> None:
     next_ = of.crash()
     assert "<Response" in next_.after(stream="0", CallStatus="completed")
     assert [each.slug for each in next_.events if isinstance(each, CallEnded)] == ["server_died"]
+
+
+def test_a_call_that_ended_as_its_process_died_does_not_begin_again() -> None:
+    of = servers()
+    on_the_line(of)
+    of.files[SID].append(encode(CallEvent(SID, 6000, Ending(Slug.CALLER_HUNG_UP).event(6000)), 0))
+    next_ = of.crash()
+    assert not any(isinstance(each, CallTakenOver | CallEnded) for each in next_.events)
+    assert next_.calls.registry.live_count == 0
+    assert of.files == {}
 
 
 def test_a_call_survives_process_after_process_but_not_one_that_kills_them() -> None:

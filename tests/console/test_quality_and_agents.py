@@ -82,15 +82,11 @@ async def test_quality_leads_to_the_calls_behind_it(
     async with kept_call(server.public_url) as call:
         await call.person.until_heard(GREETING)
     await call.ended()
+    await server.until_stored(call.sid)
     reception = page.get_by_role("link", name="reception", exact=True)
-    while True:  # the record has the call in a moment
-        await page.goto(f"{server.url}/quality?days=7")
-        await expect(page.get_by_role("heading", name="Quality")).to_be_visible()
-        await expect(
-            page.get_by_text(re.compile("No calls in this period|Latency of a turn"))
-        ).to_be_visible()
-        if await reception.count():
-            break
+    await page.goto(f"{server.url}/quality?days=7")
+    await expect(page.get_by_role("heading", name="Quality")).to_be_visible()
+    await expect(page.get_by_text("Latency of a turn")).to_be_visible()
     await expect(page.get_by_text("Answer heard after")).to_be_visible()
     await accessible(page)
     counted = re.compile(r"^(Of )?(\d+) calls?$")

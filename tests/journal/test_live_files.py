@@ -1,7 +1,9 @@
 """The files of live calls: what is left of them after a death, and who takes them."""
 
 import os
+import shutil
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,10 @@ from offhook.call.ending import Ending, Slug
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
 from offhook.journal import keeper
-from offhook.journal.entries import decode
+from offhook.journal.entries import JournalEntry, Origin, decode
 from offhook.journal.keeper import EventJournal
 from offhook.journal.live_files import FILE_BYTES, LIVE, LiveCallFiles, LiveLine, held_calls
+from offhook.journal.reader import JournalReader
 
 SID = "CA" + "1" * 32
 FACTS = b'{"a":1}'
@@ -22,6 +25,15 @@ FACTS = b'{"a":1}'
 
 def ended() -> Event:
     return Ending(Slug.CALLER_HUNG_UP).event(5)
+
+
+def kept(folder: Path) -> list[JournalEntry]:
+    """Return the entries of a process's journal."""
+    reader = JournalReader(folder)
+    try:
+        return [decode(number, line) for number, line in reader.read(1000)]
+    finally:
+        reader.close()
 
 
 def files(root: Path) -> list[Path]:
@@ -85,6 +97,59 @@ def test_the_end_of_a_call_that_the_journal_has_no_room_for_removes_its_file(
         journal(CallEvent(SID, 2, ended()))
         assert journal.lost == 1
         wait_until(lambda: files(tmp_path) == [])
+
+
+@pytest.mark.parametrize("death", ["before the journal", "after it"])
+def test_no_line_is_lost_or_doubled_whenever_its_process_dies(tmp_path: Path, death: str) -> None:
+    """The other way round, an utterance of which the journal had the end was ended once more."""
+    said = events.CallerSaid("Hello.")
+    with EventJournal(tmp_path, 10**8) as old:
+        old.keep(SID, FACTS)
+        old(CallEvent(SID, 1, events.CallerSaid("Before.")))
+        wait_until(lambda: files(tmp_path) and b"Before" in files(tmp_path)[0].read_bytes())
+        wait_until(lambda: len(kept(old.folder)) == 1)
+    with EventJournal(tmp_path, 10**8) as dying:
+        taken = dying.take_over()  # its own lines come behind those of another process
+        append = dying._append_waiting
+        hangs, has_written = threading.Event(), threading.Event()
+
+        def dies() -> bool:
+            if death == "after it":
+                append()
+            has_written.set()
+            hangs.wait()
+            return False
+
+        dying._append_waiting = dies  # type: ignore[method-assign]
+        dying(CallEvent(SID, 2, said))
+        assert has_written.wait(60)
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("copy"))
+        dying._append_waiting = append  # type: ignore[method-assign]
+        hangs.set()
+    assert [file.lines[0] for file in taken] == [FACTS]
+    with EventJournal(copy, 10**8) as heir:
+        (file,) = heir.take_over()
+        assert decode(0, file.lines[-1]).event == said
+        expected = 1 if death == "before the journal" else 0
+        wait_until(lambda: len(kept(heir.folder)) == expected)
+        own, inherited = kept(copy / dying.process_id), kept(heir.folder)
+    assert [entry.event for entry in own + inherited] == [said]
+    for entry in inherited:
+        assert entry.origin == Origin(dying.process_id, dying._writer.first)
+
+
+def test_a_call_whose_end_is_not_in_the_journal_yet_has_it_in_its_file(tmp_path: Path) -> None:
+    made = LiveCallFiles(tmp_path, "a" * 32)
+    assert made.write([LiveLine(SID, FACTS, begins=True)]) == set()
+    assert made.write([LiveLine(SID, b"[1]"), LiveLine(SID, None), LiveLine(SID, b"[2]")]) == {SID}
+    (path,) = files(tmp_path)
+    assert path.read_bytes() == FACTS + b"\n[1]\n"
+    back = [LiveLine(SID, None), LiveLine(SID, b"{}", begins=True), LiveLine(SID, b"[3]")]
+    assert made.write(back) == set()
+    assert path.read_bytes() == b"{}\n[3]\n"
+    made.remove(SID)
+    assert files(tmp_path) == []
 
 
 def test_a_call_that_ends_at_once_and_one_that_was_refused_leave_nothing(tmp_path: Path) -> None:

@@ -336,6 +336,16 @@ async def test_a_call_that_has_moved_is_taken_over_while_the_database_is_away(
         assert store_of(B).end_orphaned(connection) == [], "it is not the dead process's"
 
 
+def test_the_last_lines_of_a_dead_process_come_with_the_journal_of_the_next(engine: Engine) -> None:
+    """The files of live calls had them, and its own journal not yet."""
+    apply(engine, A, OF_A[:3])
+    taken_over = lines(9100, (3000, events.CallTakenOver(500)), (9600, ended(duration_ms=9600)))
+    assert apply(engine, B, [*inherited(A, OF_A[3:], 9090), *taken_over]) == 0
+    assert said(engine) == ["Hello?", "Good day."]
+    assert [kind for _, kind in stored(engine)][-3:] == ["KeyPressed", "CallTakenOver", "CallEnded"]
+    assert (call(engine)["process"], call(engine)["duration_ms"]) == (B, 9600)
+
+
 def test_without_a_fleet_a_take_over_is_as_it_was(engine: Engine) -> None:
     apply(engine, A, OF_A)
     plain = lines(9100, (3000, events.CallTakenOver(500)), (9600, ended(duration_ms=9600)))

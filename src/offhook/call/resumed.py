@@ -19,6 +19,7 @@ from offhook.events.types import (
     AgentSaid,
     AgentSwitched,
     AgentTold,
+    CallEnded,
     CallerBack,
     CallerLeft,
     CallerSaid,
@@ -118,6 +119,7 @@ class ResumedCall:
         untold: A failed transfer of which the agent was not told.
         ringing: Destination of a person who was being asked to take the call; empty for none.
         agent_since_ms: Time in ms of the call since which the agent's leg was up; None: it was not.
+        is_over: True if the call has ended, and its process died before its file was removed.
         taken_over_ms: Times in ms of the call at which processes took it over, of which none has
             given it up in good order since.
     """
@@ -135,6 +137,7 @@ class ResumedCall:
         self.untold: TransferFailed | None = None
         self.ringing = ""
         self.agent_since_ms: int | None = None
+        self.is_over = False
         self.taken_over_ms: list[int] = []
         self._has_spoken = False
         self._turns: list[Turn | KeysEntered] = []
@@ -184,6 +187,8 @@ class ResumedCall:
                 self.taken_over_ms.append(at_ms)
             case CallReleased():
                 self.taken_over_ms.clear()
+            case CallEnded():
+                self.is_over = True
             case _:
                 self._take_other(event, at_ms)
 

@@ -203,6 +203,8 @@ def _hindrance(
     if facts.boot != boot or now < facts.began_s:
         # The monotonic clock began anew, and no caller has waited for that long.
         return "the machine has been started anew since"
+    if resumed.is_over:
+        return "it has ended"
     if agent is None:
         return "its agent is not in the configuration any more"
     if facts.by == "browser":

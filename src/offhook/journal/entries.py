@@ -7,7 +7,7 @@ may add fields with defaults to an event, and events, and rename both (events/st
 an earlier one stay readable.
 
 A line that another process wrote, and that this one has inherited with the call, ends with the id
-of that process and the number that the line has in its journal:
+of that process and the number that the line has in its journal, as do those of live calls' files:
 
     ["CallerSaid", "CA0123…", 5230, 1795536000123, {…}, "0f6b…", 7354515456000017]
 """
@@ -131,6 +131,15 @@ def decode(number: int, line: bytes, *, opaque: bool = False) -> JournalEntry:
     if not opaque and type(event) is FunctionCalled and event.thought_signature is not UNSET:
         event = dataclasses.replace(event, thought_signature=UNSET)
     return JournalEntry(number, call_sid, at_ms, wall_ms, event, origin)
+
+
+def origin_of(line: bytes) -> Origin | None:
+    """Return the process that wrote a line, and its number there; None if it does not say so."""
+    try:
+        *_, process_id, number = _INHERITED.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Origin(process_id, number)
 
 
 def wall_ms_of(line: bytes) -> int:

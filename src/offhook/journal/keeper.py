@@ -13,11 +13,11 @@ from typing import Final, Self, TypeAlias
 from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.events.types import CallBegan, CallEnded, CallEvent, CallReleased
-from offhook.journal.entries import InheritedLine, encode, wall_ms_of
+from offhook.journal.entries import InheritedLine, encode, origin_of, wall_ms_of
 from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
 from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
 from offhook.journal.progress import next_first
-from offhook.journal.segments import BATCH_BYTES
+from offhook.journal.segments import BATCH_BYTES, last_number
 from offhook.journal.upgrade_note import UpgradeNote
 from offhook.journal.writer import JournalFullError, JournalWriter, cannot_be_made
 
@@ -83,7 +83,10 @@ class EventJournal:
         except OSError as error:
             raise cannot_be_made(root, error) from None
         self.tee: Tee | None = None
+        self._root = root
         self._live: deque[LiveLine] = deque()
+        self._over: set[str] = set()
+        """Calls that are over, whose files go when the journal has their ends."""
         self._live_lock = threading.Lock()
         self.filled = self._writer.filled
         self._lines: deque[bytes] = deque()
@@ -106,15 +109,14 @@ class EventJournal:
                 self.drop(call_event.call_sid)
             return
         kind = type(call_event.event)
-        if kind in KEPT:
-            self._live.append(LiveLine(call_event.call_sid, line))
-            if isinstance(call_event.event, CallReleased) and call_event.event.why == "fenced":
+        # Lines are numbered as they are appended, but for those that were lost before.
+        number = self._writer.first + self._told - 1 - self._refused - self._dropped
+        if kind in KEPT or kind is CallEnded:
+            numbered = InheritedLine(self.process_id, number, line).encoded()
+            self._live.append(LiveLine(call_event.call_sid, numbered))
+            if kind is CallEnded or _is_fenced(call_event):
                 self.drop(call_event.call_sid)
-        elif kind is CallEnded:
-            self.drop(call_event.call_sid)
         if self.tee is not None and (kind in KEPT or kind is CallBegan):
-            # Lines are numbered as they are appended, but for those that were lost before.
-            number = self._writer.first + self._told - 1 - self._refused - self._dropped
             self.tee(call_event.call_sid, line, number)
         self._thread.wake()
 
@@ -153,9 +155,28 @@ class EventJournal:
         self._thread.wake()
 
     def take_over(self) -> list[LiveCallFile]:
-        """Take over the files of calls whose process has died. Blocks for some ms."""
+        """Take over the files of calls whose process has died. Blocks for some ms.
+
+        Their last lines are kept in this journal, if the process died before they were in its own.
+        """
         with self._live_lock:
-            return self._live_files.take_over()
+            files = self._live_files.take_over()
+        last = {file.process_id: self._last_number(file.process_id) for file in files}
+        for file in files:
+            number = last[file.process_id]
+            if number is not None:
+                for line in _behind(file, number):
+                    self._put(line)
+        self._thread.wake()
+        return files
+
+    def _last_number(self, process_id: str) -> int | None:
+        """Return the number of the last line in a dead process's journal; None if nothing tells."""
+        try:
+            return last_number(self._root / process_id) if process_id else None
+        except OSError as error:
+            _log.error("the journal of a dead process cannot be read: %s", error.strerror)
+            return None
 
     def hand_over(self, call_sid: str, process_id: str) -> bool:
         """Give the file of a call, with all its lines, to another live process. Blocks for some ms.
@@ -164,7 +185,7 @@ class EventJournal:
         """
         with self._live_lock:
             self._write_live()
-            return self._live_files.hand_over(call_sid, process_id)
+            return call_sid not in self._over and self._live_files.hand_over(call_sid, process_id)
 
     def adopt(self, call_sid: str) -> LiveCallFile | None:
         """Take the file of a call that another process has handed over. Blocks for some ms."""
@@ -236,15 +257,24 @@ class EventJournal:
         return LOOK_S if self.waiting else IDLE_LOOK_S
 
     def _write_round(self) -> bool:
-        """Write what waits, first into the journal; return whether it took any lines."""
-        appended = self._append_waiting()
+        """Write what waits; return whether the journal took any lines.
+
+        The files of live calls come first: a process that dies in between leaves lines there that
+        the next one keeps. The other way round that one would not know what the journal has.
+        """
         if self._live:
             with self._live_lock:
                 self._write_live()
+        appended = self._append_waiting()
+        if self._over:
+            with self._live_lock:
+                while self._over:
+                    self._live_files.remove(self._over.pop())
         return appended
 
     def _write_live(self) -> None:
-        self._live_files.write([self._live.popleft() for _ in range(len(self._live))])
+        waiting = [self._live.popleft() for _ in range(len(self._live))]
+        self._over |= self._live_files.write(waiting)
 
     def _append_waiting(self) -> bool:
         """Append every line that waits; return whether there were any, and the disk took them."""
@@ -301,3 +331,21 @@ class EventJournal:
     def _tell_lost(self, why: str) -> None:
         if self.lost == 1 or self.lost % 1000 == 0:
             _log.critical("E-REC-06 the journal takes no lines (%s): %d are lost", why, self.lost)
+
+
+def _is_fenced(call_event: CallEvent) -> bool:
+    """Return whether another machine has taken the call over."""
+    return isinstance(call_event.event, CallReleased) and call_event.event.why == "fenced"
+
+
+def _behind(file: LiveCallFile, number: int) -> list[bytes]:
+    """Return the lines of a dead process in a call's file that come behind one of its journal."""
+    found: list[bytes] = []
+    for line in reversed(file.lines):
+        origin = origin_of(line)
+        if origin is None:  # facts
+            continue
+        if origin.process_id != file.process_id or origin.number <= number:
+            break
+        found.append(line)
+    return found[::-1]

@@ -2,9 +2,11 @@
 
     records.folder/journal/live/<process id>/<CallSid>      lines of JSON, the last may be torn
 
-The journal's thread writes them, after its journal, and removes each at the end of its call. While
-a process lives, its lock is taken (folders.py), and nobody else touches its files. Those of a dead
-process belong to the process that first renames them into a folder of its own.
+The journal's thread writes a line here before it writes it into its journal, and removes a file
+when its journal has the end of the call. So a file may have lines that the journal lacks: the next
+process keeps them in its own, and no line twice (keeper.py). While a process lives, its lock is
+taken (folders.py), and nobody else touches its files. Those of a dead process belong to the process
+that first renames them into a folder of its own.
 """
 
 import contextlib
@@ -31,7 +33,7 @@ _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
 class LiveLine(NamedTuple):
     """A line for the file of a call. `begins`: it makes the file, if it is missing.
 
-    Without a line, the call is over, and the file is removed.
+    Without a line, the call is over, and the file is to be removed.
     """
 
     call_sid: str
@@ -70,16 +72,24 @@ class LiveCallFiles:
         self._files: dict[str, _OpenFile] = {}
         self._folder.mkdir(parents=True, mode=0o700)
 
-    def write(self, lines: Iterable[LiveLine]) -> None:
-        """Append lines, in one write for each call; remove the files of calls that are over.
+    def write(self, lines: Iterable[LiveLine]) -> set[str]:
+        """Append lines, in one write for each call. Return the calls that are over.
 
         A call whose file cannot be written goes on, and is not taken over by another process.
         """
         gathered: dict[str, list[bytes]] = {}
+        over: set[str] = set()
         for call_sid, line, begins in lines:
             if line is None:
-                gathered.pop(call_sid, None)
-                self._remove(call_sid)
+                if call_sid in self._files:
+                    over.add(call_sid)
+                else:
+                    gathered.pop(call_sid, None)
+            elif call_sid in over:
+                if begins:  # The call has come back.
+                    self.remove(call_sid)
+                    over.remove(call_sid)
+                    gathered[call_sid] = [line]
             elif begins or call_sid in self._files or call_sid in gathered:
                 gathered.setdefault(call_sid, []).append(line)
         for call_sid, its in gathered.items():
@@ -87,6 +97,7 @@ class LiveCallFiles:
                 self._append(call_sid, its)
             except OSError as error:
                 self._give_up(call_sid, error.strerror or type(error).__name__)
+        return over
 
     def _append(self, call_sid: str, lines: list[bytes]) -> None:
         file = self._files.get(call_sid)
@@ -114,9 +125,10 @@ class LiveCallFiles:
             why,
             extra={"call_sid": call_sid},
         )
-        self._remove(call_sid)
+        self.remove(call_sid)
 
-    def _remove(self, call_sid: str) -> None:
+    def remove(self, call_sid: str) -> None:
+        """Remove the file of a call, if there is one."""
         file = self._files.pop(call_sid, None)
         if file is not None:
             os.close(file.descriptor)

@@ -196,6 +196,42 @@ def find_batch(fd: int, at: int, seed: int) -> int | None:
     return None
 
 
+def last_number(folder: Path) -> int | None:
+    """Return the number of the last line in the journal of a dead process; None if nothing tells.
+
+    Lines that the follower has wiped count, too. Raises OSError.
+    """
+    seed = seed_of(folder.name)
+    for index in reversed(indexes(folder)):
+        try:
+            fd = os.open(path_of(folder, index), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # the follower is done with it
+            continue
+        try:
+            header = read_header(fd, folder.name)
+            if header is not None:
+                return _last_of(fd, seed, header.first - 1)
+        finally:
+            os.close(fd)
+    return None
+
+
+def _last_of(fd: int, seed: int, last: int) -> int:
+    """Return the number of the last line of a segment; `last` if it has none."""
+    place, at = read_place(fd), BEGIN
+    if place is not None:
+        last, at = place.number, place.at
+    while True:
+        batch = read_batch(fd, at, seed)
+        if batch is not None:
+            last, at = batch.last, batch.end
+            continue
+        found = find_batch(fd, at, seed)
+        if found is None:
+            return last
+        at = found
+
+
 def is_begun(fd: int, at: int) -> bool:
     """Return whether a batch, or a part of one, begins there."""
     return not is_blank(os.pread(fd, HEAD_BYTES, at))
