@@ -367,7 +367,8 @@ async def test_the_audit_log_has_who_did_what_to_whom_with_which_outcome(tmp_pat
         await until(lambda: len(audited(d)) == len(expected_entries))
         assert sorted(audited(d)) == sorted(expected_entries)
         page = (await d.ask("/api/v1/audit?limit=3")).json()
-        assert [one["outcome"] for one in page["entries"]] == ["refused", "done", "refused"]
+        newest = [audit.outcome_of(status) for *_, status in audited(d)][:-4:-1]
+        assert [one["outcome"] for one in page["entries"]] == newest
         rest = (await d.ask(f"/api/v1/audit?limit=50&before={page['before']}")).json()
         assert (len(rest["entries"]), rest["before"]) == (5, None)
         assert "Nobody" not in str(page) + str(rest)
