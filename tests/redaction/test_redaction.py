@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ from offhook.redaction.redactor import (
     redacting,
 )
 from offhook.testing.scenarios.scenario import ScenarioStep
-from offhook.text.user_pattern import WORK_MAX, Found, UserPattern
+from offhook.text.user_pattern import WORK_MAX, Found, FoundInTexts, UserPattern
 
 EVERYTHING = RedactionSettings(cards=True, phone_numbers=True, emails=True, audio=True)
 WORDS = dict(
@@ -261,15 +262,15 @@ def test_what_all_patterns_together_do_in_a_text_has_one_bound(
 ) -> None:
     """Of one text as of a JSON with many: counted before each search, as it cannot be stopped."""
     done = 0
-    find = UserPattern.find
+    find_in = UserPattern.find_in
 
-    def counted(self: UserPattern, text: str, work_max: int = WORK_MAX) -> Found:
+    def counted(self: UserPattern, texts: Sequence[str], work_max: int = WORK_MAX) -> FoundInTexts:
         nonlocal done
-        found = find(self, text, work_max)
+        found = find_in(self, texts, work_max)
         done += found.work
         return found
 
-    monkeypatch.setattr(UserPattern, "find", counted)
+    monkeypatch.setattr(UserPattern, "find_in", counted)
     patterns = ["a(?:.{0,300}z)?", "(a?){300}a{300}", r"\w"] * 10
     redactor = Redactor(RedactionSettings.model_validate({"patterns": patterns[:count]}))
     text = "ab " * (TEXT_MAX // 3)
@@ -277,6 +278,10 @@ def test_what_all_patterns_together_do_in_a_text_has_one_bound(
     assert done <= WORK_MAX
     done = 0
     assert "ab" not in redactor.json(json.dumps({"b": [text[:5000]] * 10}))
+    assert 0 < done <= WORK_MAX
+    done = 0
+    rows = [{f"a{index % 9}": f"{index} ab"} for index in range(1500)]
+    assert '"ab"' not in redactor.json(json.dumps([*rows, "ab"]))
     assert 0 < done <= WORK_MAX
 
 
@@ -297,6 +302,45 @@ def test_ordinary_patterns_reach_no_bound() -> None:
     redactor = Redactor(RedactionSettings.model_validate({"patterns": patterns}))
     text = ("the order BILL-4123 is on its way. " * TEXT_MAX)[:3540]
     assert redactor.text(text).count("[redacted]") == text.count("BILL-4123") == 101
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 500), (3, 500), (10, 300)])
+def test_ordinary_patterns_leave_rows_of_short_fields_whole(count: int, rows: int) -> None:
+    """Neither a value nor a name is lost to the bound on work, and what is to be found is."""
+    patterns = [rf"\b(CASE|ORDER|BILL)-{number}\d{{3,8}}\b" for number in range(count)]
+    redactor = Redactor(RedactionSettings.model_validate({"patterns": patterns}))
+    answer: list[dict[str, object]] = [
+        {"slot": f"mon {row}", "doctor": f"Dr {row:x}", "room": "blue", "free": True, "at": row}
+        for row in range(rows)
+    ]
+    text = json.dumps(answer)
+    assert redactor.json(text) == text
+    answer[-1]["doctor"] = "ask for BILL-0123"
+    redacted = json.loads(redactor.json(json.dumps(answer)))
+    assert redacted == [*answer[:-1], {**answer[-1], "doctor": "ask for [redacted]"}]
+
+
+def test_names_that_are_too_much_work_take_all_with_them() -> None:
+    """None is kept without a search, and none becomes one with another one."""
+    wanted = RedactionSettings.model_validate({"patterns": ["(a?){300}a{300}"] * 3})
+    names = {f"name {index} of many": "b" for index in range(600)}
+    assert Redactor(wanted).json(json.dumps(names)) == '"[redacted]"'
+
+
+JOINED = [
+    *(r"^\d+$", r"\bCASE\b", r"^a|b$", r"\Aa", r"a\z", r"(?-m:^a)", r"[^x]{2,5}", r"(?s)a.*b"),
+    *(r"\s\d", r"\w+\B", r"^|a+", r"(?m)^b", r"\b|a", "(?i)CASE$"),
+]
+"""Patterns that see the ends of a text, and such as would go on into the next one."""
+
+
+@given(
+    st.lists(st.text(alphabet="ab1 x\n-é\ud800") | st.sampled_from(["CASE", "12", "case 1"])),
+    st.sampled_from(JOINED),
+)
+def test_texts_together_are_searched_as_each_alone(texts: list[str], pattern: str) -> None:
+    searched = UserPattern(pattern)
+    assert searched.find_in(texts).spans == [searched.find(text).spans for text in texts]
 
 
 def test_what_takes_too_long_is_taken_out() -> None:

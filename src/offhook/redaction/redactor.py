@@ -9,6 +9,7 @@ it has a bound, and bench/redaction.py measures the rest.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ from offhook.redaction.patterns import (
     merged,
     phones,
 )
-from offhook.text.user_pattern import WORK_MAX
+from offhook.text.user_pattern import WORK_MAX, FoundInTexts
 
 OWN: Final = "[redacted]"
 
@@ -71,15 +72,6 @@ LEAD_MS: Final = 1000
 # --- One text ------------------------------------------------------------------------------------
 
 
-class PatternWork:
-    """Work that users' patterns may still do in one text: instructions times characters."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = WORK_MAX
-
-
 class Redactor:
     """Finds personal data in a text."""
 
@@ -89,33 +81,10 @@ class Redactor:
         self._emails = wanted.emails
         self._patterns = wanted.patterns
 
-    def spans(self, text: str, work: PatternWork | None = None) -> list[Span]:
-        """Return the spans to take out, in order, without overlaps.
-
-        Texts that are parts of one text share its `work`.
-        """
-        seen = text[:TEXT_MAX]
-        found: list[Span] = []
-        if len(text) > TEXT_MAX:
-            found.append(Span(TEXT_MAX - MARGIN, len(text), OWN))
-        if self._cards or self._phones:
-            groups = digits_in(seen)
-            if self._cards and groups:
-                found += cards(seen, groups)
-            if self._phones and groups:
-                found += phones(seen, groups, merged(found))
-        if self._emails:
-            found += emails(seen)
-        work = work or PatternWork()
-        needed = [pattern.work_without_finds(len(seen)) for pattern in self._patterns]
-        for index, pattern in enumerate(self._patterns):
-            # What one pattern takes for its finds leaves the others enough to read the text once.
-            kept = sum(needed[index + 1 :])
-            share = work.left // (len(needed) - index)
-            done = pattern.find(seen, max(share, work.left - kept))
-            work.left -= done.work
-            found += (Span(start, end, OWN) for start, end in done.spans)
-        return merged(found)
+    def spans(self, text: str) -> list[Span]:
+        """Return the spans to take out, in order, without overlaps."""
+        (found,) = self._of_users([text[:TEXT_MAX]], WORK_MAX).spans
+        return self._spans(text, found)
 
     def text(self, text: str) -> str:
         """Return the text without personal data."""
@@ -124,43 +93,111 @@ class Redactor:
     def json(self, text: str) -> str:
         """Return JSON without personal data in its texts, numbers and names; the result is JSON.
 
-        Text that is not JSON is redacted as plain text.
+        Text that is not JSON is redacted as plain text. If the names alone are too much work for
+        users' patterns, all of it is taken out: objects without names would lose their texts, too.
         """
         if len(text) > JSON_MAX:
             return json.dumps(OWN)
         try:
             value = json.loads(text)
-            redacted = self._value(value, PatternWork())
+            names, texts = _texts(value)
+            spans = self._spans_of_each(names, texts)
+            if spans is None:
+                return json.dumps(OWN)
+            redacted = _without(value, spans)
         except (ValueError, RecursionError):
             return self.text(text)
         return text if redacted is value else json.dumps(redacted, ensure_ascii=False)
 
-    def _value(self, value: Any, work: PatternWork) -> Any:
-        """Return a decoded JSON value without personal data: the same object if it holds none."""
+    def _spans(self, text: str, of_users: list[tuple[int, int]]) -> list[Span]:
+        """Return the spans to take out, with what users' patterns have found."""
+        seen = text[:TEXT_MAX]
+        found = [Span(start, end, OWN) for start, end in of_users]
+        if len(text) > TEXT_MAX:
+            found.append(Span(TEXT_MAX - MARGIN, len(text), OWN))
+        if self._cards or self._phones:
+            groups = digits_in(seen)
+            of_cards = list(cards(seen, groups)) if self._cards and groups else []
+            found += of_cards
+            if self._phones and groups:
+                found += phones(seen, groups, merged(of_cards))
+        if self._emails:
+            found += emails(seen)
+        return merged(found) if found else found
+
+    def _of_users(self, texts: Sequence[str], work_max: int) -> FoundInTexts:
+        """Return what users' patterns find in each of several texts, by that much work."""
+        found: list[list[tuple[int, int]]] = [[] for _ in texts]
+        left, lacks_work = work_max, False
+        needed = [pattern.work_without_finds(texts) for pattern in self._patterns]
+        for index, pattern in enumerate(self._patterns):
+            # What one pattern takes for its finds leaves the others enough to read the texts once.
+            kept = sum(needed[index + 1 :])
+            share = left // (len(needed) - index)
+            # What is taken out altogether by now is not read any more.
+            rest = [at for at, text in enumerate(texts) if found[at] != [(0, len(text))]]
+            done = pattern.find_in([texts[at] for at in rest], max(share, left - kept))
+            left -= done.work
+            lacks_work = lacks_work or done.lacks_work
+            for at, spans in zip(rest, done.spans, strict=True):
+                found[at] = [*found[at], *spans] if found[at] else spans
+        return FoundInTexts(found, work_max - left, lacks_work)
+
+    def _spans_of_each(
+        self, names: Sequence[str], texts: Sequence[str]
+    ) -> dict[str, list[Span]] | None:
+        """Return the spans to take out of each text of a JSON; None: its names are too much."""
+        in_names = self._of_users([name[:TEXT_MAX] for name in names], WORK_MAX)
+        if in_names.lacks_work:
+            return None
+        in_texts = self._of_users([text[:TEXT_MAX] for text in texts], WORK_MAX - in_names.work)
+        all_texts, found = (*names, *texts), (*in_names.spans, *in_texts.spans)
+        return {text: self._spans(text, of) for text, of in zip(all_texts, found, strict=True)}
+
+
+def _texts(value: Any) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the names of a decoded JSON value, and its other texts and numbers, each once."""
+    names: dict[str, None] = {}
+    texts: dict[str, None] = {}
+
+    def collect(value: Any) -> None:
         match value:
-            case str():
-                spans = self.spans(value, work)
-                return applied(value, spans) if spans else value
             case bool() | None:
-                return value
-            case int() | float():
-                written = str(value)
-                spans = self.spans(written, work)
-                return applied(written, spans) if spans else value
+                pass
+            case str() | int() | float():
+                texts[str(value)] = None
             case list():
-                items = [self._value(item, work) for item in value]
-                same = all(new is old for new, old in zip(items, value, strict=True))
-                return value if same else items
+                for item in value:
+                    collect(item)
             case dict():
-                pairs = [
-                    (self._value(name, work), self._value(of, work)) for name, of in value.items()
-                ]
-                same = all(
-                    new[0] is old[0] and new[1] is old[1]
-                    for new, old in zip(pairs, value.items(), strict=True)
-                )
-                return value if same else dict(pairs)
-        return value
+                names.update(dict.fromkeys(value))
+                for item in value.values():
+                    collect(item)
+
+    collect(value)
+    return tuple(names), tuple(text for text in texts if text not in names)
+
+
+def _without(value: Any, spans: Mapping[str, list[Span]]) -> Any:
+    """Return a decoded JSON value without those spans: the same object if it has none."""
+    match value:
+        case bool() | None:
+            return value
+        case str() | int() | float():
+            written = str(value)
+            return applied(written, spans[written]) if spans[written] else value
+        case list():
+            items = [_without(item, spans) for item in value]
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            return value if same else items
+        case dict():
+            pairs = [(_without(name, spans), _without(of, spans)) for name, of in value.items()]
+            same = all(
+                new[0] is old[0] and new[1] is old[1]
+                for new, old in zip(pairs, value.items(), strict=True)
+            )
+            return value if same else dict(pairs)
+    return value
 
 
 def applied(text: str, spans: list[Span]) -> str:
