@@ -391,7 +391,7 @@ async def test_a_dead_thread_is_red_in_readiness_and_metrics() -> None:
     dead.start()
     dead.stop(30)
     dead._stopping.clear()
-    printer = Printer(-1, lambda lost: "")
+    printer = Printer(-1, lambda lost, fault: "")
     printer.stop()
     printer._stopping = False
     async with two_calls() as (h, _, _):

@@ -132,7 +132,7 @@ def test_every_view_of_the_page_has_its_address() -> None:
 async def test_a_terminal_is_shown_a_link_that_signs_in(tmp_path: Path) -> None:
     ours, terminal = os.openpty()
     os.set_blocking(ours, False)
-    printer = Printer(terminal, str)
+    printer = Printer(terminal, lambda lost, fault: "")
     shown = b""
 
     def find() -> re.Match[bytes] | None:

@@ -11,8 +11,8 @@ from offhook.observability.stderr import WAITING_BYTES, Printer
 LINE = "x" * 999 + "\n"
 
 
-def told(lost: int) -> str:
-    return f"{lost} lost\n"
+def told(lost: int, fault: str) -> str:
+    return f"{lost} lost {fault}".rstrip() + "\n"
 
 
 @pytest.fixture
@@ -102,7 +102,21 @@ def test_no_exception_ends_the_thread(
     printer.stop()
     assert printer.state == "ok"
     os.close(writing)
-    assert read_all(reading) == ["after", "1 lost"]
+    assert read_all(reading) == ["after", f"1 lost {fault.__name__}"]
+
+
+def test_a_fault_in_what_tells_is_told_by_the_printer_itself(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+
+    def broken(lost: int, fault: str) -> str:
+        raise RuntimeError("what it says is in no line")
+
+    printer = Printer(writing, broken)
+    printer.lose()
+    wait_until(lambda: printer.faults == 1)
+    printer.stop()
+    os.close(writing)
+    assert read_all(reading) == ["1 log lines were lost; a fault in the printer: RuntimeError"]
 
 
 def test_a_printer_whose_thread_has_ended_by_itself_is_dead(pipe: tuple[int, int]) -> None:

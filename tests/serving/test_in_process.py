@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ async def test_the_operators_server_is_started_again_and_readiness_names_it(
             assert b"offhook_parts_failing 1.0" in await d.whole.server.metrics.text()
         await until(d.side.server.started.is_set)
         assert (await d.ask("/api/v1/calls")).status_code == 200
+
+
+async def test_faults_of_the_processs_own_threads_are_counted(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        server = d.side.server
+        before = server._count_faults()
+        server._own_threads = [SimpleNamespace(name="printer", state="ok", faults=2)]
+        assert server._count_faults() == before + 2
 
 
 async def test_a_server_that_waits_for_its_next_start_stops_at_once(

@@ -80,7 +80,7 @@ def log_to(
     ours = [logging.getLogger(name) for name in OURS]
     levels = [logger.level for logger in ours]
     hooks = threading.excepthook, sys.unraisablehook
-    printer = Printer(fd, lambda lost: handler.line(_told(lost)))
+    printer = Printer(fd, lambda lost, fault: handler.line(_told(lost, fault)))
     masks = Masks(secrets, at_least=SECRET_MIN)
     least = max(logging.WARNING, logging.getLevelName(logs.level.upper()))
     common = {"process": process} if process and not printer.isatty() else {}
@@ -128,7 +128,9 @@ def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
     _log.error("a fault where nothing could be raised", exc_info=raised.exc_value)
 
 
-def _told(lost: int) -> logging.LogRecord:
+def _told(lost: int, fault: str) -> logging.LogRecord:
+    if fault:
+        return _record("%d log lines were lost, some by a fault in the printer: %s", lost, fault)
     return _record("%d log lines were lost: stderr was read too slowly", lost)
 
 

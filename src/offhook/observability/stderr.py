@@ -38,14 +38,16 @@ class Printer(io.TextIOBase):
     """A text file that never makes its writer wait, and writes to the file descriptor `fd`.
 
     Each `write` is kept or lost as a whole. As soon as there is room again, the printer's thread
-    calls `tell` for a line with the number of lost writes.
+    calls `tell` for a line with the number of lost writes, and the type of an exception that
+    has lost some, or an empty text.
 
-    The thread survives any exception: without it no line would come any more.
+    The thread survives any exception of a write and of `tell`: without it no line would come any
+    more. What was raised unexpectedly is told beside the lost writes, by the name of its type.
     """
 
     name: Final = "printer"
 
-    def __init__(self, fd: int, tell: Callable[[int], str]) -> None:
+    def __init__(self, fd: int, tell: Callable[[int, str], str]) -> None:
         self._fd = fd
         self._tell = tell
         self._changed = threading.Condition()
@@ -58,7 +60,9 @@ class Printer(io.TextIOBase):
         self.lost = 0
         """Number of writes that were lost since the start."""
         self.faults = 0
-        """Number of unexpected exceptions, each of which has lost what was to be written."""
+        """Number of unexpected exceptions: in a write, which is lost, or in `tell`."""
+        self._fault = ""
+        """Type of the last one that no line has told yet."""
         # A daemon: a write that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
@@ -140,12 +144,21 @@ class Printer(io.TextIOBase):
                     self._untold += untold
 
     def _tell_lost(self, lost: int) -> bool:
+        fault = self._fault
         try:
-            line = self._tell(lost)
-        except BaseException:  # noqa: BLE001 - without this thread nothing more would be logged
-            self.faults += 1
-            line = f"{lost} log lines were lost\n"
-        return self._write([line.encode("utf-8", "backslashreplace")])
+            line = self._tell(lost, fault)
+        except BaseException as error:  # noqa: BLE001 - without this thread nothing would be logged
+            self._count_fault(error)
+            fault = self._fault
+            line = f"{lost} log lines were lost; a fault in the printer: {fault}\n"
+        is_told = self._write([line.encode("utf-8", "backslashreplace")])
+        if is_told and self._fault == fault:
+            self._fault = ""
+        return is_told
+
+    def _count_fault(self, error: BaseException) -> None:
+        self.faults += 1
+        self._fault = type(error).__name__
 
     def _write(self, piece: Sequence[bytes]) -> bool:
         """Write texts to the descriptor together, and return whether that worked.
@@ -159,8 +172,8 @@ class Printer(io.TextIOBase):
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
             return False
-        except BaseException:  # noqa: BLE001 - as in _tell_lost
-            self.faults += 1
+        except BaseException as error:  # noqa: BLE001 - as in _tell_lost
+            self._count_fault(error)
             return False
         return True
 

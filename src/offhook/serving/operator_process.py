@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import load_app
 from offhook.observability.log_format import log_to
 from offhook.observability.stderr import Printer
@@ -72,10 +71,7 @@ async def _until_over(server: OperatorServer, printer: Printer, life: int, beats
     loop.set_exception_handler(server.on_loop_fault)
     loop.add_reader(life, on_readable)
     loop.add_signal_handler(signal.SIGHUP, server.stop)
-    async with asyncio.TaskGroup() as group:
-        beating = ServerTasks(group).keep("heartbeat", lambda: beat(beats))
-        await server.run(printer, [printer])
-        beating.cancel()
+    await server.run(printer, [printer], lambda: beat(beats))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +61,7 @@ class OperatorServer:
         self._web: GracefulHttpServer | None = None
         self._terminal: Printer | None = None
         self._tasks: ServerTasks | None = None
+        self._own_threads: Sequence[WatchedThread] = ()
         self._faults = 0
         """Number of unexpected exceptions, without those of threads and of the running tasks."""
         keeping.api.metrics.ask(catalogue.OPERATOR_FAULTS, self._count_faults)
@@ -72,31 +73,40 @@ class OperatorServer:
 
     def _count_faults(self) -> int:
         tasks = 0 if self._tasks is None else self._tasks.faults
-        return self._faults + tasks + sum(thread.faults for thread in self._keeping.threads)
+        return self._faults + tasks + sum(thread.faults for thread in self._threads)
+
+    @property
+    def _threads(self) -> Sequence[WatchedThread]:
+        return (*self._own_threads, *self._keeping.threads)
 
     def stop(self) -> None:
         """End live streams and requests soon, and then `run`."""
         self.stopping.set()
 
     async def run(
-        self, printer: Printer | None = None, threads: Sequence[WatchedThread] = ()
+        self,
+        printer: Printer | None = None,
+        threads: Sequence[WatchedThread] = (),
+        beat: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
 
-        `threads` are those of this process that are not of the record's keeping. May be called
-        again after a fault.
+        `threads` are those of this process that are not of the record's keeping, and `beat` is its
+        heartbeat. May be called again after a fault.
 
         On a terminal's printer a link is printed that signs in to the console. A log is no place
         for it: it is kept, and others read it.
         """
         self._terminal = printer if printer is not None and printer.isatty() else None
+        self._own_threads = threads
         self._keeping.show_live(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             self._faults += 0 if self._tasks is None else self._tasks.faults
             tasks = self._tasks = ServerTasks(group)
             streams = self._keeping.api.streams
             streams.clock, streams.tasks = LoopClock(asyncio.get_running_loop()), tasks
-            watching = group.create_task(self._watch_threads(threads), name="watch threads")
+            watching = group.create_task(self._watch_threads(), name="watch threads")
+            beating = None if beat is None else tasks.keep("heartbeat", beat)
             serving = tasks.keep("operator's HTTP", self._serve, until=self.stopping)
             await self.stopping.wait()
             await self._keeping.end_live()
@@ -109,12 +119,13 @@ class OperatorServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
             watching.cancel()
+            if beating is not None:
+                beating.cancel()
         self._keeping.api.close()
 
-    async def _watch_threads(self, threads: Sequence[WatchedThread]) -> None:
+    async def _watch_threads(self) -> None:
         while True:
-            all_threads: list[WatchedThread] = [*threads, *self._keeping.threads]
-            dead = [thread.name for thread in all_threads if thread.state == "dead"]
+            dead = [thread.name for thread in self._threads if thread.state == "dead"]
             if dead:
                 raise RuntimeError(f"threads have died: {', '.join(dead)}")
             await asyncio.sleep(WATCH_S)

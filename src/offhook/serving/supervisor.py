@@ -245,7 +245,12 @@ def supervise(options: ServeOptions, manager: ServiceManager, listening: int | N
 
     `listening` is the descriptor of the public socket, if a service manager has opened it.
     """
-    printer = Printer(sys.stderr.fileno(), lambda lost: _line("warning", f"{lost} lines are lost"))
+
+    def lost(lines: int, fault: str) -> str:
+        why = f", some by a fault in the printer: {fault}" if fault else ""
+        return _line("warning", f"{lines} lines are lost{why}")
+
+    printer = Printer(sys.stderr.fileno(), lost)
 
     def say(level: Level, words: str) -> None:
         printer.write(_line(level, words))
