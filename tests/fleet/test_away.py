@@ -118,6 +118,18 @@ async def test_what_changed_while_it_was_away_is_told_afterwards(fleet: Fleet) -
     assert await b.claim(sid(4), 1, nonce="four") is None, "it was spent"
 
 
+async def test_a_new_token_takes_legs_with_it_that_are_not_told_yet(fleet: Fleet) -> None:
+    """Such as those of a message that came too late, on a connection that goes on."""
+    a = await fleet.here("a")
+    assert await a.begin(sid(), FACTS, nonce="n") == BegunCall(1)
+    assert a.held.add_leg_away(sid())
+    await a.renew(sid(), "next")
+    assert await fleet.ask("SELECT nonce, legs FROM fleet_calls") == [("next", 2)]
+    held = a.held.find(sid())
+    assert held is not None
+    assert not held.is_stale
+
+
 async def test_a_share_is_the_nodes_whatever_its_processes_and_however_many_nodes_live(
     fleet: Fleet,
 ) -> None:

@@ -202,9 +202,14 @@ class CallDirectory:
         if held is None:
             return
         held.nonce, held.is_stale = nonce, True
+
+        async def work(link: Link) -> bool:
+            # With the legs, of which an earlier change may not be told yet.
+            return await self.settling.tell(link, call_sid, held)
+
         with contextlib.suppress(DirectoryAwayError):
-            if await self._change(call_sid, statements.RENEW, nonce=nonce):
-                held.is_stale = held.nonce != nonce
+            if held.is_known and not await self.connection.do(work):
+                await self.read_epochs((call_sid,))
 
     async def release(self, call_sid: str) -> bool:
         """Give a call up to the process that claims it; False: another process has it already.

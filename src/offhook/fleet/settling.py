@@ -44,12 +44,16 @@ class Settling:
             if held.before:
                 await self._claim_late(link, call_sid, held)
             if held.is_known and held.is_stale:
-                given = self._values(
-                    call_sid=call_sid, epoch=held.epoch, nonce=held.nonce, legs=held.legs
-                )
-                await count_of(link, statements.TELL, given)
-                held.is_stale = (held.nonce, held.legs) != (given["nonce"], given["legs"])
+                await self.tell(link, call_sid, held)
         await self._enter(link)
+
+    async def tell(self, link: Link, call_sid: str, held: HeldCall) -> bool:
+        """Tell the nonce and legs of a call; return False if another process has its row."""
+        given = self._values(call_sid=call_sid, epoch=held.epoch, nonce=held.nonce, legs=held.legs)
+        is_told = await count_of(link, statements.TELL, given) > 0
+        # Of a row that is another's nothing is to be told, unless it changes again.
+        held.is_stale = (held.nonce, held.legs) != (given["nonce"], given["legs"])
+        return is_told
 
     async def tell_ended(self, link: Link) -> None:
         """Tell of the calls that have ended."""

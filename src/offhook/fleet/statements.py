@@ -209,9 +209,8 @@ SPEND: Final = f"""
 UPDATE fleet_calls SET nonce = NULL WHERE {_HELD} AND nonce = %(nonce)s RETURNING epoch
 """
 
-RENEW: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s WHERE {_HELD} RETURNING epoch"
-
-# What changed while the database was away. The next recount of the budget has the legs.
+# The token of a further stream, and what changed while the database was away.
+# The next recount of the budget has the legs.
 TELL: Final = f"UPDATE fleet_calls SET nonce = %(nonce)s, legs = %(legs)s WHERE {_HELD}"
 
 RELEASE: Final = f"""
