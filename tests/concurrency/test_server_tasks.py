@@ -152,7 +152,7 @@ async def test_kept_work_that_is_to_stop_is_not_restarted(
         await owner.keep("watch", bad_when_stopped, until=stopping)
     assert tries == 2
     assert owner.faults == 2
-    assert "watch has not stopped as it should" in caplog.text
+    assert "watch ended by a fault, and is not started again" in caplog.text
 
 
 async def test_kept_work_that_waits_for_its_restart_stops_at_once(

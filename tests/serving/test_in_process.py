@@ -75,7 +75,7 @@ async def test_a_fault_while_it_stops_does_not_start_it_again(
     async with asyncio.timeout(60), desk(tmp_path) as d:
         assert await failing(d) == {}
         monkeypatch.setattr(RecordKeeping, "end_live", broken)
-    assert "has not stopped as it should" in caplog.text
+    assert "ended by a fault, and is not started again" in caplog.text
 
 
 async def test_a_server_whose_operators_side_does_not_start_says_why(

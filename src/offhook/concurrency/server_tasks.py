@@ -80,7 +80,7 @@ class ServerTasks:
     ) -> asyncio.Task[None]:
         """Do the work that `make` returns until it ends by itself; restart it after each fault.
 
-        Once `until` is set nothing is restarted: a fault ends the work, as it was to stop.
+        Once `until` is set nothing is restarted: a fault ends the work.
         """
         return self._group.create_task(self._keep(name, make, until or asyncio.Event()), name=name)
 
@@ -107,7 +107,7 @@ class ServerTasks:
                 await make()
                 return
             if until.is_set():
-                _log.error("%s has not stopped as it should", name)
+                _log.error("%s ended by a fault, and is not started again", name)
                 return
             faults = faults + 1 if name in self._failing else 0
             self._count_as_failing(name)
