@@ -32,6 +32,16 @@ def test_guessing_many_names_is_throttled_until_the_minute_is_over() -> None:
     assert is_checked(throttle, "192.0.2.7", "user ada")
 
 
+def test_the_answer_says_whose_secrets_were_wrong() -> None:
+    throttle = Throttle(lambda: 0.0)
+    for n in range(ADDRESS_FAILURES_MAX):
+        throttle.add("192.0.2.7", "user ada" if n < FAILURES_MAX else f"user {n}")
+    with pytest.raises(ApiError, match="of this user, token or link from this address"):
+        throttle.require("192.0.2.7", "user ada")
+    with pytest.raises(ApiError, match="passwords from this address"):
+        throttle.require("192.0.2.7", "user bob")
+
+
 def test_a_right_secret_counts_for_nothing() -> None:
     throttle = Throttle(lambda: 0.0)
     for _ in range(2 * ADDRESS_FAILURES_MAX):

@@ -18,8 +18,8 @@ ADDRESS_FAILURES_MAX: Final = 100
 
 FAILURES_S: Final = 60.0
 
-COUNTS_MAX: Final = 1000
-"""Counts that are kept; the one that was added to longest ago is forgotten first."""
+COUNTS_MAX: Final = 2000
+"""Counts that are kept, two for each secret; the one that was added to longest ago is forgotten first."""
 
 
 class Throttle:
@@ -37,6 +37,7 @@ class Throttle:
     def require(self, address: str, account: str) -> None:
         """Raise ApiError 429 as long as no secret of that account from that address is checked."""
         for key, most in _limits(address, account):
+            whose = "" if key[1] is None else " of this user, token or link"
             count, until = self._counts.get(key, (0, 0.0))
             wait_s = until - self._now()
             if count >= most and wait_s > 0:
@@ -44,8 +45,8 @@ class Throttle:
                     429,
                     UserError(
                         "E-API-05",
-                        f"There were {most} wrong tokens or passwords from this address within a"
-                        " minute.",
+                        f"There were {most} wrong tokens or passwords{whose} from this address within"
+                        " a minute.",
                         "Wait as long as Retry-After says, and then use the right one.",
                     ),
                     {"Retry-After": str(int(wait_s) + 1)},
