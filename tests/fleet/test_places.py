@@ -9,7 +9,7 @@ import pytest
 from tests.fleet.directories import Fleet, FleetNode, sid
 
 from offhook.calls.call_limits import CallLimit
-from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces
+from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces, GivenUp
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts, encoded
 from offhook.calls.places import TakenCall
@@ -34,6 +34,8 @@ class Place:
         self.told: list[tuple[str, int]] = []
         self.waits_for: set[str] = set()
         """Tokens for whose streams its calls wait, as it knows by itself."""
+        self.late: LiveCallFile | None = None
+        """File of a call that it has handed over although it did not confirm that."""
         self.reaped: list[tuple[TakenCall, bool]] = []
         self.kept: list[bytes] = []
         self.inherited: list[InheritedLine] = []
@@ -78,12 +80,14 @@ class Place:
     def _tell(self, process_id: str, call_sid: str, epoch: int) -> None:
         self._among[process_id].told.append((call_sid, epoch))
 
-    async def _take(self, process_id: str, call_sid: str, token: str) -> LiveCallFile | None:
+    async def _take(self, process_id: str, call_sid: str, token: str) -> GivenUp | None:
         other = self._among[process_id]
+        if other.late is not None:
+            return GivenUp(other.late, is_confirmed=False)
         if token not in other.waits_for:
             return None
         other.waits_for.remove(token)
-        return LiveCallFile(call_sid, [b"{}"])
+        return GivenUp(LiveCallFile(call_sid, [b"{}"]), is_confirmed=True)
 
     def facts(self, token: str | None) -> LiveFacts:
         return LiveFacts(
@@ -287,6 +291,24 @@ async def test_while_the_database_is_away_a_draining_process_gives_its_call_to_i
     await old.directory.read_epochs()
     assert (old.fenced, new.places.epoch_of(CALL)) == ([CALL], 2)
     assert await other.stream(token) == "a used token"
+
+
+async def test_of_a_call_that_was_handed_over_unconfirmed_the_files_token_counts(
+    fleet: Fleet,
+) -> None:
+    """A spent one that comes again must not be compared with itself."""
+    old, new = await places(fleet, "a", "a")
+    spent = await old.begun()
+    awaited = old.places.next_token(CALL)
+    old.late = LiveCallFile(CALL, [encoded(old.facts(awaited))])
+    for place in (old, new):
+        place.directory.connection.problem = "cut"
+    taken = await new.stream(spent)
+    assert isinstance(taken, TakenCall)
+    assert taken.token == awaited
+    assert await new.stream(spent) == AWAY
+    assert await new.stream(awaited) is None, "it is admitted, once"
+    assert await new.stream(awaited) == AWAY
 
 
 async def test_while_the_database_is_away_only_the_issuer_takes_a_stream(fleet: Fleet) -> None:

@@ -12,12 +12,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_limits import CallLimit
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
-from offhook.calls.live_facts import LiveFacts, encoded
+from offhook.calls.live_facts import MARK, LiveFacts, decoded, encoded
 from offhook.calls.places import Refusal, TakenCall
 from offhook.calls.spare_sessions import SpareSessions
 from offhook.concurrency.server_tasks import ServerTasks
@@ -66,9 +68,23 @@ ELSEWHERE: Final = "another process has this call"
 _TAKEN_OVER: Final = f'["{CallTakenOver.__name__}"'.encode()
 """Beginning of the line of a take-over."""
 
-Take = Callable[[str, str, str], Awaitable[LiveCallFile | None]]
+
+class GivenUp(NamedTuple):
+    """A call that another process has given up.
+
+    Attributes:
+        file: The call's file.
+        is_confirmed: True if that process has spent the token for it; False if it had answered
+            otherwise or not at all, so that the call may wait for a stream with another token.
+    """
+
+    file: LiveCallFile
+    is_confirmed: bool
+
+
+Take = Callable[[str, str, str], Awaitable[GivenUp | None]]
 """Function that has the process of this machine with an id give up a call that waits for the stream
-with a token, and returns the call's file; None: that process does not wait for it."""
+with a token; None: that process does not wait for it, or does not answer."""
 
 Forward = Callable[[str, ForwardedWebhook], Awaitable[WebhookAnswer | None]]
 """Function that has a process, by its id, answer a request; None: it does not answer."""
@@ -313,14 +329,20 @@ class FleetPlaces:
     async def _take_away(self, call_sid: str, text: str, token: StreamToken) -> TakenCall | None:
         """Take a call from the process of this node that waits for its stream, if one does.
 
-        That process drains, and this one has the socket. Whether the token is spent it knows.
+        That process drains, and this one has the socket. Whether the token is spent it knows. Of a
+        call that it has not confirmed the file's own token counts: admission compares the two.
         """
         if token.node != self._directory.node or token.process_id == self._directory.process_id:
             return None
-        file = await self._take_from(token.process_id, call_sid, text)
-        if file is None:
+        given = await self._take_from(token.process_id, call_sid, text)
+        if given is None:
             return None
-        return replace(self._hold_away(file, token.process_id), token=text)
+        taken = self._hold_away(given.file, token.process_id)
+        awaited = text if given.is_confirmed else _token_in(given.file.lines)
+        held = self._directory.held.find(call_sid)
+        if held is not None and awaited != text:
+            held.nonce = _nonce(awaited)  # its stream is yet to come
+        return replace(taken, token=awaited)
 
     async def _claim_stream(self, call_sid: str, token: StreamToken) -> TakenCall | Refusal:
         why = "an unknown token"
@@ -406,6 +428,15 @@ def _epoch_in(lines: Sequence[bytes]) -> int:
                 if isinstance(event, CallTakenOver) and event.epoch:
                     return event.epoch
     return 1
+
+
+def _token_in(lines: Sequence[bytes]) -> str | None:
+    """Return the token in the last facts among the lines of a call."""
+    for line in reversed(lines):
+        if line.startswith(MARK):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return decoded(line).token
+    return None
 
 
 def _nonce(token: str | None) -> str | None:

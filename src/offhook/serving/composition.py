@@ -10,7 +10,7 @@ import httpx2
 from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
-from offhook.calls.fleet_places import FleetPlaces
+from offhook.calls.fleet_places import FleetPlaces, GivenUp
 from offhook.calls.lookup import Lookups
 from offhook.calls.messaging import Messaging
 from offhook.calls.registry import CallRegistry
@@ -25,7 +25,6 @@ from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import OwnState
 from offhook.journal.keeper import EventJournal
-from offhook.journal.live_files import LiveCallFile
 from offhook.link.agent_directory import AgentDirectory
 from offhook.link.neighbours import Neighbours
 from offhook.observability.metrics import catalogue
@@ -270,10 +269,11 @@ def _fleet_places(
     if fleet is None or neighbours is None or journal is None:
         return None
 
-    async def take(process_id: str, call_sid: str, token: str) -> LiveCallFile | None:
-        await neighbours.release(process_id, call_sid, to=journal.process_id, token=token)
+    async def take(process_id: str, call_sid: str, token: str) -> GivenUp | None:
+        answer = await neighbours.release(process_id, call_sid, to=journal.process_id, token=token)
         # A slow process may have given the call up although its answer came too late.
-        return journal.adopt(call_sid)
+        file = journal.adopt(call_sid)
+        return None if file is None else GivenUp(file, answer == "released")
 
     return FleetPlaces(
         fleet,
