@@ -19,7 +19,7 @@ ADDRESS_FAILURES_MAX: Final = 100
 FAILURES_S: Final = 60.0
 
 COUNTS_MAX: Final = 2000
-"""Counts that are kept, two for each secret; the one that was added to longest ago is forgotten first."""
+"""Counts that are kept, two for each secret; the one added to longest ago is forgotten first."""
 
 
 class Throttle:
@@ -45,8 +45,8 @@ class Throttle:
                     429,
                     UserError(
                         "E-API-05",
-                        f"There were {most} wrong tokens or passwords{whose} from this address within"
-                        " a minute.",
+                        f"There were {most} wrong tokens or passwords{whose} from this address"
+                        " within a minute.",
                         "Wait as long as Retry-After says, and then use the right one.",
                     ),
                     {"Retry-After": str(int(wait_s) + 1)},

@@ -179,11 +179,6 @@ class AgentLink:
             self.outage = None
             self._keep_alive_at = now + GAP_S
 
-    @property
-    def held_frames(self) -> tuple[bytes, ...]:
-        """The caller's audio that waits for a leg, oldest first."""
-        return tuple(self._held_frames)
-
     def start_stream(self, now: float) -> None:
         """Note that the caller's leg is up; dial the agent, wait for it, or begin to talk."""
         self._unused_at = self._keep_alive_at = None

@@ -210,7 +210,7 @@ class Phrases:
     reason_unreachable: str = "Twilio could not be reached"
     """Reason why a text was not sent: Twilio could not be reached."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Further reasons: a mapping with the keys below. What is left out is English."""
+    """Further reasons, each by its `why` or code. What is left out is English."""
     key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
     """A key did not transfer the caller."""
 

@@ -61,7 +61,7 @@ AGAIN_S: Final = 2
 WAITING_MAX: Final = 10_000
 """Callers of whom it is known since when they are held."""
 
-AWAY: Final = "the database is away, and only the node that made this stream's token can take it"
+AWAY: Final = "the database is away, and no process here can take the stream with this token"
 BIN_AWAY: Final = "the database is away, and the stream has no token"
 ELSEWHERE: Final = "another process has this call"
 

@@ -138,7 +138,7 @@ class HeldCalls:
     def claim_away(
         self, call_sid: str, before: str, epoch: int, facts: bytes, *, nonce: str | None
     ) -> None:
-        """Hold a call of a dead process of this machine, whose file was taken, for now.
+        """Hold a call of a process of this machine that is dead or drains, whose file was taken.
 
         `before` is that process, and `epoch` follows the last one that its file tells of. When the
         database is back the call is claimed in that epoch, or found to be another's, which
