@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import load_app
 from offhook.observability.log_format import log_to
 from offhook.observability.stderr import Printer
@@ -71,7 +72,11 @@ async def _until_over(server: OperatorServer, printer: Printer, life: int, beats
     loop.set_exception_handler(server.on_loop_fault)
     loop.add_reader(life, on_readable)
     loop.add_signal_handler(signal.SIGHUP, server.stop)
-    await server.run(printer, [printer], lambda: beat(beats))
+    async with asyncio.TaskGroup() as group:
+        beside = ServerTasks(group)
+        beating = beside.keep("heartbeat", lambda: beat(beats))
+        await server.run(printer, [printer], beside)
+        beating.cancel()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +62,7 @@ class OperatorServer:
         self._terminal: Printer | None = None
         self._tasks: ServerTasks | None = None
         self._own_threads: Sequence[WatchedThread] = ()
+        self._beside: ServerTasks | None = None
         self._faults = 0
         """Number of unexpected exceptions, without those of threads and of the running tasks."""
         keeping.api.metrics.ask(catalogue.OPERATOR_FAULTS, self._count_faults)
@@ -73,6 +74,7 @@ class OperatorServer:
 
     def _count_faults(self) -> int:
         tasks = 0 if self._tasks is None else self._tasks.faults
+        tasks += 0 if self._beside is None else self._beside.faults
         return self._faults + tasks + sum(thread.faults for thread in self._threads)
 
     @property
@@ -87,18 +89,18 @@ class OperatorServer:
         self,
         printer: Printer | None = None,
         threads: Sequence[WatchedThread] = (),
-        beat: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        beside: ServerTasks | None = None,
     ) -> None:
         """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps.
 
-        `threads` are those of this process that are not of the record's keeping, and `beat` is its
-        heartbeat. May be called again after a fault.
+        `threads` are those of this process that are not of the record's keeping, and `beside` owns
+        its tasks beside this one. May be called again after a fault.
 
         On a terminal's printer a link is printed that signs in to the console. A log is no place
         for it: it is kept, and others read it.
         """
         self._terminal = printer if printer is not None and printer.isatty() else None
-        self._own_threads = threads
+        self._own_threads, self._beside = threads, beside
         self._keeping.show_live(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             self._faults += 0 if self._tasks is None else self._tasks.faults
@@ -106,7 +108,6 @@ class OperatorServer:
             streams = self._keeping.api.streams
             streams.clock, streams.tasks = LoopClock(asyncio.get_running_loop()), tasks
             watching = group.create_task(self._watch_threads(), name="watch threads")
-            beating = None if beat is None else tasks.keep("heartbeat", beat)
             serving = tasks.keep("operator's HTTP", self._serve, until=self.stopping)
             await self.stopping.wait()
             await self._keeping.end_live()
@@ -119,8 +120,6 @@ class OperatorServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
             watching.cancel()
-            if beating is not None:
-                beating.cancel()
         self._keeping.api.close()
 
     async def _watch_threads(self) -> None:
