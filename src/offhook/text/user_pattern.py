@@ -33,10 +33,10 @@ JOINED_MAX: Final = 250
 """Characters of short texts that are searched together: longer, and each find costs more."""
 
 _BETWEEN: Final = "\n"
-"""What joins short texts: with the flag `m`, `^` and `$` are beside it, and `\\b` as at an end."""
+"""Separator of short texts: with the flag `m`, `^` and `$` are beside it, `\\b` as at an end."""
 
 _OF_WHOLE: Final = re.compile(r"\\[Az]|\(\?[^:)]*-")
-"""What may tell the end of a text from the end of a line although `(?m)` comes first."""
+"""Parts that may tell a text's end from a line's although `(?m)` comes first."""
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
