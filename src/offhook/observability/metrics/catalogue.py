@@ -169,7 +169,7 @@ STREAM_ERRORS: Final = _counter(
     "offhook_stream_errors_total", "Twilio's stream errors (319xx).", "code"
 )
 SUBSCRIBER_FAILURES: Final = _counter(
-    "offhook_subscriber_failures_total", "Events of which a subscriber raised."
+    "offhook_subscriber_failures_total", "Events for which a subscriber raised an exception."
 )
 
 INTERNAL_FAULTS: Final = _counter(
@@ -186,8 +186,8 @@ PARTS_FAILING: Final = _gauge(
 
 FUNCTION_CALLS: Final = _counter(
     "offhook_function_calls_total",
-    "Functions that the agent called, by what became of it. Those that nobody here has are under"
-    " one name, (unknown).",
+    "Calls of functions by the agent, by outcome. Functions that do not exist are counted under one"
+    " name, (unknown).",
     "function outcome",
 )
 FUNCTION_SECONDS: Final = _histogram(
@@ -204,12 +204,12 @@ DIALS: Final = _counter(
 )
 DIALS_REFUSED: Final = _counter(
     "offhook_dials_refused_total",
-    "Calls, transfers and texts that `dialling` forbids, by kind and reason (dial-policy.md).",
+    "Calls, transfers and texts that `dialling` forbids, by kind and reason.",
     "kind reason",
 )
 HELD_SECONDS: Final = _counter(
     "offhook_interpreter_held_seconds_total",
-    "Functions stopped every call of the process for so long, from 0.3 s on at a time.",
+    "Time for which functions stopped every call of the process, where it was 0.3 s or more.",
     "function",
     unit="seconds",
 )
@@ -232,22 +232,22 @@ WEBHOOK_SECONDS: Final = _histogram(
 
 AGENT_SECONDS: Final = _counter(
     "offhook_agent_connected_seconds_total",
-    "Deepgram sockets were open so long; it bills this. Counted when one closes.",
+    "Time for which Deepgram sockets were open, which Deepgram bills. Counted when one closes.",
     unit="seconds",
 )
 STREAM_SECONDS: Final = _counter(
     "offhook_stream_seconds_total",
-    "Twilio's media streams were up so long. Counted at the end of each call.",
+    "Time for which Twilio's media streams were open. Counted at the end of each call.",
     unit="seconds",
 )
 TWILIO_SECONDS: Final = _counter(
     "offhook_twilio_seconds_total",
-    "Calls were on the line so long, as Twilio's status callback says.",
+    "Length of calls, as Twilio's status callback says.",
     unit="seconds",
 )
 TWILIO_MINUTES: Final = _counter(
     "offhook_twilio_billed_minutes_total",
-    "The same in begun minutes of each call, which Twilio bills.",
+    "Length of calls in minutes, each call rounded up, as Twilio bills them.",
     unit="minutes",
 )
 
@@ -255,7 +255,7 @@ TWILIO_MINUTES: Final = _counter(
 
 LOOP_LAG: Final = _histogram(
     "offhook_loop_lag_seconds",
-    "How late the event loop is, ten times a second.",
+    "How late the event loop is, measured ten times a second.",
     (*DELAY_S, 0.5, 1.0),
 )
 TASKS: Final = _gauge(
@@ -273,25 +273,26 @@ TOOL_THREADS: Final = _gauge(
 )
 TOOL_THREADS_STUCK: Final = _gauge(
     "offhook_tool_threads_stuck",
-    "Of these threads, those whose function nobody waits for any more.",
+    "Threads of functions for whose result nobody waits any more.",
 )
 TOOL_PROCESSES: Final = _gauge(
     "offhook_tool_processes", "Processes in which functions run, or will run; 8 at most."
 )
 TOOL_PROCESSES_DIED: Final = _counter(
-    "offhook_tool_processes_died_total", "Of these, those that died before their function returned."
+    "offhook_tool_processes_died_total",
+    "Processes of functions that died before their function returned.",
 )
 RECORD_WAITING: Final = _gauge(
-    "offhook_record_lines_waiting", "Of the record, lines that the database has not yet."
+    "offhook_record_lines_waiting", "Lines of the record that are not in the database yet."
 )
 RECORD_LAG: Final = _gauge(
     "offhook_record_lag_seconds",
-    "Age of the oldest of these lines: how far the operator process is behind.",
+    "Age of the oldest line that is not in the database yet.",
     unit="seconds",
 )
 RECORD_JOURNAL: Final = _gauge(
     "offhook_record_journal_ratio",
-    "Share of `records.journal_limit` in use by lines that the database has not yet.",
+    "Share of `records.journal_limit` in use by lines that are not in the database yet.",
     unit="ratio",
 )
 RECORD_LOST: Final = _counter(
@@ -326,7 +327,8 @@ FLEET_LINES_WAITING: Final = _gauge(
     unit="bytes",
 )
 FLEET_LINES_LOST: Final = _counter(
-    "offhook_fleet_lines_lost_total", "Such lines that memory had no room for."
+    "offhook_fleet_lines_lost_total",
+    "Lines of live calls that other machines never get, as memory had no room for them.",
 )
 
 # --- after calls ---
@@ -335,7 +337,8 @@ AFTER_CALL_DELIVERED: Final = _counter(
     "offhook_after_call_delivered_total", "After-call webhooks that the target took."
 )
 AFTER_CALL_FAILED: Final = _counter(
-    "offhook_after_call_failed_total", "Attempts at one that it did not take; another follows."
+    "offhook_after_call_failed_total",
+    "Attempts to deliver an after-call webhook that failed; another follows.",
 )
 AFTER_CALL_GIVEN_UP: Final = _counter(
     "offhook_after_call_given_up_total", "After-call webhooks that are not tried again."
@@ -347,7 +350,7 @@ AFTER_CALL_WAITING: Final = _gauge(
 )
 AFTER_CALL_OLDEST: Final = _gauge(
     "offhook_after_call_oldest_seconds",
-    "How long ago the call of the oldest of them ended. It is looked every 10 s.",
+    "Time since the end of the call whose after-call webhook waits longest. Measured every 10 s.",
     unit="seconds",
     common=True,
 )
@@ -357,7 +360,7 @@ CALL_PROCESSES: Final = _gauge(
 )
 CALL_PROCESSES_SILENT: Final = _gauge(
     "offhook_call_processes_silent",
-    "Of these, those that have not answered within 2 s: their part of this page is missing.",
+    "Call processes that have not answered within 2 s: their part of this page is missing.",
 )
 CONSOLE_DROPPED: Final = _counter(
     "offhook_console_messages_dropped_total",
@@ -368,7 +371,7 @@ OPERATOR_FAULTS: Final = _counter(
     "Exceptions that no code of the operator's side expected. The log has each; no call ends.",
 )
 LOG_WAITING: Final = _gauge(
-    "offhook_log_waiting_bytes", "Of the log, what waits to be written to stderr.", unit="bytes"
+    "offhook_log_waiting_bytes", "Bytes of the log that wait to be written to stderr.", unit="bytes"
 )
 LOG_LOST: Final = _counter("offhook_log_lines_lost_total", "Lines for which stderr had no room.")
 
