@@ -315,7 +315,7 @@ def test_the_files_of_compose_are_as_its_specification_says(name: str) -> None:
 
 
 def test_the_page_counts_messages_as_often_as_they_are_sent() -> None:
-    assert f"a beat of each node every {BEAT_S:g} s" in FLEET_PAGE
+    assert f"a sign of life (*beat*) of each node every {BEAT_S:g} s" in FLEET_PAGE
     assert f"in one message every {GATHER_S:g} s at most" in FLEET_PAGE
     assert f"one lease ({LEASE_S:g} s)" in (FOLDER / "statefulset.yaml").read_text()
     assert one("StatefulSet")["spec"]["minReadySeconds"] > LEASE_S
