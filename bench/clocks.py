@@ -95,46 +95,6 @@ def compiled(folder: Path) -> Path | None:
     return path if made.returncode == 0 else None
 
 
-async def across(
-    server: TrialServer,
-    engine: Engine,
-    change: Callable[[], float],
-    calls: int,
-    seconds: float,
-    found: Found,
-    where: str,
-) -> None:
-    """Have calls talk across a change of the clock, and look at their record.
-
-    `change` returns after how many seconds the clock has changed.
-    """
-    began = time.monotonic()
-    waiting = [ReturningCaller() for _ in range(WAITING)]
-    tokens = [await caller.ask_voice(server.port) for caller in waiting]
-    stop = asyncio.Event()
-    async with talking(server.port, calls) as callers, asyncio.TaskGroup() as group:
-        await asyncio.sleep(1.0)
-        await asyncio.sleep(change())
-        for caller, token in zip(waiting, tokens, strict=True):
-            group.create_task(caller.call(server.port, stop, token))
-        every = [*callers, *waiting]
-        await heard(every, 5)
-        await asyncio.sleep(seconds)
-        early = [caller for caller in every if caller.broke_at is not None]
-        least_s = time.monotonic() - began
-        stop.set()
-    await server.stored()
-    await server.until_ended(engine)
-    await server.stored()
-    most_ms = (time.monotonic() - began) * 1000  # a recording ends after its call
-    found.calls += len(every)
-    found.early += len(early)
-    found.check(not early, f"{where}: {len(early)} calls were over before their caller hung up")
-    for caller in every:
-        _look_at(engine, caller.call_sid, most_ms, found, where)
-    print(f"  {where}: {len(every)} calls over {least_s:.0f} s", flush=True)
-
-
 def _look_at(engine: Engine, call_sid: str, most_ms: float, found: Found, where: str) -> None:
     """Look at the times of a call's record, none of which may exceed `most_ms`."""
     with engine.connect() as connection:
@@ -183,15 +143,7 @@ class Trial:
                     clock.set(ahead_s)
                     return AFTER_S
 
-                await across(
-                    server,
-                    engine,
-                    change,
-                    self._given.calls,
-                    self._given.seconds,
-                    self.found,
-                    where,
-                )
+                await self._across(server, engine, change, where)
             first_s, last_s = _wall_s(engine)
             moved_s = last_s - first_s
             self.found.check(moved_s > HOUR_S / 2, f"the clock moved by {moved_s:.0f} s")
@@ -215,18 +167,45 @@ class Trial:
                 clock.set(changes_at.timestamp() - AFTER_S - time.time())
                 return 2 * AFTER_S
 
-            await across(
-                server,
-                engine,
-                change,
-                self._given.calls,
-                self._given.seconds,
-                self.found,
-                f"the change in {season}",
-            )
+            await self._across(server, engine, change, f"the change in {season}")
             first_s, last_s = _wall_s(engine)
             crossed = first_s < changes_at.timestamp() < last_s
             self.found.check(crossed, f"{season}: the clock did not pass the change of the hour")
+
+    async def _across(
+        self, server: TrialServer, engine: Engine, change: Callable[[], float], where: str
+    ) -> None:
+        """Have calls talk across a change of the clock, and look at their record.
+
+        `change` returns after how many seconds the clock has changed.
+        """
+        began = time.monotonic()
+        waiting = [ReturningCaller() for _ in range(WAITING)]
+        tokens = [await caller.ask_voice(server.port) for caller in waiting]
+        stop = asyncio.Event()
+        async with talking(server.port, self._given.calls) as callers, asyncio.TaskGroup() as group:
+            await asyncio.sleep(1.0)
+            await asyncio.sleep(change())
+            for caller, token in zip(waiting, tokens, strict=True):
+                group.create_task(caller.call(server.port, stop, token))
+            every = [*callers, *waiting]
+            await heard(every, 5)
+            await asyncio.sleep(self._given.seconds)
+            early = [caller for caller in every if caller.broke_at is not None]
+            least_s = time.monotonic() - began
+            stop.set()
+        await server.stored()
+        await server.until_ended(engine)
+        await server.stored()
+        most_ms = (time.monotonic() - began) * 1000  # a recording ends after its call
+        self.found.calls += len(every)
+        self.found.early += len(early)
+        self.found.check(
+            not early, f"{where}: {len(early)} calls were over before their caller hung up"
+        )
+        for caller in every:
+            _look_at(engine, caller.call_sid, most_ms, self.found, where)
+        print(f"  {where}: {len(every)} calls over {least_s:.0f} s", flush=True)
 
     async def _started(
         self, name: str, stack: AsyncExitStack, ahead_s: Callable[[], float]

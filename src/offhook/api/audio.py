@@ -78,7 +78,9 @@ def router(operator: Operator) -> APIRouter:
         try:
             return await operator.readers.run(lambda: work(name))
         except UserError as error:
-            machine = machine_id(operator.journal) if error.code == MISSING else ""
+            if error.code != MISSING:
+                raise
+            machine = machine_id(operator.journal)
             node = await operator.ask(
                 lambda connection: node_of_recording(connection, sid, machine)
             )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -413,7 +413,7 @@ class FleetPlaces:
 
     def _hold_away(self, file: LiveCallFile, before: str) -> TakenCall:
         """Go on with the call of a file, which was the process `before`'s, until it is claimed."""
-        facts = next((line for line in reversed(file.lines) if line.startswith(b"{")), b"")
+        facts = next(_facts_in(file.lines), b"")
         epoch = _epoch_in(file.lines) + 1
         self._directory.held.claim_away(file.call_sid, before, epoch, facts, nonce=None)
         return TakenCall(file.call_sid, file.lines, epoch, self._directory.node)
@@ -432,11 +432,15 @@ def _epoch_in(lines: Sequence[bytes]) -> int:
 
 def _token_in(lines: Sequence[bytes]) -> str | None:
     """Return the token in the last facts among the lines of a call."""
-    for line in reversed(lines):
-        if line.startswith(MARK):
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                return decoded(line).token
+    for line in _facts_in(lines):
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return decoded(line).token
     return None
+
+
+def _facts_in(lines: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the facts among the lines of a call, the last first."""
+    return (line for line in reversed(lines) if line.startswith(MARK))
 
 
 def _nonce(token: str | None) -> str | None:
