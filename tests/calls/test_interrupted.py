@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.calls.fake_session import live_entry
 from tests.calls.interruptions import ORIGIN, SID, Process, Servers
 from tests.waiting import wait_until
 from tests.whole_server import (
@@ -24,13 +25,16 @@ from tests.whole_server import (
 
 from offhook.audio import SILENCE
 from offhook.call.ending import Ending, Slug
-from offhook.call.handoff_actions import Dial, SendDigits
+from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference, SendDigits
 from offhook.call.requests import Leave, Update
 from offhook.calls import compose
+from offhook.calls.call_entry import CalledPerson
 from offhook.calls.call_updates import CallUpdates
+from offhook.calls.control import CallControl
 from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.live_facts import MARK, decoded, encoded, facts_of
 from offhook.calls.places import TakenCall
+from offhook.capture.tap import NewCall
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.messages import InjectUserMessage, UpdatePrompt
 from offhook.events.types import (
@@ -462,6 +466,51 @@ async def test_a_call_that_does_not_come_back_is_settled_by_rest() -> None:
         interrupted.take_over()
     assert dropped == [SID]
     assert billed == [(SID, "completed", 42)]
+
+
+@pytest.mark.parametrize(
+    ("action", "has_begun", "is_hung_up"),
+    [
+        (None, False, True),
+        (JoinConference("ann", "a conference"), False, True),
+        (JoinConference("ann", "a conference"), True, False),
+    ],
+    ids=["is asked", "waits", "talks"],
+)
+async def test_a_person_does_not_wait_for_a_caller_whose_call_cannot_go_on(
+    action: HandoffAction | None, has_begun: bool, is_hung_up: bool
+) -> None:
+    hung_up: list[str] = []
+    unused: Any = None
+    sessions: Any = SimpleNamespace(boot="")
+    registry: Any = SimpleNamespace(live={}, find=lambda sid: None, bill=lambda *told: None)
+    agents: Any = SimpleNamespace(find=lambda name: None)
+
+    class Twilio(Rest):
+        async def hang_up(self, sid: str) -> None:
+            hung_up.append(sid)
+
+    clock = VirtualClock()
+    entry = live_entry(clock)
+    entry.control = CallControl(
+        NewCall(SID, "gone", "webhook", "", ""), unused, unused, unused, unused
+    )
+    entry.values = {}
+    entry.person = CalledPerson("id", "CA" + "7" * 32)
+    entry.handoff.resume(1, action, has_begun=has_begun, is_returning=False)
+    async with asyncio.TaskGroup() as group:
+        rest: Any = Twilio()
+        interrupted = InterruptedCalls(
+            list,
+            lambda sid: None,
+            agents,
+            registry,
+            sessions,
+            CallUpdates(rest, ServerTasks(group)),
+            clock,
+        )
+        assert not interrupted.go_on(TakenCall(SID, [encoded(facts_of(entry, ""))]))
+    assert hung_up == ([entry.person.leg] if is_hung_up else [])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tests.calls.fake_session import SID, live_entry
 from tests.waiting import settled, until
 
 from offhook.call.handoff_actions import JoinConference
-from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_entry import CalledPerson, CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.handoff import StreamHandoff
 from offhook.calls.transfers import ALONE_S, LOOK_S, Transfers, _At, _WarmTransfer
@@ -70,6 +70,13 @@ class Meeting:
         self.entry.handoff.count = 1
         assert self.transfers.meet(SID)
 
+    def die(self, *, has_begun: bool) -> None:
+        """Go on with the call as the next process does."""
+        self.transfers._forget(self.warm)
+        handoff = self.entry.handoff
+        handoff.resume(1, handoff.action, has_begun=has_begun, is_returning=False)
+        self.transfers.resume(self.entry, CalledPerson("id", LEG))
+
     async def look(self, seconds: float) -> None:
         """Have Twilio be asked, as `seconds` pass."""
         looks = self.rest.looks
@@ -120,6 +127,27 @@ async def test_nothing_is_asked_again_once_the_transfer_is_settled(over: str) ->
         met.clock.run(4 * 3600)
         await settled()
         assert met.rest.looks == 1
+
+
+async def test_after_the_process_died_a_caller_whose_person_is_gone_is_brought_back() -> None:
+    async with meeting("completed") as met:
+        met.die(has_begun=True)
+        await until(lambda: met.rest.looks == 1)
+        await settled()
+        met.clock.run(ALONE_S + 0.1)
+        await until(lambda: met.rest.redirected == [SID])
+
+
+@pytest.mark.parametrize(("status", "is_there"), [("completed", False), ("in-progress", True)])
+async def test_after_the_process_died_a_caller_meets_a_person_who_is_still_there(
+    status: str, is_there: bool
+) -> None:
+    async with meeting(status, status) as met:
+        met.die(has_begun=False)
+        await until(lambda: met.rest.looks == 1)
+        await settled()
+        assert met.entry.person == CalledPerson("id", LEG)
+        assert met.transfers.meet(SID) is is_there
 
 
 def _give_up(met: Meeting) -> Callable[[], None]:

@@ -40,7 +40,7 @@ from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls.network import simulated_network
-from offhook.testing.simulator.twilio.calls.people import NOBODY
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.phone import place_call
 
 _RANDOM = random.SystemRandom()
@@ -214,6 +214,8 @@ def written(
     routed: bool,
     max_sessions: int | None,
     server: Mapping[str, Any],
+    agent: str,
+    is_alone: bool,
 ) -> None:
     """Write a node's configuration."""
     config = {
@@ -240,6 +242,8 @@ def written(
             "nodes": count,
         },
     }
+    if is_alone:
+        del config["fleet"]
     # A JSON document is a YAML document.
     (folder / "offhook.yaml").write_text(json.dumps(config))
     (folder / "agent.yaml").write_text(
@@ -249,7 +253,7 @@ def written(
         "    provider: {type: open_ai, model: gpt-4o-mini}\n"
         f'    prompt: "{PROMPT}"\n'
         "  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}\n"
-        "  greeting: Hello!\n"
+        "  greeting: Hello!\n" + agent
     )
 
 
@@ -267,12 +271,16 @@ async def fleet(
     server: Mapping[str, Any] = {},
     wall: Mapping[str, float] = {},
     start: bool = True,
+    agent_file: str = "",
+    people: Mapping[str, SimulatedPerson] = {},
+    is_alone: bool = False,
 ) -> AsyncIterator[Fleet]:
     """Run a fleet in a folder, over a database that is reached by a Unix socket.
 
     `balancer` is haproxy or nginx, by the files of deploy/, or None: then `Fleet.front.pick`
     chooses. `max_sessions` is the nodes' budget, `limit` that of the agent. `server` overrides keys
-    of `server:`. `wall` are the seconds by which the wall clocks of nodes are ahead.
+    of `server:`. `wall` are the seconds by which the wall clocks of nodes are ahead. `agent_file`
+    is added to the agent's file; `people` can be called. `is_alone`: there is no `fleet:`.
     """
     place = place or Loopback()
     clock = LoopClock(asyncio.get_running_loop())
@@ -284,7 +292,7 @@ async def fleet(
         addresses = {name: place.join(name) for name in nodes}
         front = FleetHost(f"127.0.0.1:{front_port}", _pick(made) if balancer is None else None)
         network = await stack.enter_async_context(
-            simulated_network(ACCOUNT, front, clock, lambda to: NOBODY)
+            simulated_network(ACCOUNT, front, clock, book(people))
         )
         account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber(NUMBER)])
         api_url = await stack.enter_async_context(serve(account))
@@ -314,6 +322,8 @@ async def fleet(
                 routed=routed,
                 max_sessions=max_sessions,
                 server=server,
+                agent=agent_file,
+                is_alone=is_alone,
             )
             environ = {
                 "DEEPGRAM_API_KEY": "any",

@@ -1,7 +1,7 @@
 """Twilio in front of a fleet: every request that it makes is noted, and each attempt balanced."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,12 +36,16 @@ class AskedRequest:
 
 
 class FleetHost(RehearsedHost):
-    """The fleet's host. Without a balancer, `pick` chooses the node of each connection."""
+    """The fleet's host. Without a balancer, `pick` chooses the node of each connection.
+
+    `before` is awaited before each request.
+    """
 
     def __init__(self, netloc: str, pick: PickNode | None = None) -> None:
         super().__init__(f"http://{netloc}/twilio/voice", TOKEN, PUBLIC)
         self.asked: list[AskedRequest] = []
         self.pick = pick
+        self.before: Callable[[AskedRequest], Awaitable[None]] = _at_once
 
     def dialled(self, url: str) -> str | None:
         """Return the URL to request in place of `url`, at the node that is picked for it."""
@@ -62,6 +66,7 @@ class FleetHost(RehearsedHost):
         sid = request.parameters.get("CallSid", "")
         asked = AskedRequest(path, sid, time.monotonic())
         self.asked.append(asked)
+        await self.before(asked)
 
         def failed(text: str) -> None:
             asked.failures.append(text)
@@ -127,3 +132,7 @@ class FleetCaller:
 
     def call_ended(self) -> None:
         self.over = True
+
+
+async def _at_once(asked: AskedRequest) -> None:
+    """Wait for nothing before a request."""

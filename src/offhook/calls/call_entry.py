@@ -49,6 +49,17 @@ class PendingCall:
     """Held while the fleet is told the CallSid, which a report and an answer may bring at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class CalledPerson:
+    """A person who is called for a caller, or is to meet them: a warm transfer's other leg."""
+
+    id: str
+    """Name of the person in Twilio's requests about the leg."""
+
+    leg: str
+    """CallSid of the leg."""
+
+
 class CallEntry:
     """Entry of one call in the registry. Little of it is kept after the call's end.
 
@@ -67,6 +78,8 @@ class CallEntry:
         is_interrupted: True while the caller has no stream because it broke off, with its process
             or alone.
         changes: Changes that were made of the agent in this call.
+        person: Person who is called for the caller, or is to meet them; None: nobody is, or the
+            leg is not known yet.
         keep: Keeps the call's facts as they are now, for a process that must go on with the call.
         over_at: Time in seconds at which the call ended; None while it lasts.
         answered: Set when the agent's leg is up, or the call is over without it.
@@ -90,6 +103,7 @@ class CallEntry:
         "origin",
         "our_number",
         "over_at",
+        "person",
         "session",
         "token",
         "values",
@@ -126,6 +140,7 @@ class CallEntry:
         self.is_after_due = False
         self.is_interrupted = False
         self.changes: tuple[Change, ...] = ()
+        self.person: CalledPerson | None = None
         self.keep: Callable[[], None] = nothing
         self.over_at: float | None = None
         self.answered: Final = asyncio.Event()

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from offhook.call.ending import Slug
+from offhook.call.handoff_actions import JoinConference
 from offhook.call.resumed import ResumedCall
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
@@ -135,9 +136,10 @@ class InterruptedCalls:
                 facts = dataclasses.replace(facts, boot=self._sessions.boot, began_s=began_s)
             agent = self._agents.find(resumed.agent or facts.agent)
             why = _hindrance(facts, resumed, agent, self._clock.now(), self._sessions.boot)
-            if why is None and self._registry.find(taken.call_sid) is not None:
-                why = "this process has such a call"
+            if self._registry.find(taken.call_sid) is not None:
+                return why or "this process has such a call"
             if why is not None or agent is None:
+                self._hang_up_person(facts)
                 return why
             entry = self._sessions.take_over(
                 taken.call_sid,
@@ -154,6 +156,13 @@ class InterruptedCalls:
         if facts.by == "api":
             self.placed(taken.call_sid, entry.agent)
         return None
+
+    def _hang_up_person(self, facts: LiveFacts) -> None:
+        """Hang up on who was called for a caller whose call cannot go on, unless the two talk."""
+        action = facts.handoff_action
+        have_met = isinstance(action, JoinConference) and facts.has_begun and not facts.is_returning
+        if facts.person is not None and not have_met:
+            self._updates.hang_up(facts.person.leg, _leave_leg)
 
     def ended(self, entry: CallEntry) -> None:
         """Settle a call that has ended; only one that did not come back needs it."""
@@ -221,6 +230,10 @@ def _hindrance(
 
 def _nothing(call_sid: str, agent: Agent) -> None:
     """Do nothing with a call that we had placed: no calls are placed here."""
+
+
+def _leave_leg() -> None:
+    """Do nothing to a leg that Twilio cannot be asked to end."""
 
 
 def _forget_nothing(call_sid: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference, SendDigits
-from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_entry import CalledPerson, CallEntry
 from offhook.deepgram.changes import Change
 from offhook.events.types import CameBy
 
@@ -36,6 +36,7 @@ class LiveFacts:
         has_begun: True if Twilio was given the action.
         is_returning: True if the action is over.
         changes: Messages that changed the agent.
+        person: Person who is called for the caller, or is to meet them.
     """
 
     account_sid: str
@@ -53,6 +54,7 @@ class LiveFacts:
     has_begun: bool = False
     is_returning: bool = False
     changes: tuple[Change, ...] = ()
+    person: CalledPerson | None = None
 
     @property
     def handoff_action(self) -> HandoffAction | None:
@@ -94,6 +96,7 @@ def facts_of(entry: CallEntry, boot: str) -> LiveFacts:
         has_begun=handoff.has_begun,
         is_returning=handoff.is_returning,
         changes=entry.changes,
+        person=entry.person,
     )
 
 

@@ -225,6 +225,8 @@ class SessionFactory:
         session.take_over(
             ProcessDied(resumed, facts.changes, unrepeatable, action, facts.has_begun, epoch, node)
         )
+        if facts.person is not None:
+            self._transfers.resume(entry, facts.person)
         entry.keep()
         return entry
 

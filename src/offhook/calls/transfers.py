@@ -20,7 +20,7 @@ from offhook.call.handoff_actions import Dial, JoinConference
 from offhook.call.phrases import fill, transfer_failed
 from offhook.call.requests import CallRequest, Leave, SwitchAgent, Tell
 from offhook.calls.agent_session import call_settings
-from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_entry import CalledPerson, CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.refusal_words import refusal_words
 from offhook.clock import Clock, Timer
@@ -198,6 +198,24 @@ class Transfers:
         else:
             self._drop(warm)
 
+    def resume(self, entry: CallEntry, person: CalledPerson) -> None:
+        """Go on with the warm transfer of a call whose process died.
+
+        A caller who has left the stream to meet the person meets them, or is brought back if they
+        are gone. A person for whom no caller has left is hung up on.
+        """
+        action = entry.handoff.action
+        if not isinstance(action, JoinConference) or entry.handoff.is_returning:
+            self._updates.hang_up(person.leg, _nothing)
+            return
+        warm = _WarmTransfer(entry, action.name, person.id, "agent", person.leg, _At.ACCEPTED)
+        self._warm[warm.id] = self._of_call[entry.call_sid] = warm
+        entry.person = person
+        if entry.handoff.has_begun:
+            # Since when they are together died with the process.
+            warm.at, warm.sent_at = _At.MEETING, self._clock.now() - JOIN_S
+        self._look(warm)  # What Twilio reported meanwhile found nobody.
+
     # --- the caller, who is to meet somebody -----------------------------------------------------
 
     def meet(self, call_sid: str) -> bool:
@@ -233,7 +251,7 @@ class Transfers:
         if warm is None:
             is_taken = digits == ACCEPT
             return _too_late(self._agents.agent_for(None)) if is_taken else twiml.hang_up()
-        warm.leg = leg
+        self._know(warm, leg)
         after = _url(warm, "after")
         if digits == ACCEPT and warm.at is not _At.OVER:
             if warm.at is _At.RINGING:
@@ -254,7 +272,7 @@ class Transfers:
         warm = self._warm.get(person)
         if warm is None:
             return
-        warm.leg = leg
+        self._know(warm, leg)
         if status not in FINAL:
             return
         del self._warm[person]
@@ -330,7 +348,7 @@ class Transfers:
                 )  # It may ring all the same; no caller is transferred then.
             return entry.agent.phrases.reason_silence
         self._note(entry.call_sid, dialled)
-        warm.leg = leg.sid
+        self._know(warm, leg.sid)
         if warm.at is _At.OVER:
             self._drop(warm)  # The transfer was cancelled, or the caller has hung up, meanwhile.
         elif warm.at is _At.RINGING:
@@ -338,6 +356,14 @@ class Transfers:
             due_s = destination.timeout_seconds + spoken_s + ANSWER_SLACK_S
             self._arm(warm, due_s, lambda: self._give_up(warm))
         return ""
+
+    def _know(self, warm: _WarmTransfer, leg: str) -> None:
+        """Note the person's leg, also for whoever goes on with the call if this process dies."""
+        entry, warm.leg = warm.entry, leg
+        person = CalledPerson(warm.id, leg)
+        if entry.person != person and self._of_call.get(entry.call_sid) is warm:
+            entry.person = person
+            entry.keep()
 
     def _give_up(self, warm: _WarmTransfer) -> None:
         """End a transfer about which Twilio has reported nothing in time."""
@@ -408,8 +434,11 @@ class Transfers:
         warm.at = _At.OVER
         self._disarm(warm)
         self._warm.pop(warm.id, None)
-        if self._of_call.get(warm.entry.call_sid) is warm:
-            del self._of_call[warm.entry.call_sid]
+        entry = warm.entry
+        if self._of_call.get(entry.call_sid) is warm:
+            del self._of_call[entry.call_sid]
+            entry.person = None
+            entry.keep()
 
     def _arm(self, warm: _WarmTransfer, seconds: float, callback: Callable[[], None]) -> None:
         self._disarm(warm)
