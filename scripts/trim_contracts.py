@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/trim_contracts.py FOLDER
 
-FOLDER holds the specifications under the names in `SOURCES`; tests/contracts/README.md says where
+FOLDER holds specifications under the names in `SOURCES`; tests/contracts/README.md says where
 each comes from. Kept are the parts of a specification that the tests compare with the code, and all
 schemas that those parts refer to. Annotations, such as descriptions and examples, are dropped.
 """
@@ -28,6 +28,7 @@ TWILIO_OPERATIONS: Final = [
     ("/Messages.json", "post"),
 ]
 TWILIO_RESOURCES: Final = ["call", "incoming_phone_number", "message"]
+KEDA_SCALER: Final = "metrics-api"
 
 ANNOTATIONS: Final = {
     "default",
@@ -42,9 +43,11 @@ ANNOTATIONS: Final = {
 
 
 def contracts(folder: Path) -> dict[Path, str]:
-    """Return every file of facts and its text, made from the specifications in `folder`."""
+    """Return files of facts and their text, made from those specifications that `folder` holds."""
     files = {}
     for name, trim in SOURCES.items():
+        if not (folder / name).exists():
+            continue
         document = read(folder / name)
         path = (CONTRACTS / name).with_suffix(".json")
         files[path] = json.dumps(trim(document), indent=1, ensure_ascii=False) + "\n"
@@ -93,10 +96,38 @@ def trim_twilio(document: Any) -> Any:
     }
 
 
+def trim_keda(document: Any) -> Any:
+    """Return the schema of a resource's specification, in each of its versions."""
+    spec = document["spec"]
+    versions = [
+        {
+            "name": version["name"],
+            "schema": {
+                "openAPIV3Schema": {
+                    "properties": {
+                        "spec": rules(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+                    }
+                }
+            },
+        }
+        for version in spec["versions"]
+    ]
+    kind = {"kind": spec["names"]["kind"]}
+    return {"spec": {"group": spec["group"], "names": kind, "versions": versions}}
+
+
+def trim_keda_scalers(document: Any) -> Any:
+    """Return the parameters of the one scaler that deploy/ uses."""
+    return {"scalers": [one for one in document["scalers"] if one["type"] == KEDA_SCALER]}
+
+
 SOURCES: Final = {
     "deepgram-asyncapi.2026-07-22.yml": trim_deepgram,
     "deepgram-asyncapi.2026-08-22.yaml": trim_deepgram,
     "twilio_api_v2010.json": trim_twilio,
+    "keda.sh_scaledobjects.yaml": trim_keda,
+    "keda.sh_triggerauthentications.yaml": trim_keda,
+    "keda-scalers-schema.json": trim_keda_scalers,
 }
 
 
@@ -147,7 +178,7 @@ def rules(schema: Any) -> Any:
 
 def main() -> None:
     if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} FOLDER, which holds {', '.join(SOURCES)}")
+        sys.exit(f"usage: {sys.argv[0]} FOLDER, which holds some of {', '.join(SOURCES)}")
     for path, text in contracts(Path(sys.argv[1])).items():
         path.write_text(text, encoding="utf-8")
 

@@ -16,6 +16,7 @@ import yaml
 from bench.fleet_proxies import NODES
 from compose_spec import PyCompose
 from pydantic import SecretStr
+from scripts.trim_contracts import CONTRACTS
 from tests.packaging.test_deploy import DEPLOY, FLEET_PAGE, longest_stop_s
 from tests.test_docs import committed
 
@@ -30,44 +31,8 @@ VERSIONS: Final = ("1.30", NEWEST)
 """The oldest version of Kubernetes that the page promises, and the newest that is published."""
 
 
-def strict(**fields: Any) -> dict[str, Any]:
-    """A schema of an object with these fields, each of which it may have, and no others."""
-    return {"type": "object", "properties": fields, "additionalProperties": False}
-
-
-TEXT: Final = {"type": "string"}
-NUMBER: Final = {"type": "integer", "minimum": 0}
-KEDA: Final = {
-    # https://keda.sh/docs/2.16/reference/scaledobject-spec/ and …/scalers/metrics-api/
-    "ScaledObject": strict(
-        scaleTargetRef=strict(apiVersion=TEXT, kind=TEXT, name=TEXT),
-        pollingInterval=NUMBER,
-        cooldownPeriod=NUMBER,
-        minReplicaCount=NUMBER,
-        maxReplicaCount=NUMBER,
-        advanced=strict(horizontalPodAutoscalerConfig=strict(name=TEXT, behavior={})),
-        triggers={
-            "type": "array",
-            "items": strict(
-                type={"const": "metrics-api"},
-                metricType={"enum": ["AverageValue", "Value"]},
-                metadata={
-                    "type": "object",
-                    "propertyNames": {
-                        "enum": ["url", "format", "valueLocation", "targetValue", "authMode"]
-                    },
-                    "additionalProperties": TEXT,
-                },
-                authenticationRef=strict(name=TEXT, kind=TEXT),
-            ),
-        },
-    ),
-    # https://keda.sh/docs/2.16/concepts/authentication/
-    "TriggerAuthentication": strict(
-        secretTargetRef={"type": "array", "items": strict(parameter=TEXT, name=TEXT, key=TEXT)}
-    ),
-}
-"""What KEDA documents of the `spec` of the resources that are used here."""
+KEDA: Final = {"ScaledObject": "scaledobjects", "TriggerAuthentication": "triggerauthentications"}
+"""KEDA's resources that are used here, with the names of their files of facts."""
 
 SECRETS: Final = {
     "DEEPGRAM_API_KEY": "a-key",
@@ -123,13 +88,50 @@ def test_the_schemas_refuse_what_is_wrong() -> None:
     assert "terminationGracePeriod" in complaints(wrong, NEWEST)
 
 
+def facts(name: str) -> Any:
+    """What a vendor publishes, by the name of its file."""
+    return json.loads((CONTRACTS / name).read_text("utf-8"))
+
+
+def strict(schema: Any) -> Any:
+    """A schema that refuses fields which it does not name, as `kubectl apply` does."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: strict(value) for key, value in schema.items()}
+    return {**made, "additionalProperties": False} if "properties" in schema else made
+
+
 @pytest.mark.parametrize("kind", KEDA)
 def test_keda_takes_its_resources(kind: str) -> None:
+    published = facts(f"keda.sh_{KEDA[kind]}.json")["spec"]
+    (version,) = published["versions"]
     given = one_of_keda(kind)
-    assert given["apiVersion"] == "keda.sh/v1alpha1"
-    jsonschema.validate(given["spec"], KEDA[kind])
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**given["spec"], "polling": 1}, KEDA[kind])
+    assert published["names"]["kind"] == kind
+    assert given["apiVersion"] == f"{published['group']}/{version['name']}"
+    schema = strict(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    jsonschema.validate(given["spec"], schema)
+    mistakes: Any = ({"polling": 1}, {"triggers": [{}]}, {"secretTargetRef": [{"key": 1}]})
+    for wrong in mistakes:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**given["spec"], **wrong}, schema)
+
+
+def test_kedas_scaler_takes_its_trigger() -> None:
+    (trigger,) = one_of_keda("ScaledObject")["spec"]["triggers"]
+    (scaler,) = facts("keda-scalers-schema.json")["scalers"]
+    assert trigger["type"] == scaler["type"]
+    given, known = trigger["metadata"], {each["name"]: each for each in scaler["parameters"]}
+    # KEDA generates no list of what it embeds: pkg/scalers/authentication/authentication_types.go
+    assert given.pop("authMode") in ("apiKey", "basic", "tls", "bearer", "custom", "oauth")
+    assert given.keys() <= known.keys()
+    assert {name for name, each in known.items() if not {"optional", "default"} & each.keys()} <= (
+        given.keys()
+    )
+    for name, value in given.items():
+        assert isinstance(value, str), name
+        assert value in known[name].get("allowedValue", [value]), name
 
 
 def one_of_keda(kind: str) -> Any:
