@@ -9,11 +9,11 @@ import pytest
 from tests.fleet.directories import Fleet, FleetNode, sid
 
 from offhook.calls.call_limits import CallLimit
-from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, HELD_S, FleetPlaces, GivenUp
+from offhook.calls.fleet_places import AWAY, BIN_AWAY, ELSEWHERE, FleetPlaces, GivenUp
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import LiveFacts, encoded
 from offhook.calls.places import TakenCall
-from offhook.fleet.places import reservation
+from offhook.fleet.places import HELD_S, reservation
 from offhook.fleet.tokens import StreamTokens
 from offhook.journal.entries import InheritedLine
 from offhook.journal.live_files import LiveCallFile

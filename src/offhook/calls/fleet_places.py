@@ -26,6 +26,7 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import CallTakenOver
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import (
+    HELD_S,
     RESERVED_S,
     BegunCall,
     CallPlace,
@@ -51,9 +52,6 @@ CONNECT_LOOKS: Final = 50
 
 NEXT_STREAM_VALID_S: Final = 4 * 3600.0 + 600.0
 """Seconds for which that of a later stream is good: a transfer may last 4 h (twilio.md §2.6)."""
-
-HELD_S: Final = 60.0
-"""Seconds for which a caller is held while the database is away and nobody has the call."""
 
 AGAIN_S: Final = 2
 """Seconds between two questions of Twilio's about such a call."""

@@ -17,6 +17,7 @@ from offhook.fleet.budget import SharedBudget
 from offhook.fleet.connection import FleetConnection, Link, count_of, rows_of, together
 from offhook.fleet.held_calls import HeldCalls
 from offhook.fleet.places import (
+    HELD_S,
     BegunCall,
     CallPlace,
     ClaimedCall,
@@ -29,10 +30,6 @@ from offhook.fleet.settling import Settling
 
 REAPED_AT_ONCE: Final = 10
 """Calls of a dead process that one message takes: the survivors share them."""
-
-BACK_S: Final = 60.0
-"""Seconds for which a stopping process waits for a database that is away, before it gives up its
-calls without it: for so long other nodes hold the callers of calls that nobody has."""
 
 LOOK_S: Final = 0.2
 """Seconds between two looks if it is back."""
@@ -91,8 +88,8 @@ class CallDirectory:
         return any(each.is_alive and not each.is_draining for each in others)
 
     async def until_back(self, is_over: Callable[[], bool]) -> None:
-        """Wait until the database answers, BACK_S at most, or until `is_over` returns True."""
-        for _ in range(round(BACK_S / LOOK_S)):
+        """Wait until the database answers, HELD_S at most, or until `is_over` returns True."""
+        for _ in range(round(HELD_S / LOOK_S)):
             if not self.is_away or is_over():
                 return
             await asyncio.sleep(LOOK_S)

@@ -18,6 +18,12 @@ RESERVED_S: Final = 300.0
 BEAT_S: Final = 3.0
 """Seconds between two beats of a process."""
 
+HELD_S: Final = 60.0
+"""Seconds for which a caller is held while the database is away and nobody has the call.
+
+A process that stops waits for the database so long before it gives up its calls without it.
+"""
+
 
 def reservation(nonce: str) -> str:
     """Return the name of a call without a CallSid, from which its token cannot be told."""
