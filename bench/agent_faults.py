@@ -93,6 +93,9 @@ JOBS = 20
 
 GREETED = WaitForAgent(quiet_ms=800, timeout=40)
 
+REST_AWAITED = WaitForAgent(quiet_ms=12_000, timeout=60)
+"""What a caller does who waits for the rest of an answer, longer than `limits.answer_seconds`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -111,6 +114,7 @@ PHASES: Mapping[str, Phase] = {
     "in a function": Phase("function+300", 1),
     "in an irreversible function": Phase("function+300", 2),
     "function answered": Phase("response+20", 1),
+    "answer arriving": Phase("audio+100"),
     "agent speaking": Phase("audio+400"),
     "agent done": Phase("done+20"),
 }
@@ -122,8 +126,9 @@ MUTED: Mapping[str, Phase] = {
     "in a function": PHASES["in a function"],
     "in an irreversible function": PHASES["in an irreversible function"],
     "function answered": Phase("sentence", 1),
+    "answer arriving": PHASES["answer arriving"],
 }
-"""Phases in which an answer is due, so that a silent agent is noticed by its silence alone."""
+"""Phases in which an answer or its rest is due, so that silence alone tells of a silent agent."""
 
 MISBEHAVES = "an answer is due"
 """Phase of a call for a side that goes on misbehaving."""
@@ -464,7 +469,8 @@ def _steps(specs: Sequence[str], case: Case) -> Iterator[ScenarioStep]:
         if case.thinks:
             yield ScenarioStep(wait=THOUGHT_S)
         yield ScenarioStep(say=question)
-        yield ScenarioStep(wait_for_agent=GREETED)
+        waits = number == case.asked and (case.fault, phase) == (MUTE, "answer arriving")
+        yield ScenarioStep(wait_for_agent=REST_AWAITED if waits else GREETED)
     if case.thinks:
         yield ScenarioStep(wait=2 * THOUGHT_S)
     yield ScenarioStep(hang_up=HangUpStep())

@@ -52,7 +52,7 @@ async def test_the_agents_rows_hold_in_their_short_form(tmp_path: Path) -> None:
     in_phase = agent_faults.in_phase
     lost = [
         agent_faults.Case("agent:status=503", "dialling"),
-        in_phase("agent:error=SERVER_GOING_AWAY", "agent speaking"),
+        in_phase("agent:error=SERVER_GOING_AWAY", "answer arriving"),
         in_phase("agent:close=1011", "in an irreversible function"),
     ]
     hopeless = list(agent_faults.hopeless_agents(1))

@@ -44,7 +44,14 @@ from offhook.call.inputs import (
 )
 from offhook.call.requests import AskDigits, HangUp, Leave, Mute, Tell
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import AgentConnected, AgentLost, AgentResumed, AgentWarned, CallerSaid
+from offhook.events.types import (
+    AgentConnected,
+    AgentLost,
+    AgentResumed,
+    AgentSaid,
+    AgentWarned,
+    CallerSaid,
+)
 
 SETTINGS: Final = CallSettings(silence_s=0)
 LIMIT_S: Final = SETTINGS.answer_s
@@ -115,7 +122,7 @@ def test_what_the_agent_was_asked_to_say_is_no_answer(call: Playbook) -> None:
 
 
 def test_audio_answers_and_text_alone_does_not(call: Playbook) -> None:
-    quietly(call, caller(ASKED), Wait(LIMIT_S - 0.1), agent("It is five."), speech(20))
+    quietly(call, caller(ASKED), Wait(LIMIT_S - 0.1), agent("It is five."), speech(20), AUDIO_DONE)
     call >> Wait(10 * LIMIT_S)
     quietly(call, caller(ASKED), agent("It is six."), Wait(LIMIT_S - 0.1))
     call >> Wait(0.1) << ONE_MOMENT
@@ -149,6 +156,59 @@ def test_a_caller_who_hears_the_question_and_says_nothing_is_silent() -> None:
     call >> Wait(30) << inject(question) >> agent(question) << ...
     quietly(call, speech(20), AUDIO_DONE, mark("0:160")) >> Wait(29)
     call >> Wait(1.5) << inject(SETTINGS.phrases.silent_goodbye, "queue")
+
+
+# --- an answer that stops in its middle -----------------------------------------------------------
+
+
+LONG: Final = "It is five past five in the afternoon here."
+HEARD: Final = (mark("0:160"), mark("0:1760"))
+RESUMED: Final = TellAgent(deepgram.InjectUserMessage(SETTINGS.phrases.go_on))
+
+
+@pytest.mark.parametrize("before", [[], [caller(ASKED)], [CALLED, DONE]])
+def test_an_answer_that_stops_in_its_middle_is_given_anew(
+    call: Playbook, before: list[Given]
+) -> None:
+    commands = told(call)
+    quietly(call, *before, Wait(1), agent(LONG), speech(400), Wait(0.22), *HEARD)
+    quietly(call, Wait(0.18), Wait(LIMIT_S - 0.1))
+    assert HangUpAgent() not in commands
+    quietly(call, Wait(0.1), Wait(0), WELCOME, APPLIED)
+    events = [one.event for one in commands if isinstance(one, Note)]
+    assert SILENT in events
+    assert [one.heard_ms for one in events if isinstance(one, AgentSaid)] == [400]
+    assert RESUMED in commands
+    assert ONE_MOMENT not in commands, "it would wait for the rest"
+    quietly(call, agent(LONG), speech(2400), AUDIO_DONE) >> Wait(60)
+    assert call.call.ending is None
+
+
+def test_an_agent_whose_answers_stop_twice_is_given_up(call: Playbook) -> None:
+    quietly(call, agent(LONG), speech(400), Wait(LIMIT_S + 0.4), Wait(0), WELCOME, APPLIED)
+    quietly(call, agent(LONG), speech(400), Wait(LIMIT_S + 0.3))
+    quietly(call, Wait(0.1))
+    assert call.call.ending is not None
+    assert call.call.ending.how is Slug.AGENT_SILENT
+
+
+def test_an_answer_that_dribbles_is_waited_for(call: Playbook) -> None:
+    commands = told(call)
+    quietly(call, caller(ASKED), agent(LONG))
+    for _ in range(10):
+        quietly(call, speech(20), Wait(LIMIT_S - 0.1))
+    assert HangUpAgent() not in commands
+    assert ONE_MOMENT not in commands
+
+
+def test_an_answer_whose_end_was_never_told_is_whole_if_all_words_were_spoken(
+    call: Playbook,
+) -> None:
+    quietly(call, caller(ASKED), agent(LONG), speech(2400)) >> Wait(60)
+
+
+def test_an_interrupted_answer_has_no_rest(call: Playbook) -> None:
+    quietly(call, agent(LONG), speech(400), Wait(0.2), BARGE_IN, Wait(1)) >> Wait(60)
 
 
 # --- silences that are none ----------------------------------------------------------------------

@@ -334,15 +334,32 @@ def test_a_greeting_that_nobody_heard_is_said_by_the_next_agent(call: Playbook) 
 
 
 def test_a_reply_whose_end_was_never_told_is_not_cut(call: Playbook) -> None:
-    call.talking() >> agent("Yes.") >> speech(40) << ... >> mark("0:160") << ... >> Wait(1.1)
+    call.talking() >> agent("Yes.") >> speech(180) << ... >> mark("0:160") << ... >> Wait(1.2)
     (
         call
         >> CUT_OFF
-        << Sent(0, "0:320")
+        << Sent(0, "0:1440")
         << LOST
         << HangUpAgent()
-        >> mark("0:320")
-        << AgentSaid("Yes.", "Yes.", 40, interrupted=False)
+        >> mark("0:1440")
+        << AgentSaid("Yes.", "Yes.", 180, interrupted=False)
+    )
+
+
+def test_a_reply_that_stopped_long_before_the_loss_is_cut_and_goes_on(call: Playbook) -> None:
+    call.talking() >> agent("One two three four.") >> speech(220) << ... >> mark("0:160") << ...
+    (
+        call
+        >> Wait(2)
+        >> CUT_OFF
+        << ClearCaller()
+        << AgentSaid("One", "One two three four.", 220, interrupted=True)
+        << LOST
+        << HangUpAgent()
+        >> Wait(0)
+        << DialAgent()
+        >> WELCOME
+        << SendSettings(greeting=False, history=history("One"))
     )
 
 

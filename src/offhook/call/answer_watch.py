@@ -1,5 +1,8 @@
 """Watch over the agent's answers: an agent that owes one and is silent is asked, then replaced.
 
+So is one that stops in mid-answer, and without being asked: what it is asked to say would wait for
+the rest of the answer (deepgram.md §2.14).
+
 Deepgram can be silent without an Error: the model or the voice behind it hangs while the socket
 stays open (deepgram.md §2.5). docs/design/recovery.md lists pauses that only look so.
 """
@@ -8,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from offhook.call import agent_loss
 from offhook.call.agent_link import AgentLink
-from offhook.call.call_state import CallState, is_due
+from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.functions import Functions
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase
@@ -65,6 +68,8 @@ class AnswerWatch:
         self._has_words = False
         """True once the agent has said words that it was not asked for, since an answer is owed."""
         self._failure = ""
+        self._whole = (0, 0)
+        """Epoch and position of the playback at which an utterance without end was found whole."""
 
     # --- what is owed --------------------------------------------------------------------------
 
@@ -173,19 +178,27 @@ class AnswerWatch:
         function is open, or while the agent is muted.
         """
         if (
-            self._since is None
-            or self._state.phase is not Phase.TALKING
+            self._state.phase is not Phase.TALKING
             or self._turns.is_caller_speaking
             or self._turns.is_muted
             or self._endpoints
             or not self._functions.is_idle
         ):
             return None
-        return max(self._since, self._turns.ends_at) + self._wait_s
+        return earliest(self._answer_due(), self._rest_due())
 
     def tick(self, now: float) -> None:
-        """Have a silent agent say something; give it up the second time."""
+        """Have a silent agent say something; give it up the second time, or in mid-answer."""
         if not is_due(self.due(), now):
+            return
+        playback = self._turns.playback
+        if is_due(self._rest_due(), now):
+            if playback.falls_short:
+                self._replace(now)
+                return
+            # It can have ended without AgentAudioDone (deepgram.md §3.2).
+            self._whole = playback.epoch, playback.sent
+        if not is_due(self._answer_due(), now):
             return
         self.settle()
         if self._since is None:
@@ -197,13 +210,29 @@ class AnswerWatch:
             message = deepgram.InjectAgentMessage(message=words, behavior="queue")
             self._pending.send(message, None, now)
         else:
-            self._since = None
-            is_first, self._step = self._step == "asked", "replaced"
-            limit_s = self._state.settings.answer_s
-            loss = agent_loss.silent(limit_s, self._failure, is_first=is_first)
-            self._state.steps.lose_agent(loss, now)
+            self._replace(now)
+
+    def _answer_due(self) -> float | None:
+        """Return when the beginning of an answer is overdue, in seconds; None: never."""
+        return None if self._since is None else max(self._since, self._turns.ends_at) + self._wait_s
+
+    def _rest_due(self) -> float | None:
+        """Return when the rest of an utterance is overdue, in seconds; None: never."""
+        playback, limit_s = self._turns.playback, self._state.settings.answer_s
+        if not limit_s or not playback.is_mid_speech:
+            return None
+        is_whole = self._whole == (playback.epoch, playback.sent)
+        return None if is_whole else playback.ends_at + limit_s
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _replace(self, now: float) -> None:
+        """Give the session up."""
+        self._since = None
+        is_first, self._step = self._step != "replaced", "replaced"
+        limit_s = self._state.settings.answer_s
+        loss = agent_loss.silent(limit_s, self._failure, is_first=is_first)
+        self._state.steps.lose_agent(loss, now)
 
     def _has_answered(self) -> bool:
         """Return whether audio has come that is not only what the agent was asked to say."""

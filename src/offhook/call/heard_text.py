@@ -29,7 +29,7 @@ _TRUSTED: Final = 40
 """Letters, about a sentence, to be heard of an agent before its own rate is used."""
 
 _PLAUSIBLE: Final = (0.8, 1.25)
-"""Bounds of plausible audio between two texts, as multiples of the first one's expected length.
+"""Bounds of plausible audio of a text, as multiples of its expected length.
 
 Texts may also come all at once, or while the audio of the one before is still coming.
 """
@@ -60,6 +60,11 @@ class SpeechRate:
     def bytes_per_letter(self) -> float:
         """Bytes of audio that one letter of speech takes."""
         return self._size / self._effort
+
+    def falls_short(self, pieces: Sequence[TextPiece], size: int) -> bool:
+        """Return whether `size` bytes of audio are too few for all of the words."""
+        expected = _effort(_words(pieces)) * self.bytes_per_letter
+        return size < _PLAUSIBLE[0] * expected
 
 
 @dataclass(slots=True)

@@ -94,6 +94,21 @@ class Playback:
         return self._open is not None
 
     @property
+    def is_mid_speech(self) -> bool:
+        """True while Deepgram is in the middle of an utterance that has audio."""
+        return self._open is not None and self._open.size > 0
+
+    @property
+    def falls_short(self) -> bool:
+        """True if that audio is too little for the words that were announced of the utterance."""
+        utterance = self._open
+        return (
+            utterance is not None
+            and utterance.size > 0
+            and self._rate.falls_short(utterance.text_pieces, utterance.size)
+        )
+
+    @property
     def ends_at(self) -> float:
         """Time in seconds at which all sent audio will have been played; in the past when idle."""
         return self._ends_at

@@ -205,7 +205,8 @@ class Turns:
         self._speech_start_ms = None
         if not self.playback.unfinished:
             return False
-        if now >= self.playback.ends_at + UNENDED_S:
+        is_over = now >= self.playback.ends_at + UNENDED_S
+        if is_over and not self.playback.falls_short:
             # A reply can end without AgentAudioDone (deepgram.md §3.2).
             self.finish(now)
             return False

@@ -155,9 +155,10 @@ class AgentLost:
 
     `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty
     without one. `too_late`: the Settings were not applied in time; `stuck`: its socket took no data
-    for 10 s; `silent`: it owed an answer and gave none (`limits.answer_seconds`); `no_spare`:
-    Offhook closed it before its session's end, as Deepgram had no room for a second one beside it.
-    A leg after which none is dialled ends the call: see CallEnded.
+    for 10 s; `silent`: it owed an answer, or the rest of one, and gave none
+    (`limits.answer_seconds`); `no_spare`: Offhook closed it before its session's end, as Deepgram
+    had no room for a second one beside it. A leg after which none is dialled ends the call: see
+    CallEnded.
     """
 
     why: AgentLossCause
