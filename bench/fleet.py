@@ -214,6 +214,16 @@ async def parted(trial: Trial) -> Figure:
         return figure(await fleet_rows.parted(running, trial.sized(12, 60), place.lose, place.find))
 
 
+async def unlinked(trial: Trial) -> Figure:
+    """No node reaches another one."""
+    async with trial.fleet(balancer=None, routed=False) as running:
+        place = running.place
+        if not isinstance(place, Namespaces) or shutil.which("iptables") is None:
+            return NOT_MEASURED
+        count = trial.sized(9, 60)
+        return figure(await fleet_rows.unlinked(running, count, place))
+
+
 async def lossy(trial: Trial) -> Figure:
     """Every node loses packets by chance."""
     async with trial.fleet() as running:
@@ -293,6 +303,13 @@ ROWS: tuple[FleetRow, ...] = (
         "node cut off from the database and the other nodes, not from Twilio",
         "its calls go on, there or at another node; nothing is recorded twice",
         parted,
+    ),
+    FleetRow(
+        "unlinked",
+        "no node reaches another one; all reach Twilio, Deepgram and the database",
+        "no call cut, none with two agents; callers whose call is taken elsewhere back ≤ 5 s;"
+        " commands there refused ≤ 3 s",
+        unlinked,
     ),
     FleetRow(
         "lossy",

@@ -33,6 +33,9 @@ BACK_S: Final = 5.0
 HOME_S: Final = 15.0
 """Seconds after a node's death within which a caller is back whom nobody asked about."""
 
+REFUSED_S: Final = 3.0
+"""Seconds within which a command to a node that is not reached is refused."""
+
 SILENT_S: Final = 0.5
 """Silence that a caller notices."""
 

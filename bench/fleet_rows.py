@@ -17,6 +17,7 @@ from bench.fleet_checks import (
     HOME_S,
     LEASE_S,
     MOVE_S,
+    REFUSED_S,
     SILENT_S,
     STORED_WITHIN_S,
     RowOutcome,
@@ -32,6 +33,7 @@ from bench.fleet_checks import (
 )
 from tests.fleet.harness import Fleet, FleetCall
 from tests.fleet.node import FleetNode
+from tests.fleet.places import Namespaces
 from tests.waiting import until
 from tests.whole_server import TOKEN
 
@@ -236,6 +238,102 @@ async def parted(
         f" longest silence {max(gaps):.1f} s"
     )
     return outcome
+
+
+async def unlinked(fleet: Fleet, count: int, place: Namespaces) -> RowOutcome:
+    """No node reaches another one for two leases; all reach Twilio, Deepgram and the database.
+
+    Needs a fleet without a balancer. Then the streams of a node break, as with a balancer that
+    dies, and Twilio's next questions come to another node, which takes the calls from an owner that
+    is well. So do the streams of new calls.
+    """
+    outcome = RowOutcome()
+    names = [*fleet.nodes]
+    calls = await fleet.talking(count)
+    node, theirs, _ = await busiest(fleet, calls)
+    elsewhere = next(one for one in fleet.nodes.values() if one is not node)
+    for call in calls:
+        call.caller.listen()
+    try:
+        for name in names:
+            place.part(name)
+        await asyncio.sleep(2 * LEASE_S)
+        cut = [call for call in calls if call.task.done()]
+        outcome.check(not cut, f"{len(cut)} calls were cut")
+        moved = [call for call in calls if len(call.report.streams) > 1]
+        outcome.check(not moved, f"{len(moved)} calls were moved")
+        refused_s = await refused_command(outcome, elsewhere, node, theirs[0])
+        fleet.front.pick = lambda path: elsewhere.netloc
+        broken_at = time.monotonic()
+        place.refuse(node.name)
+        lost = await returned(theirs)
+        outcome.check(not lost, f"{len(lost)} of {len(theirs)} callers did not come back")
+        back = [call.caller.backs[1] - broken_at for call in theirs if call not in lost]
+        outcome.soon(back, BACK_S, "callers back after their stream broke")
+        owners = await fleet.owners()
+        stayed = [call for call in theirs if owners.get(call.sid) != elsewhere.name]
+        outcome.check(not stayed, f"{len(stayed)} calls are not at the node that was asked")
+        place.join_again(node.name)
+        place.part(node.name)
+        fleet.front.pick = apart(node, elsewhere)
+        more = await fleet.talking(count)
+        await asyncio.sleep(1)
+    finally:
+        for name in names:
+            place.join_again(name)
+    await asyncio.sleep(LEASE_S)
+    everybody = [*calls, *more]
+    several = [call for call in everybody if sum(one.open for one in call.sessions) > 1]
+    outcome.check(not several, f"{len(several)} calls have several agents")
+    more_often = [call for call in everybody if len(call.caller.backs) > 1 + (call in theirs)]
+    outcome.check(not more_often, f"{len(more_often)} callers were moved for nothing")
+    greeted_once(outcome, everybody)
+    gaps = [call.caller.longest_silence_s for call in calls]
+    outcome.soon(gaps, BACK_S, "callers heard the agent again")
+    await ended(fleet, outcome, everybody, said(everybody, time.monotonic() - LEASE_S, MOVE_S))
+    outcome.text = (
+        f"{len(calls)} calls went on; {len(back)} of them taken from an owner that was well:"
+        f" {spread(back)}; {len(more)} began at one node and had their stream at another;"
+        f" a command elsewhere refused after {refused_s:.1f} s"
+    )
+    return outcome
+
+
+def apart(webhooks: FleetNode, streams: FleetNode) -> Callable[[str], str]:
+    """Return what sends Twilio's requests to one node, and its streams to another."""
+
+    def pick(path: str) -> str:
+        is_webhook = path.rpartition("/")[2] in ("voice", "after", "status", "stream-status")
+        return (webhooks if is_webhook else streams).netloc
+
+    return pick
+
+
+async def refused_command(
+    outcome: RowOutcome, at: FleetNode, owner: FleetNode, call: FleetCall
+) -> float:
+    """Have a command refused at a node that does not reach the call's, and done at that one.
+
+    Returns the seconds until it was refused.
+    """
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=GONE_S) as http:
+
+        async def mute(node: FleetNode) -> httpx2.Response:
+            return await http.post(
+                f"{node.operator_url}/api/v1/calls/{call.sid}/mute",
+                headers={"Authorization": f"Bearer {TOKEN}"},
+                json={"on": False},
+            )
+
+        began = time.monotonic()
+        answer = await mute(at)
+        seconds = time.monotonic() - began
+        code = answer.json().get("code")
+        outcome.check(code == "E-LINK-07", f"a command elsewhere: {answer.text[:300]}")
+        answer = await mute(owner)
+        outcome.check(answer.is_success, f"a command at its own node: {answer.text[:300]}")
+    outcome.soon([seconds], REFUSED_S, "commands elsewhere refused")
+    return seconds
 
 
 async def lossy(

@@ -126,10 +126,24 @@ class Namespaces:
         for net in ("front", "back"):
             _ip(f"link set {net}{self._nodes[name]} master {net}")
 
+    def part(self, name: str) -> None:
+        """Drop all packets from a node to the others, on the network that leads to them."""
+        others = f"-o back0 ! -d {self.back_host} -j DROP"
+        self._run(name, f"iptables -A OUTPUT {others}")
+
+    def refuse(self, name: str) -> None:
+        """Answer all packets to a node's public port with a reset: connections break."""
+        self._run(name, "iptables -A INPUT -i front0 -p tcp -j REJECT --reject-with tcp-reset")
+
+    def join_again(self, name: str) -> None:
+        """Let all packets of a node pass again."""
+        for chain in ("INPUT", "OUTPUT"):
+            self._run(name, f"iptables -F {chain}")
+
     def lose_some(self, name: str, share: float) -> None:
         """Drop that share of the packets from and to a node by chance; 0: none."""
+        self.join_again(name)
         for chain, way in (("INPUT", "-i"), ("OUTPUT", "-o")):
-            self._run(name, f"iptables -F {chain}")
             if share:
                 chance = f"-m statistic --mode random --probability {share}"
                 self._run(name, f"iptables -A {chain} ! {way} lo {chance} -j DROP")

@@ -49,6 +49,10 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "fleet.test_heartbeat:test_without_the_database_it_goes_on_all_the_same",
         "fleet.test_live_lines:test_late_lines_of_a_fenced_process_are_refused",
     ),
+    "unlinked": (
+        "fleet.test_places:test_a_live_owner_answers_and_a_dead_one_loses_the_call",
+        "link.test_link:test_requests_that_wait_for_one_attempt_to_connect_fail_with_it",
+    ),
     "lossy": (
         "fleet.test_away:test_a_backend_that_hangs_costs_one_deadline_and_a_new_connection",
         "fleet.test_heartbeat:test_without_the_database_it_goes_on_all_the_same",

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from tests.waiting import until
+from tests.waiting import settled, until
 
 from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
@@ -23,8 +23,9 @@ from offhook.errors import UserError
 from offhook.journal.folders import LOCK, ProcessInfo, write_process_info
 from offhook.link import client as module
 from offhook.link import server as server_module
-from offhook.link.client import CallProcess
+from offhook.link.client import CallProcess, LostError
 from offhook.link.in_process import InProcessLink
+from offhook.link.lines import Lines, OnLine, OnLost
 from offhook.link.messages import (
     LINE_MAX,
     CallProcessState,
@@ -38,6 +39,7 @@ from offhook.link.messages import (
     ReadProcessState,
     ReloadAgents,
 )
+from offhook.link.node_links import NotHereError
 from offhook.link.orders import LinkOrders
 from offhook.link.process_files import live_processes
 from offhook.link.processes import CallProcesses
@@ -72,7 +74,7 @@ async def outcome(work: Awaitable[Any]) -> Any:
     """What comes of it, be it an error."""
     try:
         return await work
-    except UserError as error:
+    except (UserError, NotHereError) as error:
         return error
 
 
@@ -333,6 +335,33 @@ async def test_a_process_that_is_gone_is_an_error_at_once(tmp_path: Path) -> Non
         for _ in range(2):
             with pytest.raises(TryLaterError, match="E-LINK-01"):
                 await process.perform("CA1", "say", {}, "Ann")
+
+
+@pytest.mark.parametrize("failure", [ConnectionError, NotHereError])
+async def test_requests_that_wait_for_one_attempt_to_connect_fail_with_it(
+    failure: type[Exception],
+) -> None:
+    attempts: list[asyncio.Future[Any]] = []
+
+    async def connect(on_line: OnLine, on_lost: OnLost) -> Lines:
+        attempts.append(asyncio.get_running_loop().create_future())
+        found: Lines = await attempts[-1]
+        return found
+
+    process = CallProcess(connect)
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(outcome(process.metrics())) for _ in range(20)]
+        await settled()
+        attempts[0].set_exception(failure())
+    assert len(attempts) == 1
+    assert {type(each.result()) for each in asked} == {
+        NotHereError if failure is NotHereError else LostError
+    }
+    async with asyncio.TaskGroup() as group:
+        later = group.create_task(outcome(process.metrics()))
+        await settled()
+        attempts[1].set_exception(ConnectionError())
+    assert isinstance(later.result(), LostError), "the next one tries anew"
 
 
 @pytest.mark.usefixtures("impatient")

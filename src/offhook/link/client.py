@@ -121,6 +121,10 @@ class CallProcess:
         self._elsewhere = elsewhere
         self._connection: _OpenConnection | None = None
         self._connecting = asyncio.Lock()
+        self._failures = 0
+        """Attempts to connect that have failed."""
+        self._is_other = False
+        """True if the last one of them found another process."""
 
     @classmethod
     def at(cls, path: str) -> "CallProcess":
@@ -277,11 +281,20 @@ class CallProcess:
         return result_of(await connection.ask(order, limit_s, begin_s), kind)
 
     async def _open(self) -> "_OpenConnection":
+        failures = self._failures
         async with self._connecting:
             if self._connection is not None and self._connection.lines.is_open:
                 return self._connection
+            if self._failures != failures:
+                # One after another, each would wait until it fails, and its caller with it.
+                raise NotHereError if self._is_other else _lost(self._elsewhere, was_sent=False)
             connection = _OpenConnection(self._elsewhere)
-            connection.lines = await self._connect_lines(connection.on_line, connection.on_lost)
+            try:
+                connection.lines = await self._connect_lines(connection.on_line, connection.on_lost)
+            except (LostError, NotHereError) as error:
+                self._failures += 1
+                self._is_other = isinstance(error, NotHereError)
+                raise
             self._connection = connection
             return connection
 
