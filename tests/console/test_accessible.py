@@ -24,11 +24,16 @@ SCHEMES: Final[Mapping[Literal["light", "dark"], dict[str, Any]]] = {
 
 async def findings(page: Page, rules: dict[str, Any] | None = None) -> list[str]:
     """What axe finds that keeps somebody from using the page."""
-    await page.evaluate(AXE)
-    found: dict[str, Any] = await page.evaluate("rules => axe.run(document, rules)", rules or {})
+    if await page.evaluate("!window.axe"):
+        await page.evaluate(AXE)
+    # Without what passes, which axe would describe at length.
+    options = {"resultTypes": ["violations"], **(rules or {})}
+    found: list[dict[str, Any]] = await page.evaluate(
+        "async options => (await axe.run(document, options)).violations", options
+    )
     return [
         f"{one['impact']}: {one['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
-        for one in found["violations"]
+        for one in found
         if one["impact"] in SERIOUS
         for node in one["nodes"]
     ]
