@@ -4,7 +4,8 @@ from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from offhook.api.models import EraseResponse, ProblemResponse
+from offhook.api import routers
+from offhook.api.models import EraseResponse
 from offhook.api.operator import Operator
 from offhook.api.principal import needs
 from offhook.api.problems import ApiError
@@ -16,10 +17,9 @@ from offhook.users.principal import Role
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes for erasing and resending."""
-    made = APIRouter(tags=["calls"])
-    unknown = {"model": ProblemResponse, "description": "There is no such call."}
+    made = routers.for_users("calls")
+    unknown = {"description": "There is no such call."}
     early = {
-        "model": ProblemResponse,
         "description": "It is not over, or there is no such webhook.",
     }
 
@@ -32,7 +32,7 @@ def router(operator: Operator) -> APIRouter:
         responses={
             404: unknown,
             409: {**early, "description": "It is not over."},
-            500: {"model": ProblemResponse, "description": "Erased, but for its recording's file."},
+            500: {"description": "Erased, but for its recording's file."},
         },
     )
     async def erase_call(sid: str) -> EraseResponse:

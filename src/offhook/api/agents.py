@@ -4,10 +4,10 @@ import json
 
 from fastapi import APIRouter
 
+from offhook.api import routers
 from offhook.api.models import (
     AgentsResponse,
     CheckResponse,
-    ProblemResponse,
     ReloadResponse,
     TryFunctionRequest,
 )
@@ -20,8 +20,8 @@ from offhook.users.principal import Role
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes of agents."""
-    made = APIRouter(tags=["agents"])
-    unknown = {"model": ProblemResponse, "description": "There is no such agent or function."}
+    made = routers.for_users("agents")
+    unknown = {"description": "There is no such agent or function."}
 
     @made.get(
         "/agents",
@@ -40,9 +40,8 @@ def router(operator: Operator) -> APIRouter:
         dependencies=[needs(Role.ADMIN)],
         response_model=ReloadResponse,
         responses={
-            409: {"model": ProblemResponse, "description": "These files need a restart."},
+            409: {"description": "These files need a restart."},
             422: {
-                "model": ProblemResponse,
                 "description": "A file has a mistake; `detail` has its line and column.",
             },
         },
@@ -93,7 +92,6 @@ def router(operator: Operator) -> APIRouter:
         responses={
             404: unknown,
             409: {
-                "model": ProblemResponse,
                 "description": "It cannot be taken back, and was not confirmed.",
             },
         },

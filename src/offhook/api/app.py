@@ -7,9 +7,8 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import APIKeyCookie, HTTPBearer
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,13 +42,11 @@ from offhook.api.live_board import LiveBoard
 from offhook.api.live_fleet import LiveFleet
 from offhook.api.live_snapshot import LiveSnapshots
 from offhook.api.metrics_page import MetricsPage
-from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
-from offhook.api.paths import PREFIX, moved_to
-from offhook.api.principal import require_role
+from offhook.api.paths import moved_to
 from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
-from offhook.api.signed_in import COOKIE, SignedIn
+from offhook.api.signed_in import SignedIn
 from offhook.api.streams import PageStreams
 from offhook.api.throttle import Throttle
 from offhook.clock import LoopClock, wall_clock
@@ -85,21 +82,6 @@ _PARTS: Final = (
     users,
 )
 """Modules whose routes are for signed-in users."""
-
-_EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": ProblemResponse, "description": "The token is missing or wrong."},
-    403: {
-        "model": ProblemResponse,
-        "description": "The request comes from a page of another site, or needs another role.",
-    },
-    413: {"model": ProblemResponse, "description": "The body is too long."},
-    422: {"model": ProblemResponse, "description": "Something is asked that cannot be."},
-    429: {"model": ProblemResponse, "description": "There were too many wrong tokens."},
-    503: {
-        "model": ProblemResponse,
-        "description": "The database does not answer, or too many ask.",
-    },
-}
 
 
 class Api:
@@ -198,7 +180,8 @@ def _now() -> float:
 
 def routes(operator: Operator) -> FastAPI:
     """Return an application with the routes of the API alone, which its document describes."""
-    app = FastAPI(
+    made = [entrance.open_router(operator), *(part.router(operator) for part in _PARTS)]
+    return FastAPI(
         title="Offhook",
         version=__version__,
         description=_ABOUT,
@@ -206,20 +189,8 @@ def routes(operator: Operator) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=[route for router in made for route in router.routes],
     )
-    bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    cookie = APIKeyCookie(
-        name=COOKIE, auto_error=False, scheme_name="session", description="See docs/console.md."
-    )
-    app.include_router(entrance.open_router(operator), prefix=PREFIX, responses=_EVERYWHERE)
-    for part in _PARTS:
-        app.include_router(
-            part.router(operator),
-            prefix=PREFIX,
-            responses=_EVERYWHERE,
-            dependencies=[Depends(bearer), Depends(cookie), Depends(require_role)],
-        )
-    return app
 
 
 def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:

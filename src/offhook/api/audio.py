@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from offhook.api.models import LinkRequest, LinkResponse, PeaksResponse, ProblemResponse
+from offhook.api import routers
+from offhook.api.models import LinkRequest, LinkResponse, PeaksResponse
 from offhook.api.operator import Operator, as_json
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
@@ -69,8 +70,8 @@ class _View:
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes of audio, of its loudness, and of links to it."""
-    made = APIRouter(tags=["recordings"])
-    unknown = {"model": ProblemResponse, "description": "No such call, or no recording of it."}
+    made = routers.for_users("recordings")
+    unknown = {"description": "No such call, or no recording of it."}
 
     async def read(sid: str, work: Callable[[str], _T]) -> _T:
         """Return what `work` reads of a call's recording, by its name."""
@@ -133,7 +134,7 @@ def router(operator: Operator) -> APIRouter:
                 "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}},
             },
             304: {"description": "It is the one that the client has."},
-            416: {"model": ProblemResponse, "description": "It has no such part."},
+            416: {"description": "It has no such part."},
             404: unknown,
         },
     )

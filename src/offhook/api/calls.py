@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from offhook.api import routers
 from offhook.api.models import (
     ListCallsRequest,
     PricesResponse,
-    ProblemResponse,
     RecordingResponse,
     SumCallsRequest,
 )
@@ -28,8 +28,8 @@ from offhook.tools.declare import ToolError
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes of the record, and of a recording."""
-    made = APIRouter(tags=["calls"])
-    unknown = {"model": ProblemResponse, "description": "There is no such call."}
+    made = routers.for_users("calls")
+    unknown = {"description": "There is no such call."}
 
     @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=CallPage)
     async def list_calls(asked: Annotated[ListCallsRequest, Query()]) -> Response:
@@ -88,7 +88,7 @@ def router(operator: Operator) -> APIRouter:
         response_model=RecordingResponse,
         responses={
             404: unknown,
-            409: {"model": ProblemResponse, "description": "It is over, or is not recorded."},
+            409: {"description": "It is over, or is not recorded."},
         },
     )
     async def set_recording(http: Request, sid: str, asked: RecordingRequest) -> RecordingResponse:

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
 
-from offhook.api.models import DoneResponse, OpenStreamResponse, ProblemResponse
+from offhook.api import routers
+from offhook.api.models import DoneResponse, OpenStreamResponse
 from offhook.api.operator import Operator
 from offhook.api.principal import principal_of
 from offhook.api.problems import ApiError
@@ -22,14 +23,14 @@ from offhook.link.messages import OpenOperatorStream
 from offhook.tools.declare import ToolError
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": ProblemResponse, "description": "No such call is live."},
-    409: {"model": ProblemResponse, "description": "It was not done; `detail` says what happened."},
+    404: {"description": "No such call is live."},
+    409: {"description": "It was not done; `detail` says what happened."},
 }
 
 
 def router(operator: Operator) -> APIRouter:
     """Return a route for each operation, except RECORDING, which api/calls.py answers."""
-    made = APIRouter(tags=["live calls"])
+    made = routers.for_users("live calls")
     for operation in OPERATIONS:
         if operation is RECORDING:
             continue

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 
 from offhook import __version__
-from offhook.api import audit_log
-from offhook.api.models import ApiModel, ProblemResponse
+from offhook.api import audit_log, routers
+from offhook.api.models import ApiModel
 from offhook.api.operator import Operator
 from offhook.api.principal import needs, principal_of
 from offhook.api.problems import ApiError
@@ -57,7 +57,7 @@ class SessionResponse(ApiModel):
 
 def open_router(operator: Operator) -> APIRouter:
     """Return the route of signing in, which nobody needs to be signed in for."""
-    made = APIRouter(tags=["session"])
+    made = routers.open_to_all("session")
     checks = asyncio.Semaphore(CHECKS_MAX)
 
     @made.post(
@@ -65,7 +65,7 @@ def open_router(operator: Operator) -> APIRouter:
         operation_id=_SIGN_IN,
         summary="Sign in",
         response_model=SessionResponse,
-        responses={401: {"model": ProblemResponse, "description": "It is wrong, or used."}},
+        responses={401: {"description": "It is wrong, or used."}},
     )
     async def sign_in(
         request: Request, response: Response, asked: SignInRequest
@@ -98,7 +98,7 @@ def open_router(operator: Operator) -> APIRouter:
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes of signed-in users."""
-    made = APIRouter(tags=["session"])
+    made = routers.for_users("session")
 
     @made.get(
         "/session",

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from offhook.api import routers
 from offhook.api.live import LiveListener
 from offhook.api.models import LiveSnapshotResponse
 from offhook.api.operator import Operator, as_json
@@ -32,7 +33,7 @@ class _Stream(StreamingResponse):
 
 def router(operator: Operator) -> APIRouter:
     """Return the route of live events."""
-    made = APIRouter(tags=["live"])
+    made = routers.for_users("live")
 
     @made.get(
         "/live",

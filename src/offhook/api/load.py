@@ -4,7 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from offhook.api.models import LoadResponse, ProblemResponse
+from offhook.api import routers
+from offhook.api.models import LoadResponse
 from offhook.api.operator import Operator
 from offhook.api.problems import STATUS, ApiError
 from offhook.errors import UserError
@@ -17,13 +18,13 @@ AGAIN_S: Final = 5.0
 
 def router(operator: Operator) -> APIRouter:
     """Return the route of the load."""
-    made = APIRouter(tags=["calls"])
+    made = routers.for_users("calls")
 
     @made.get(
         "/load",
         operation_id="showLoad",
         summary="Live calls divided by the capacity",
-        responses={503: {"model": ProblemResponse, "description": "The load cannot be counted."}},
+        responses={503: {"description": "The load cannot be counted."}},
     )
     async def show_load() -> LoadResponse:
         """Count live calls and the capacity of all that takes calls.

@@ -4,12 +4,12 @@ from typing import Final
 
 from fastapi import APIRouter, Request
 
+from offhook.api import routers
 from offhook.api.audit_log import acted_on
 from offhook.api.models import (
     AnnouncementResponse,
     OpenPhoneRequest,
     OpenPhoneResponse,
-    ProblemResponse,
 )
 from offhook.api.operator import Operator
 from offhook.api.principal import principal_of
@@ -22,7 +22,7 @@ _STATUS: Final = STATUS | {"E-PHONE-01": 404, "E-PHONE-03": 429, "E-PHONE-04": 4
 
 def router(operator: Operator) -> APIRouter:
     """Return the route for calls from the softphone."""
-    made = APIRouter(tags=["calls"])
+    made = routers.for_users("calls")
 
     @made.post(
         "/phone-calls",
@@ -31,8 +31,8 @@ def router(operator: Operator) -> APIRouter:
         status_code=201,
         response_model=OpenPhoneResponse,
         responses={
-            404: {"model": ProblemResponse, "description": "There is no such agent."},
-            429: {"model": ProblemResponse, "description": "A limit takes no further call."},
+            404: {"description": "There is no such agent."},
+            429: {"description": "A limit takes no further call."},
         },
     )
     async def open_phone_call(request: Request, asked: OpenPhoneRequest) -> OpenPhoneResponse:

@@ -5,12 +5,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection
 
+from offhook.api import routers
 from offhook.api.audit_log import acted_on
 from offhook.api.models import (
     CallStatusResponse,
     PlaceCallRequest,
     PlaceCallResponse,
-    ProblemResponse,
 )
 from offhook.api.operator import Operator
 from offhook.api.problems import STATUS, ApiError
@@ -37,7 +37,7 @@ _STATUS: Final = STATUS | {
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes for placing a call and following it."""
-    made = APIRouter(tags=["calls"])
+    made = routers.for_users("calls")
 
     @made.post(
         "/calls",
@@ -50,12 +50,11 @@ def router(operator: Operator) -> APIRouter:
                 "model": PlaceCallResponse,
                 "description": "It was placed before, by the same key.",
             },
-            403: {"model": ProblemResponse, "description": "This number may not be called."},
+            403: {"description": "This number may not be called."},
             409: {
-                "model": ProblemResponse,
                 "description": "Not under this key, or not at this hour.",
             },
-            502: {"model": ProblemResponse, "description": "Twilio refused."},
+            502: {"description": "Twilio refused."},
         },
     )
     async def place_call(
@@ -99,7 +98,7 @@ def router(operator: Operator) -> APIRouter:
         operation_id="stateOfCall",
         summary="Show the status of a placed call",
         response_model=CallStatusResponse,
-        responses={404: {"model": ProblemResponse, "description": "There is no such call."}},
+        responses={404: {"description": "There is no such call."}},
     )
     async def state_of_call(
         sid: str,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
+from offhook.api.models import ProblemResponse
 from offhook.errors import UserError
 from offhook.outbound.errors import TryLaterError
 
@@ -83,10 +84,14 @@ def response(refused: ApiError | UserError) -> ProblemJson:
 
 
 def documented(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an OpenAPI document whose errors have the media type of problem details."""
+    """Return an OpenAPI document in which each error has problem details."""
+    shapes = schema["components"]["schemas"]
+    shapes[ProblemResponse.__name__] = ProblemResponse.model_json_schema()
+    schema["components"]["schemas"] = dict(sorted(shapes.items()))
+    body = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemResponse.__name__}"}}}
     for path in schema["paths"].values():
         for operation in path.values():
             for status, answer in operation["responses"].items():
-                if int(status) >= 400 and "content" in answer:
-                    answer["content"] = {MEDIA_TYPE: answer["content"]["application/json"]}
+                if int(status) >= 400:
+                    answer["content"] = body
     return schema

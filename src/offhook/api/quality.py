@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from offhook.api import routers
 from offhook.api.models import QualityRequest
 from offhook.api.operator import Operator
 from offhook.clock import wall_clock
@@ -15,7 +16,7 @@ from offhook.records.quality import Quality, quality
 
 def router(operator: Operator) -> APIRouter:
     """Return the route of quality."""
-    made = APIRouter(tags=["calls"])
+    made = routers.for_users("calls")
 
     @made.get(
         "/quality",

@@ -7,8 +7,9 @@ from pydantic import Field, SecretStr
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from offhook.api import routers
 from offhook.api.audit_log import acted_on
-from offhook.api.models import ApiModel, ProblemResponse
+from offhook.api.models import ApiModel
 from offhook.api.operator import Operator
 from offhook.api.principal import needs
 from offhook.records.database import clock_ms
@@ -58,8 +59,8 @@ class AuditResponse(ApiModel):
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes."""
-    made = APIRouter(tags=["users"], dependencies=[needs(Role.ADMIN)])
-    unknown = {"model": ProblemResponse, "description": "There is no such user."}
+    made = routers.for_users("users", needs(Role.ADMIN))
+    unknown = {"description": "There is no such user."}
 
     @made.get(
         "/users", operation_id="listUsers", summary="List users", response_model=UsersResponse
@@ -77,7 +78,7 @@ def router(operator: Operator) -> APIRouter:
         summary="Add a user",
         status_code=201,
         response_model=UserResponse,
-        responses={409: {"model": ProblemResponse, "description": "The name is taken."}},
+        responses={409: {"description": "The name is taken."}},
     )
     async def add_user(request: Request, asked: AddUserRequest) -> UserResponse:
         """Add a user, who may sign in at once."""

@@ -9,8 +9,8 @@ import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
+from offhook.api import routers
 from offhook.api.audio import CHUNK_BYTES
-from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator, as_json
 from offhook.api.principal import needs
 from offhook.api.problems import ApiError
@@ -23,8 +23,8 @@ from offhook.users.principal import Role
 
 def router(operator: Operator) -> APIRouter:
     """Return the routes of wire logs."""
-    made = APIRouter(tags=["wire log"])
-    unknown = {"model": ProblemResponse, "description": "No such call, or it was not captured."}
+    made = routers.for_users("wire log")
+    unknown = {"description": "No such call, or it was not captured."}
 
     async def started_ms(sid: str) -> int:
         row = await operator.ask(
