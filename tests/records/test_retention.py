@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 from offhook.config import Prices, RetentionSettings
 from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
 from offhook.recordings.files import LocalFiles
+from offhook.recordings.wav import StereoWriter
 from offhook.records import erasing, queries, retention, tables
 from offhook.records.filters import CallFilter
 from offhook.records.retention import LOST_MS, Aging, Retention
@@ -201,6 +202,26 @@ def test_a_folder_that_is_gone_is_no_fault(engine: Engine, tmp_path: Path) -> No
     kept = Retention(engine, files, RecordStore("j", Prices()), RetentionSettings(audio_days=7))
     kept.sweep(WALL + 8 * DAY_MS)
     assert {row["recording"] for row in rows(engine, tables.calls)} == {None}
+
+
+def test_the_node_of_a_recording_whose_call_has_moved_writes_its_length(
+    engine: Engine, tmp_path: Path
+) -> None:
+    here = two_calls(engine, tmp_path)
+    with (tmp_path / "recordings" / "two.wav").open("wb") as file:
+        StereoWriter(file).write(b"\xff" * 8000, b"\xff" * 8000)  # as a death leaves it
+
+    def lengths() -> dict[str, int | None]:
+        return {row["sid"]: row["recording_ms"] for row in rows(engine, tables.calls)}
+
+    def sweep(machine_id: str, files: LocalFiles) -> None:
+        Retention(engine, files, RecordStore(machine_id, Prices()), RetentionSettings()).sweep(WALL)
+
+    sweep("another", here)
+    sweep("j", LocalFiles(tmp_path / "empty"))
+    assert lengths() == {"CA1": 900, "CA2": None}, "it is not theirs, or not there"
+    sweep("j", here)
+    assert lengths() == {"CA1": 900, "CA2": 1000}
 
 
 HOUR_MS, HOUR_S = 3_600_000, 3600.0

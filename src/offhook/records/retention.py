@@ -1,7 +1,7 @@
 """Retention: texts and recordings are erased when they are old enough, each by its own age.
 
-Recordings of calls that another machine has erased are deleted too, with or without an age; and
-calls whose machine did not come back get an end.
+Recordings of calls that another machine has erased are deleted too, with or without an age; calls
+whose machine did not come back get an end, and recordings without an end their length.
 
 A call's age is counted from its `started_ms`. A clock that jumps forwards makes nothing old: see
 Aging.
@@ -23,6 +23,7 @@ from offhook.recordings.files import LocalFiles
 from offhook.records import tables
 from offhook.records.database import clock_ms, empty_wal
 from offhook.records.erasing import BATCH_CALLS, erase_texts
+from offhook.records.recording_lengths import write_lengths
 from offhook.records.store import RecordStore
 
 _log: Final = logging.getLogger("offhook.records")
@@ -149,6 +150,7 @@ class Retention(ThreadOwner):
             erase_audio = functools.partial(self._erase_audio, here)
             recordings = self._in_batches(before_ms, recorded, erase_audio)
         recordings += self._delete_unwanted(here)
+        write_lengths(self._engine, self._files, self._store.machine_id, here)
         if texts:
             empty_wal(self._engine)
         return Swept(texts, recordings)
