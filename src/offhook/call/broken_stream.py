@@ -13,7 +13,7 @@ from offhook.call.commands import AwaitCaller
 from offhook.call.ending import Slug
 from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
-from offhook.call.handoff import Handoff
+from offhook.call.handoff import Handoff, OwedText
 from offhook.call.history import ConversationHistory
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
@@ -80,13 +80,13 @@ class BrokenStream:
             return
         self._state.note(StreamBroke(why))
         self._keys.end_secret(self._state.phrases.digits_cut_short, now)
-        push, news = self._take_stock(now)
+        owed = self._take_stock(now)
         self._state.step(Step.STREAM_BROKE)
         self._limits.leave(now)
         self._health.forget_caller()
         self._link.leave_stream()
         self._keys.forget()
-        self._handoff.await_return(push, news, why, now)
+        self._handoff.await_return(owed, why, now)
         self._state.do(AwaitCaller())
 
     def _may_return(self, now: float) -> bool:
@@ -94,8 +94,8 @@ class BrokenStream:
         self._breaks.append(now)
         return self._asks_after and len(self._breaks) <= BREAKS_MAX
 
-    def _take_stock(self, now: float) -> tuple[str, str]:
-        """Return the caller's turn that the next agent is to answer, or else what it is told."""
+    def _take_stock(self, now: float) -> OwedText | None:
+        """Return what the next agent is told: a turn to answer, or what happened; or None."""
         outage, phrases = self._link.outage, self._state.phrases
         was_speaking, was_cut = self._turns.is_caller_speaking, self._turns.lose_caller(now)
         in_talk = self._link.is_ready
@@ -107,11 +107,11 @@ class BrokenStream:
         owes = self._functions.end_open(now)
         if in_talk and (self._turns.has_spoken or self._history.so_far()):
             self._link.greets = False
-        if self._link.greets or self._handoff.has_news:
-            return "", ""
-        push = self._history.take_question()
-        if push:
-            return push, ""
+        if self._link.greets or self._handoff.owes_text:
+            return None
+        question = self._history.take_question()
+        if question:
+            return OwedText(question, is_turn=True)
         if owes or was_cut or self._history.unanswered():
-            return "", phrases.go_on
-        return "", phrases.ask_again if was_speaking else ""
+            return OwedText(phrases.go_on)
+        return OwedText(phrases.ask_again) if was_speaking else None

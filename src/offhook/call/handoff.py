@@ -59,6 +59,16 @@ class _Unreturned(NamedTuple):
     return_by: float | None = None
 
 
+class OwedText(NamedTuple):
+    """Text with which the session of an agent that has resumed begins.
+
+    `is_turn` is True for a turn of the caller's that nobody has answered.
+    """
+
+    text: str
+    is_turn: bool = False
+
+
 class Handoff:
     """Streams of one call: the first one, and those that follow a handoff."""
 
@@ -81,8 +91,8 @@ class Handoff:
         self._pending = pending
         self._action: HandoffAction | None = None
         self._is_call_over = False
-        self._news = ""
-        self._push = ""
+        self._owed: OwedText | None = None
+        """Text that the next agent is told first; None for none."""
         self._unreturned: _Unreturned | None = None
         """None while no stream has broken off since the last one came."""
         self._due: float | None = None
@@ -119,22 +129,23 @@ class Handoff:
         self._action = died.action
         if died.action is not None:
             if isinstance(died.action, handoff_actions.SendDigits):
-                self._news = self._state.phrases.keys_sent
+                self._owed = OwedText(self._state.phrases.keys_sent)
             if died.has_begun:
                 self.begin(now)
             return
         self._unreturned = _Unreturned(Ending(Slug.SERVER_DIED), died.call.last_ms)
-        self._push = retold.push
+        if retold.push:
+            self._owed = OwedText(retold.push, is_turn=True)
         failed = died.call.untold
         if died.call.ringing:
             # The person is hung up on when they take the call (calls/transfers.py).
             failed = TransferFailed(died.call.ringing, "canceled")
             self._state.note(failed)
         if failed is not None:
-            self._push = ""
-            self._news = transfer_failed(self._state.phrases, failed.destination, failed.why)
+            words = transfer_failed(self._state.phrases, failed.destination, failed.why)
+            self._owed = OwedText(words)
         elif retold.goes_on:
-            self._news = self._state.phrases.go_on
+            self._owed = OwedText(self._state.phrases.go_on)
 
     def expect_back(self, now: float) -> None:
         """Dial the agent for a caller whom Twilio sends back to a stream."""
@@ -144,14 +155,12 @@ class Handoff:
                 self._due = earliest(self._due, self._unreturned.return_by)
             self._link.dial_ahead(now)
 
-    def await_return(self, push: str, news: str, why: str, now: float) -> None:
+    def await_return(self, owed: OwedText | None, why: str, now: float) -> None:
         """Wait for Twilio's question what comes after a stream that broke off.
 
-        The next agent is to answer `push`, a turn of the caller's, or else is told the `news`;
-        what it was to be told before comes first.
+        The next agent is told what is `owed`, unless it is owed something already.
         """
-        if not self.has_news:
-            self._push, self._news = push, news
+        self._owed = self._owed or owed
         self._due = now + BROKEN_S
         self._unreturned = _Unreturned(
             Ending(Slug.CALLER_LEG_LOST, why),
@@ -160,9 +169,9 @@ class Handoff:
         )
 
     @property
-    def has_news(self) -> bool:
+    def owes_text(self) -> bool:
         """True while the next agent is to be told something."""
-        return bool(self._news or self._push)
+        return self._owed is not None
 
     @property
     def _is_broken(self) -> bool:
@@ -178,12 +187,13 @@ class Handoff:
 
     def tell(self, now: float) -> None:
         """Tell an agent that has resumed what happened during the handoff."""
-        news, self._news = self._news, ""
-        push, self._push = self._push, ""
-        if news:
-            self._pending.tell(news, None, now)
-        elif push:
-            self._pending.repeat_turn(push, now)
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return
+        if owed.is_turn:
+            self._pending.repeat_turn(owed.text, now)
+        else:
+            self._pending.tell(owed.text, None, now)
 
     # --- away ----------------------------------------------------------------------------------
 
@@ -199,7 +209,7 @@ class Handoff:
         self._action = action
         self._due = now + LEFT_S
         if isinstance(action, handoff_actions.SendDigits):
-            self._news = self._state.phrases.keys_sent
+            self._owed = OwedText(self._state.phrases.keys_sent)
             self._state.note(CallerLeft("digits", ""))
         else:
             self._state.note(CallerLeft("transfer", action.name))
@@ -227,7 +237,8 @@ class Handoff:
             return
         self._action = None
         self._state.note(TransferFailed(action.name, done.outcome))
-        self._news = transfer_failed(self._state.phrases, action.name, done.outcome)
+        words = transfer_failed(self._state.phrases, action.name, done.outcome)
+        self._owed = OwedText(words)
         self._due = now + STREAM_OWED_S
         self._link.dial_ahead(now)
 
