@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook import variables
+from offhook.call import phrases
 from offhook.calls import responses
 from offhook.config import Agent
 from offhook.deepgram.settings import Settings
@@ -25,7 +26,8 @@ def of_call(given: dict[str, str] | None = None, **defaults: str) -> dict[str, s
         call_sid="CA1",
         caller="+12025550142",
         called="",
-        now=NOW,
+        date=phrases.date_words(phrases.Phrases(), NOW),
+        time="14:05",
         given=given or {},
     )
 

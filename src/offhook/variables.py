@@ -9,7 +9,6 @@ XML and JSON is left to those who write them.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 VALUE_MAX: Final = 1000
@@ -32,13 +31,6 @@ _NO_TEXT: Final = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+"
 )
 """White space, control characters, marks of text direction, halves of characters."""
-
-
-_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS: Final = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 
 
 def places(text: str) -> Iterator[tuple[str, str]]:
@@ -86,7 +78,8 @@ def of_call(
     call_sid: str,
     caller: str,
     called: str,
-    now: datetime,
+    date: str,
+    time: str,
     given: Mapping[str, str],
 ) -> dict[str, str]:
     """Return all variables of one call: the agent file's, the built-in ones and those given for it.
@@ -99,9 +92,8 @@ def of_call(
         "call_sid": clean(call_sid),
         "called": clean(called),
         "caller": clean(caller),
-        # Not strftime's names: those are in the language of this machine.
-        "date": f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now.year}",
-        "time": f"{now:%H:%M}",
+        "date": date,
+        "time": time,
     }
     built_in = {name: value for name, value in known.items() if value or name not in defaults}
     return {**defaults, **built_in, **given}

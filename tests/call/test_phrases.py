@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from types import ModuleType
 from typing import Any, Final, Literal, cast
 
@@ -275,6 +276,29 @@ def test_an_agent_may_have_words_for_a_code_that_offhook_does_not_know() -> None
     for code, words in ((99999, "Sonderfall"), (99998, "Unbekannt")):
         refused = TwilioRefusedError(409, code)
         assert refusal_words.refusal_words(phrases_, refused) == words
+
+
+def test_default_words_stand_for_every_reason_that_an_agent_leaves_out() -> None:
+    phrases_ = Phrases(refusals={"country": "Land", "21610": "Stopp", "default": "Nein"})
+    for refused, words in (
+        (DialRefusal.COUNTRY, "Land"),
+        (DialRefusal.PREMIUM_RATE, "Nein"),
+        (TwilioRefusedError(400, 21610), "Stopp"),
+        (TwilioRefusedError(400, 21211), "Nein"),
+        (TwilioRefusedError(500, None), "Nein"),
+    ):
+        assert refusal_words.refusal_words(phrases_, refused) == words
+
+
+def test_a_date_is_told_in_the_agents_words() -> None:
+    day = datetime(2026, 3, 6)
+    assert phrases.date_words(Phrases(), day) == "Friday, 6 March 2026"
+    german = Phrases(
+        date="{weekday}, der {day}. {month} {year}",
+        weekdays="Mo, Di, Mi, Do, Fr, Sa, So",
+        months="1, 2, März, 4, 5, 6, 7, 8, 9, 10, 11, 12",
+    )
+    assert phrases.date_words(german, day) == "Fr, der 6. März 2026"
 
 
 def test_wrong_arguments_are_told_in_the_agents_words() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from offhook import config
 from offhook.call import keypad
+from offhook.calls import responses
 from offhook.calls.agent_session import call_settings
-from offhook.config import Overrides
+from offhook.config import Announcement, Overrides
 from offhook.deepgram import settings
 from offhook.errors import UserError
 from offhook.policy.dial_policy import DialRules
@@ -657,7 +658,7 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             (
                 'agent.yaml:2:1 "zebra" is not known here. Known here: announcement, barge_in,'
                 " busy, fallback, keypad, limits, lookup, name, outbound, phrases, recording,"
-                " settings, texts, tier, timezone, tools, transfer, variables."
+                " settings, speech, texts, tier, timezone, tools, transfer, variables."
             ),
         ),
         (
@@ -831,6 +832,37 @@ def test_the_examples_are_good() -> None:
     desk = config.read_agent(EXAMPLES / "agents" / "front-desk.yaml")
     assert desk[0].settings.listens_with_flux
     assert desk[1] == ()
+
+
+GERMAN = "settings: {}\nspeech: {language: de-DE, voice: Polly.Vicki}\nannouncement: Guten Tag.\n"
+
+
+def test_what_twilio_says_has_the_language_and_voice_of_speech() -> None:
+    agent = load("lines: {default: agent.yaml}\n", GERMAN + "outbound: {message: Bis bald.}\n")
+    german = agent.lines["default"]
+    message = german.outbound.message
+    assert german.announcement == Announcement(
+        say="Guten Tag.", language="de-DE", voice="Polly.Vicki"
+    )
+    assert message == Announcement(say="Bis bald.", language="de-DE", voice="Polly.Vicki")
+    said = responses.spoken(german, "Leider.")
+    assert (said.language, said.voice) == ("de-DE", "Polly.Vicki")
+
+
+def test_an_announcement_may_have_a_language_of_its_own() -> None:
+    english = GERMAN.replace("Guten Tag.", "{say: Hello., language: en-GB}")
+    agent = load("lines: {default: agent.yaml}\n", english).lines["default"]
+    assert agent.announcement == Announcement(say="Hello.", language="en-GB")
+    assert responses.spoken(agent, "Leider.").language == "de-DE"
+    alone = load("lines: {default: agent.yaml}\n", english.replace("speech", "#")).lines["default"]
+    assert responses.spoken(alone, "Sorry.").language == "en-GB", "as before there was a speech"
+
+
+@pytest.mark.parametrize(("key", "count"), [("weekdays", 7), ("months", 12)])
+def test_days_and_months_have_all_their_names(key: str, count: int) -> None:
+    agent = f"settings: {{}}\nphrases: {{{key}: 'a, b, c'}}\n"
+    (told,) = mistakes("lines: {default: agent.yaml}\n", agent)
+    assert f"phrases.{key} has 3 names, not {count}." in told
 
 
 def test_the_example_of_the_environment_names_what_is_read() -> None:

@@ -5,8 +5,13 @@ An agent that speaks another language has all of them in it. Words in braces are
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 
 from offhook.events.types import HandoffOutcome
+
+LISTS: Final[Mapping[str, int]] = {"weekdays": 7, "months": 12}
+"""Phrases that are lists, with the number of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +215,7 @@ class Phrases:
     reason_unreachable: str = "Twilio could not be reached"
     """Reason why a text was not sent: Twilio could not be reached."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Further reasons, each by its `why` or code. What is left out is English."""
+    """Further reasons, each by its `why` or code; `default` is for the rest. Else English."""
     key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
     """A key did not transfer the caller."""
 
@@ -225,12 +230,40 @@ class Phrases:
     key_summary: str = "The caller asked for you by a key."
     """Summary for a transfer that the caller asked for by a key."""
 
+    # --- what the variable `date` is made of ---
+
+    date: str = "{weekday}, {day} {month} {year}"
+    """Day of the call, `{{date}}`."""
+    weekdays: str = "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"
+    """Fills `{weekday}`: seven names."""
+    months: str = (
+        "January, February, March, April, May, June,"
+        " July, August, September, October, November, December"
+    )
+    """Fills `{month}`: twelve names."""
+
 
 def fill(phrase: str, **values: str) -> str:
     """Fill the words in braces of a phrase; leave the others as they are."""
     for name, value in values.items():
         phrase = phrase.replace(f"{{{name}}}", value)
     return phrase
+
+
+def listed(names: str) -> list[str]:
+    """Return the names of a phrase that is a list."""
+    return [name.strip() for name in names.split(",")]
+
+
+def date_words(phrases: Phrases, day: datetime) -> str:
+    """Return a date in an agent's words: strftime's would be in the language of this machine."""
+    return fill(
+        phrases.date,
+        weekday=listed(phrases.weekdays)[day.weekday()],
+        day=str(day.day),
+        month=listed(phrases.months)[day.month - 1],
+        year=str(day.year),
+    )
 
 
 def transfer_failed(phrases: Phrases, destination: str, outcome: HandoffOutcome) -> str:

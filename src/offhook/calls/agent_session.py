@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call_settings import CallSettings
+from offhook.call.phrases import date_words
 from offhook.calls.call_entry import NO_VALUES
 from offhook.clock import wall_clock
 from offhook.config import Agent
@@ -82,12 +83,14 @@ def values_for(
     agent: Agent, call_sid: str, from_: str, to: str, given: Mapping[str, str] = NO_VALUES
 ) -> dict[str, str]:
     """Return the values of `{{name}}` in a call of the agent; `given` are the call's own."""
+    now = wall_clock(agent.timezone)
     return variables.of_call(
         agent.variables,
         agent=agent.name,
         call_sid=call_sid,
         caller=from_,
         called=to,
-        now=wall_clock(agent.timezone),
+        date=date_words(agent.phrases, now),
+        time=f"{now:%H:%M}",
         given=given,
     )

@@ -13,12 +13,17 @@ ENGLISH: Final[Mapping[str, str]] = {
 """Every reason by its key in `phrases.refusals`, which an agent of another language translates."""
 
 
+LEFT_OUT: Final = "default"
+"""Key in `phrases.refusals` of the words for every reason that is left out there."""
+
+
 def refusal_words(phrases: Phrases, refused: DialRefusal | TwilioRefusedError) -> str:
     """Return the reason of a refusal in the agent's words; in English where it has none.
 
     An agent may also have words for a code of Twilio's that Offhook does not know.
     """
     if isinstance(refused, DialRefusal):
-        return phrases.refusals.get(refused.slug, refused.words)
-    known = phrases.refusals.get(refused.reason, refused.words)
-    return phrases.refusals.get(str(refused.code), known)
+        keys: tuple[str, ...] = (refused.slug, LEFT_OUT)
+    else:
+        keys = (str(refused.code), refused.reason, LEFT_OUT)
+    return next((phrases.refusals[key] for key in keys if key in phrases.refusals), refused.words)

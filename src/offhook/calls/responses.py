@@ -1,5 +1,7 @@
 """TwiML documents with the words of an agent file."""
 
+from typing import overload
+
 from offhook.config import Agent, Announcement, Voicemail
 from offhook.twilio import twiml
 from offhook.twilio.callers import Refused
@@ -13,12 +15,16 @@ def announced(announcement: Announcement | None) -> Speech | None:
     return Speech(announcement.say, announcement.language, announcement.voice)
 
 
+@overload
+def spoken(agent: Agent, text: str) -> Speech: ...
+@overload
+def spoken(agent: Agent, text: str | None) -> Speech | None: ...
 def spoken(agent: Agent, text: str | None) -> Speech | None:
-    """Return a text in the language and voice of the agent's announcement."""
+    """Return a text in the agent's language and voice: of `speech`, else of its announcement."""
     if text is None:
         return None
-    manner = announced(agent.announcement) or Speech("")
-    return Speech(text, manner.language, manner.voice)
+    manner = agent.speech or agent.announcement
+    return Speech(text) if manner is None else Speech(text, manner.language, manner.voice)
 
 
 def apology(agent: Agent) -> str:

@@ -23,6 +23,7 @@ from offhook.calls.agent_session import call_settings
 from offhook.calls.call_entry import CalledPerson, CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.refusal_words import refusal_words
+from offhook.calls.responses import spoken
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
 from offhook.config.current_agents import CurrentAgents
@@ -466,20 +467,12 @@ async def _done(entry: CallEntry, request: CallRequest) -> str:
 def _whisper(agent: Agent, summary: str) -> twiml.Speech:
     """Return the speech that asks a person to take a call."""
     about = fill(agent.phrases.whisper_about, summary=summary) if summary else ""
-    return _spoken(agent, fill(agent.phrases.whisper, key=ACCEPT, about=about))
+    return spoken(agent, fill(agent.phrases.whisper, key=ACCEPT, about=about))
 
 
 def _too_late(agent: Agent | None) -> str:
     """Return TwiML that tells a person that the caller is not to be had any more."""
-    return twiml.hang_up(None if agent is None else _spoken(agent, agent.phrases.person_too_late))
-
-
-def _spoken(agent: Agent, words: str) -> twiml.Speech:
-    """Return words to a person in the language and voice of the agent's announcement."""
-    manner = agent.announcement
-    if manner is None:
-        return twiml.Speech(words)
-    return twiml.Speech(words, manner.language, manner.voice)
+    return twiml.hang_up(None if agent is None else spoken(agent, agent.phrases.person_too_late))
 
 
 def _nothing() -> None:

@@ -54,15 +54,26 @@ def action(value: Any) -> Any:
     return {"hang_up": ""} if value == "hang_up" else value
 
 
-class Announcement(Part):
-    """Words that Twilio says before the agent is connected, which delays the agent."""
+class TwilioSpeech(Part):
+    """Language and voice of what Twilio says."""
 
-    say: Text
     language: str | None = None
     """BCP-47; None is Twilio's default, en-US."""
 
     voice: str | None = None
     """A voice of Twilio's, such as Polly.Joanna-Neural; None is the account's."""
+
+
+class Announcement(TwilioSpeech):
+    """Words that Twilio says before the agent is connected, which delays the agent."""
+
+    say: Text
+
+    def by_default(self, speech: TwilioSpeech | None) -> "Announcement":
+        """Return the words as they are, or like the agent's other ones if they do not say how."""
+        if speech is None or self.language is not None or self.voice is not None:
+            return self
+        return Announcement(say=self.say, language=speech.language, voice=speech.voice)
 
 
 class Voicemail(Part):
@@ -356,6 +367,9 @@ class Agent(Part):
     settings: SkipValidation[Settings] = Field(repr=False)
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
+    speech: TwilioSpeech | None = None
+    """Language and voice of all that Twilio says for this agent; None is the announcement's."""
+
     announcement: Annotated[Announcement | None, BeforeValidator(said)] = None
     recording: bool = False
     """True if calls are recorded. It needs an announcement, which says so to the caller."""
@@ -389,6 +403,30 @@ class Agent(Part):
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
     _places: _Places = pydantic.PrivateAttr(default_factory=dict)
+
+    @pydantic.field_validator("announcement")
+    @classmethod
+    def _in_its_language(
+        cls, value: Announcement | None, info: pydantic.ValidationInfo
+    ) -> Announcement | None:
+        return value and value.by_default(info.data.get("speech"))
+
+    @pydantic.field_validator("outbound")
+    @classmethod
+    def _message_in_its_language(cls, value: Placing, info: pydantic.ValidationInfo) -> Placing:
+        message = value.message and value.message.by_default(info.data.get("speech"))
+        return value.model_copy(update={"message": message})
+
+    @pydantic.field_validator("phrases")
+    @classmethod
+    def _complete(cls, value: Phrases) -> Phrases:
+        for key, count in phrases.LISTS.items():
+            found = len(phrases.listed(getattr(value, key)))
+            if found != count:
+                raise yamlfile.refuse(
+                    f"phrases.{key} has {found} names, not {count}.", "Put commas between them."
+                )
+        return value
 
     @pydantic.field_validator("recording")
     @classmethod

@@ -94,7 +94,7 @@ class InboundSettings(Part):
     """The answer beyond a limit: busy, reject or say."""
 
     say: Text = "We cannot take your call at the moment. Goodbye."
-    """The words of `say`, in language and voice of the agent's announcement. They cost a minute."""
+    """The words of `say`, in the agent's language and voice. They cost a minute."""
 
     @property
     def rules(self) -> "InboundRules":
