@@ -30,6 +30,7 @@ class FakeRest:
         self.statuses = [*statuses]
         self.looks = 0
         self.redirected: list[str] = []
+        self.hung_up: list[str] = []
 
     async def fetch_call(self, sid: str) -> RestCall:
         self.looks += 1
@@ -37,6 +38,9 @@ class FakeRest:
         if isinstance(status, Exception):
             raise status
         return RestCall(sid=sid, status=status)
+
+    async def hang_up(self, sid: str) -> None:
+        self.hung_up.append(sid)
 
     async def update_call(self, sid: str, *, url: str) -> None:
         self.redirected.append(sid)
@@ -148,6 +152,20 @@ async def test_after_the_process_died_a_caller_meets_a_person_who_is_still_there
         await settled()
         assert met.entry.person == CalledPerson("id", LEG)
         assert met.transfers.meet(SID) is is_there
+
+
+@pytest.mark.parametrize("has_left", [True, False])
+async def test_of_a_call_that_goes_on_elsewhere_a_person_stays_whom_the_caller_has_left_for(
+    has_left: bool,
+) -> None:
+    async with meeting() as met:
+        met.warm.at = _At.ACCEPTED
+        if not has_left:
+            met.entry.handoff.action = None
+        met.transfers.let_go(SID)
+        await settled()
+        assert met.rest.hung_up == ([] if has_left else [LEG])
+        assert not met.transfers.is_asking(SID)
 
 
 def _give_up(met: Meeting) -> Callable[[], None]:

@@ -337,7 +337,7 @@ class SessionFactory:
         ending = session.ending
         if ending is None:
             self._registry.let_go(session.call_sid)
-            self._transfers.call_over(session.call_sid, caller_is_gone=False)
+            self._transfers.let_go(session.call_sid)
             return
         self._registry.end(session.call_sid, ending)
         is_gone = ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)

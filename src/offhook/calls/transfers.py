@@ -217,6 +217,18 @@ class Transfers:
             warm.at, warm.sent_at = _At.MEETING, self._clock.now() - JOIN_S
         self._look(warm)  # What Twilio reported meanwhile found nobody.
 
+    def let_go(self, call_sid: str) -> None:
+        """Forget the transfer of a call that goes on in another process.
+
+        Unless the caller has left for the person, who is then that one's, hang up on the person.
+        """
+        self._dial_policy.forget(call_sid)
+        warm = self._of_call.get(call_sid)
+        if warm is not None and isinstance(warm.entry.handoff.action, JoinConference):
+            self._forget(warm)
+        elif warm is not None:
+            self._drop(warm)
+
     # --- the caller, who is to meet somebody -----------------------------------------------------
 
     def meet(self, call_sid: str) -> bool:
