@@ -164,7 +164,7 @@ class Process:
             session: Session | None = entry.session
             if session is not None:
                 session._timer.end()
-                session.receive = lambda message: None  # type: ignore[method-assign]
+                session._is_deciding = True  # What comes in waits for a decision that never ends.
         for end in self._ends:
             end.abort()
         self.write_recordings()

@@ -192,7 +192,7 @@ async def test_a_fault_in_a_timer_of_a_transfer_ends_its_call_and_brings_the_cal
         # One of these is what the callback does first.
         monkeypatch.setattr(met.transfers, "_fail", broken)
         monkeypatch.setattr(met.transfers, "_look_after", broken)
-        monkeypatch.setattr(met.entry.session, "receive", broken)
+        monkeypatch.setattr(type(met.entry.session), "receive", broken)
         met.transfers._arm(met.warm, 1.0, callback(met))
         met.clock.run(2.0)
         assert met.broken == [(SID, "ZeroDivisionError")]

@@ -7,7 +7,6 @@ loudspeaker and a room change these beyond recognition, and the levels hardly.
 """
 
 import math
-from collections import deque
 from itertools import compress
 from operator import mul
 from typing import Final, NamedTuple
@@ -123,7 +122,7 @@ class EchoPath:
         self._caller = bytearray()
         self._agent = bytearray()
         self._since_audible = LAG_FRAMES + 1
-        self._lead: deque[int] = deque(maxlen=LEAD_FRAMES)
+        self._lead = bytearray()
 
     def add(self, caller: int, agent: int, *, is_turn: bool) -> None:
         """Take the levels of 20 ms; `is_turn`: the caller themselves is known to speak."""
@@ -131,10 +130,11 @@ class EchoPath:
         heard = _EXCLUDED if is_turn else min(caller, _EXCLUDED - 1)
         if self._since_audible > LAG_FRAMES:
             self._lead.append(heard)
+            del self._lead[:-LEAD_FRAMES]
             return  # What is heard now cannot be an echo.
         if self._lead:
             self._agent += bytes(len(self._lead))
-            self._caller += bytes(self._lead)
+            self._caller += self._lead
             self._lead.clear()
         self._agent.append(agent)
         self._caller.append(heard)

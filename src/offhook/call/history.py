@@ -3,7 +3,6 @@
 Source: deepgram.md §2.8 and §5.4: what the caller heard, not what the agent was about to say.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -23,7 +22,7 @@ class ConversationHistory:
     """Conversation of one call, up to the size that is handed on."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[deepgram.History, int]] = deque()
+        self._entries: list[tuple[deepgram.History, int]] = []
         self._size = 0
         self.functions_done = 0
         """Functions that were answered so far."""
@@ -84,7 +83,7 @@ class ConversationHistory:
         self._entries.append((entry, size))
         self._size += size
         while self._size > BUDGET and len(self._entries) > 1:
-            self._size -= self._entries.popleft()[1]
+            self._size -= self._entries.pop(0)[1]
 
 
 def _bounded(entry: deepgram.History) -> deepgram.History:

@@ -8,7 +8,6 @@ With settings, one may be held: the agent's speech plays on, until the caller's 
 for long enough, is no echo any more, or was words. Audio is forwarded to Deepgram all the while.
 """
 
-from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -71,18 +70,24 @@ _CAUSES: Final[dict[Hold, SuppressionCause]] = {
 }
 
 
-class CallerSound(deque[int]):
+class CallerSound:
     """Levels of the caller's latest frames."""
 
     def __init__(self) -> None:
-        super().__init__(maxlen=RECENT_FRAMES)
+        self._levels = bytearray()
+
+    def add(self, heard: int) -> None:
+        """Take the level of the next frame."""
+        self._levels.append(heard)
+        if len(self._levels) > RECENT_FRAMES:
+            del self._levels[0]
 
     def latest(self) -> tuple[int, bool]:
         """Return the length of the latest sound in ms, and True if it goes on."""
-        limit = max(AUDIBLE, min(self, default=0) + ABOVE_NOISE)
+        limit = max(AUDIBLE, min(self._levels, default=0) + ABOVE_NOISE)
         length = loud_until = quiet = 0
         since = -1
-        for index, each in enumerate(reversed(self)):
+        for index, each in enumerate(reversed(self._levels)):
             if each > limit:
                 since = index if since < 0 else since
                 loud_until, quiet = index + 1, 0
@@ -133,7 +138,7 @@ class Interruptions:
         forwarded = self._link.hear(frame, now)
         if forwarded is not None:
             heard = level(forwarded)
-            self._sound.append(heard)
+            self._sound.add(heard)
             if self._state.settings.echo_guard:
                 self._echo.add(heard, self._playing(now), is_turn=self._is_turn)
         return forwarded

@@ -22,6 +22,15 @@ class AgentLegs(LegInputs):
     It is a base class for the reason that CallDecisions gives.
     """
 
+    __slots__ = (
+        "_agent",
+        "_agent_open_at",
+        "_dial",
+        "_dial_spare",
+        "_spare",
+        "_spare_settled",
+    )
+
     def __init__(
         self,
         call_sid: str,

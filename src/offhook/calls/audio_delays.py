@@ -15,6 +15,8 @@ class DelayCounts:
 
     def __init__(self) -> None:
         self.counts: Final = [0] * (len(DELAY_EDGES_MS) + 1)
+        self.pieces = 0
+        """Pieces of audio that went this way, measured or not."""
 
     def add(self, seconds: float) -> None:
         """Count one delay."""

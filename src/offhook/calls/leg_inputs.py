@@ -25,6 +25,11 @@ class LegInputs(CallDecisions):
     It is a base class for the reason that CallDecisions gives.
     """
 
+    __slots__ = (
+        "_messages",
+        "_messages_since",
+    )
+
     def __init__(
         self,
         call_sid: str,

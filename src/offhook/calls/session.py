@@ -79,6 +79,21 @@ _log: Final = logging.getLogger("offhook.session")
 class Session(AgentLegs):
     """Session of one call and its two legs."""
 
+    __slots__ = (
+        "_agent_session",
+        "_began",
+        "_control",
+        "_delays",
+        "_ended",
+        "_publish",
+        "_recording",
+        "_replies",
+        "_stream",
+        "_switch_agent",
+        "_tapped",
+        "operators",
+    )
+
     def __init__(
         self,
         call_sid: str,
@@ -148,8 +163,6 @@ class Session(AgentLegs):
         self._recording = SessionRecording(call_sid, recordings, clock, self.note)
         self.operators: Final = Operators(self, clock)
         self._stream = CallerStream(control, self._recording, self.operators, tapped)
-        self._pieces_to_agent = 0
-        self._pieces_to_caller = 0
         self._delays = AudioDelays(clock)
 
     @property
@@ -282,9 +295,10 @@ class Session(AgentLegs):
         heard = self._call.hear(audio, now)
         if heard is not None and self._agent is not None:
             self._agent.send_audio(heard)
-            if not self._pieces_to_agent % SAMPLE_EVERY:
-                self._delays.to_agent.add(self._delays.held())
-            self._pieces_to_agent += 1
+            delays = self._delays.to_agent
+            if not delays.pieces % SAMPLE_EVERY:
+                delays.add(self._delays.held())
+            delays.pieces += 1
 
     def on_agent_audio(self, audio: bytes) -> None:
         """Pass audio of the agent on to the caller."""
@@ -296,9 +310,10 @@ class Session(AgentLegs):
         caller = self._stream.leg
         if pieces and caller is not None:
             caller.play(pieces)
-            if not self._pieces_to_caller % SAMPLE_EVERY:
-                self._delays.to_caller.add(self._delays.held())
-            self._pieces_to_caller += 1
+            delays = self._delays.to_caller
+            if not delays.pieces % SAMPLE_EVERY:
+                delays.add(self._delays.held())
+            delays.pieces += 1
 
     def on_operator_audio(self, audio: bytes) -> None:
         """Pass audio of an operator on to the caller."""

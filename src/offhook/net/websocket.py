@@ -170,6 +170,19 @@ _GONE: Final = asyncio.BufferedProtocol()
 class Socket(WSListener):
     """An open WebSocket: a Channel, made by `connect` and `accept`."""
 
+    __slots__ = (
+        "_give_up",
+        "_max_size",
+        "_parts",
+        "_parts_size",
+        "_parts_type",
+        "_sent_code",
+        "_transport",
+        "abandoned",
+        "opened",
+        "receiver",
+    )
+
     def __init__(self, receiver: Receiver, max_size: int) -> None:
         self.receiver = receiver
         self._max_size = max_size
@@ -227,6 +240,9 @@ class Socket(WSListener):
         """Take the transport: the upgrade is done."""
         self._transport = transport
         self.opened = True
+        # picows keeps both heads for as long as the socket lives: 2 kB and more of each call.
+        transport.request.headers.clear()
+        transport.response.headers.clear()
         if self.abandoned:
             transport.disconnect(graceful=False)
             return
@@ -462,7 +478,8 @@ def accept(transport: asyncio.Transport, received: bytes, decide: Decide, *, max
 
     def choose(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         path = request.path.decode("latin-1")
-        verdict = decide(Upgrade(path, request.headers, host))
+        # A copy: picows' own headers are emptied once the socket is open.
+        verdict = decide(Upgrade(path, request.headers.copy(), host))
         if isinstance(verdict, Refusal):
             refusal = WSUpgradeResponse.create_error_response(
                 verdict.status, verdict.text.encode(), verdict.headers
