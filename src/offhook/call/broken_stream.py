@@ -80,6 +80,7 @@ class BrokenStream:
             return
         self._state.note(StreamBroke(why))
         self._keys.end_secret(self._state.phrases.digits_cut_short, now)
+        # Before the agent's leg is let go, as it tells what the agent was doing.
         owed = self._take_stock(now)
         self._state.step(Step.STREAM_BROKE)
         self._limits.leave(now)

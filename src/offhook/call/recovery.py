@@ -122,6 +122,7 @@ class Recovery:
             self._tried_once_at = now
         outage = self._link.outage
         self._attempts = [at for at in self._attempts if now < at + WINDOW_S]
+        # Attempts count across outages: a leg that is lost as soon as it is ready is no success.
         made = max(len(self._attempts), outage.attempts if outage is not None else 0)
         window_s = self._window_s(loss)
         if made < len(WAITS_S):
@@ -232,9 +233,11 @@ class Recovery:
         if question:
             outage.push, outage.is_repeat = question, True
             return history[: -len(unanswered)]
+        # A silent session was given up because it owed an answer.
         owes |= outage.loss.why == "silent"
         if owes or unanswered or outage.was_cut:
             outage.push = self._state.phrases.go_on
+        # What the caller is still to hear counts as said: the next agent must not say it again.
         heard = (deepgram.History(role="assistant", content=text) for text in playing)
         return (*history, *heard)
 
@@ -246,6 +249,7 @@ class Recovery:
         after_ms, held = to_ms(now - outage.began_at), self._link.held_caller_bytes
         self._state.note(AgentResumed(outage.attempts, after_ms, milliseconds(held)))
         if outage.is_repeat:
+            # Answered as if the caller said it now (deepgram.md §2.15); the record has it already.
             again = deepgram.InjectUserMessage(content=outage.push)
             self._pending.send(again, None, now)
         elif outage.push:

@@ -198,6 +198,7 @@ class ResumedCall:
         if isinstance(event, FunctionCalled):
             self.open[event.id] = OpenFunction(event, at_ms)
             return
+        # A dropped function was cancelled, and gets no answer (deepgram.md §4.4).
         function = self.open.pop(event.id, None)
         if function is not None and isinstance(event, FunctionAnswered):
             self.answered.append((function.called, event))
@@ -243,8 +244,10 @@ class ResumedCall:
             return Retold(tuple(turns), goes_on=True)
         if asked is None or has_answer:
             return Retold(tuple(turns))
+        # Functions stand behind the turn that led to them, so that turn cannot come last.
         if any(isinstance(turn, FinishedFunction) for turn in later):
             return Retold(tuple(turns), goes_on=True)
+        # As a message of its own it is answered (deepgram.md §2.15), as the context's end it is not.
         question = turns.pop(asked)
         assert isinstance(question, _ASKS)
         return Retold(tuple(turns), push=question.text)

@@ -144,6 +144,7 @@ def compose(
         updates,
         clock,
     )
+    # Set afterwards: these call InterruptedCalls, which needs the factory.
     intake.go_on = interrupted.go_on
     sessions.ended = interrupted.ended
     browser = BrowserCalls(
@@ -187,6 +188,7 @@ def _join(
         fleet.end(entry.call_sid)
 
     def reaped(taken: TakenCall, is_awaited: bool) -> None:
+        # Without a stream of its own here, Twilio must be told where the call is now.
         if interrupted.go_on(taken) and not is_awaited:
             registry.live[taken.call_sid].handoff.rehome()
 

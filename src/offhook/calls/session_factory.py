@@ -215,6 +215,7 @@ class SessionFactory:
             is_returning=facts.is_returning,
         )
         entry.is_interrupted = action is None
+        # Twilio opens no stream before it has asked what follows this one (twilio.md §1.7).
         if entry.is_interrupted:
             entry.expected_until = now + UNASKED_S
         if entry.is_interrupted and not facts.is_returning and resumed.started_ms is not None:
@@ -258,6 +259,7 @@ class SessionFactory:
             ended=self._on_ended,
             switch_agent=partial(self._switch_agent, entry, values, once),
             tap=tap_for(self._make_tap, call),
+            # A Bin's TwiML is not ours (twilio.md §2.7): nobody has said that the call is recorded.
             recordings=self._recordings if agent.recording and call.by != "bin" else None,
             session_s=self._session_s,
             began=entry.began,
@@ -267,6 +269,7 @@ class SessionFactory:
         )
         entry.session = session
         control.entry = entry
+        # Last: from here on others find the call, so it must be whole.
         self._registry.add(entry)
         return session
 
@@ -325,6 +328,7 @@ class SessionFactory:
             return agent.settings.change(part, block, functions)
 
         tools = self._tools(toolbox, self.handle(control, agent, values, once))
+        # What a caller may cost is limited; a call of our own is limited where it is placed.
         spend_s = (
             None
             if control.call.outbound
@@ -340,6 +344,7 @@ class SessionFactory:
             self._transfers.let_go(session.call_sid)
             return
         self._registry.end(session.call_sid, ending)
+        # With every other ending the caller may still be in a conference with the person.
         is_gone = ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
         self._transfers.call_over(session.call_sid, caller_is_gone=is_gone)
         entry = self._registry.find(session.call_sid)
@@ -371,7 +376,9 @@ def _once(toolbox: Toolbox, resumed: ResumedCall, call: Call) -> Once:
         tool = toolbox.get(called.name)
         if tool is None or not tool.irreversible or tool.repeatable:
             continue
+        # What failed has done nothing, and may be tried again.
         if outcome in ("answered", _UNKNOWN):
+            # The function may have changed since: such arguments are no repeat of anything.
             with contextlib.suppress(ToolArgumentsError):
                 _, canonical = tool.bind(called.arguments, call)
                 result: asyncio.Future[tuple[str, FunctionOutcome]] = asyncio.Future()

@@ -143,6 +143,7 @@ def line_of(message: OnWire, masks: Masks) -> CaptureLine:
             if leg == "agent":
                 return CaptureLine(at=at, leg=leg, dir=way, audio=message.data)
             return CaptureLine(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    # Nearly every message of this leg is audio, which is read once, and kept without its JSON.
     if leg == "caller" and b'"media"' in message.data:
         audio, ms = _audio(message)
         if audio is not None:
@@ -167,6 +168,7 @@ def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
         heard = messages.read(message.data)
     except messages.MalformedTwilioMessageError:
         return None, None
+    # The caller's side is the inbound track (twilio.md §1.3).
     if not isinstance(heard, messages.Media) or heard.media.track != "inbound":
         return None, None
     ms = str(heard.media.timestamp)

@@ -104,7 +104,7 @@ class AgentLeg:
             self._channel.send_text(text)
 
     def hang_up(self) -> None:
-        """Close the socket, or call off the dial. Deepgram bills by connection time."""
+        """Close the socket, or call off the dial. Open time is billed (deepgram.md §1.3)."""
         self._hung_up = True
         if self._channel is None:
             self._dialling.cancel()
@@ -144,6 +144,7 @@ class AgentLeg:
             held = b"".join(self._outbox)
             self._outbox.clear()
             self._outbox_size = 0
+            # A binary message may have any size (deepgram.md §2.7).
             self._channel.send_binary(held)
         # It may have filled up again at once, which has been told already.
         if self._writable == writable and not self._hung_up:
@@ -154,6 +155,7 @@ class AgentLeg:
         self._channel = None
         if not self._hung_up:
             self._hung_up = True
+            # After an Error, which has the reason, Deepgram gives no status (deepgram.md §1.4).
             # We close first when Deepgram breaks the protocol, and the code is ours.
             code = closed.sent or closed.received
             why = closed.reason or (f"close code {code}" if code else "cut off")

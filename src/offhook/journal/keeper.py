@@ -105,6 +105,7 @@ class EventJournal:
         """Keep an event: it survives the end of this process some milliseconds from now."""
         line = encode(call_event, _now_ms())
         if not self._put(line):
+            # Its file goes all the same: else the next process goes on with a call that is over.
             if isinstance(call_event.event, CallEnded):
                 self.drop(call_event.call_sid)
             return

@@ -110,6 +110,7 @@ class LiveCallFiles:
         lines.append(b"")
         data = b"\n".join(lines)
         if file.is_torn:
+            # Ends the torn line, so that those behind it can be read.
             data = b"\n" + data
         if file.size + len(data) > FILE_BYTES:
             self._give_up(call_sid, "it has grown too large")
@@ -202,6 +203,7 @@ class LiveCallFiles:
             try:
                 data = _read(descriptor)
                 whole = data.rfind(b"\n") + 1
+                # The process may have died within the last line.
                 os.ftruncate(descriptor, whole)
                 if _CALL_SID.fullmatch(call_sid) is None:
                     raise OSError(0, "its name is no CallSid")

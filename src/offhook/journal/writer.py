@@ -98,6 +98,7 @@ class JournalWriter:
         except OSError as error:
             raise JournalFullError(error.strerror) from None
         if written != len(batch):
+            # `_end` stays: the next attempt writes over the part.
             raise JournalFullError("the disk took a part")
         self._end += len(batch)
         self.next += len(lines)

@@ -134,6 +134,7 @@ class LinkOrders:
                     self._calls.live_count,
                     self._calls.find(call_sid) is not None,
                     dict(self._failing()),
+                    # New calls go to a process with room.
                     0 if self._calls.is_draining else self._config.server.capacity,
                     0 if self._placing is None else self._placing.live,
                 )
@@ -165,6 +166,7 @@ class LinkOrders:
         operation = _OPERATIONS.get(order.operation)
         if operation is None:
             raise other_version(f'there is no operation "{order.operation}"')
+        # Another node may have taken the call over while this process was cut off or paused.
         if order.epoch and not self._owns(order.call_sid, order.epoch):
             return PerformedOperation("unknown")
         entry = self._calls.find(order.call_sid)

@@ -119,6 +119,7 @@ class FirstRequestRouter(Connection):
         elif self._phase == "body":
             if self._body_is_whole():
                 self._in_turn("give")
+        # A client may send its next request before this answer, but not without end.
         elif len(self._received) > EARLY_MAX + BODY_MAX:
             self.drop()
 
@@ -217,6 +218,7 @@ class FirstRequestRouter(Connection):
             before = len(received)
             received[:] = received.lstrip(b"\r\n")
             self._unread += before - len(received)
+        # The end may have begun in the last three bytes that were looked at.
         end = received.find(b"\r\n\r\n", max(0, self._looked_at - 3))
         self._looked_at = len(received)
         if self._unread + (len(received) if end < 0 else end) > HEAD_MAX:
@@ -401,7 +403,9 @@ class _Out:
         """Send a part of an answer."""
         if self._router.is_over:
             return
+        # An interim answer, 100, is followed by the answer itself (RFC 9110 §15.2).
         if not self._router.has_begun and not data.startswith(b"HTTP/1.1 100 "):
+            # Uvicorn writes the status line first: `HTTP/1.1 ` has nine bytes.
             ends = self._router.answering(int(data[9:12]))
             if ends and b"\r\nconnection: close\r\n" not in data:
                 data = data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)

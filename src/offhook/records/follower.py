@@ -212,6 +212,7 @@ class RecordFollower:
         # The commit may have succeeded or not: the next try asks the database first.
         self._ready = False
         self._stores.clear()
+        # Only the journals have the lines now: they must outlive the machine.
         syncs = [process.reader.sync for process in self._processes.values()]
         for step in (self._engine.dispose, *syncs):
             try:
@@ -324,6 +325,8 @@ class RecordFollower:
             lines = process.take(until_ms)
             self._write(self._store(process.process_id), lines)
             self._unwiped.setdefault(process.process_id, time.monotonic())
+            # Behind the commit, as a line is wiped only when the database has it. After a death in
+            # between, `_start` reads how far it went, which the same transaction wrote.
             process.applied = lines[-1].number
             self._wipe(process)
             if process.has_more:
@@ -378,9 +381,12 @@ class RecordFollower:
             orphaned = store.end_orphaned(connection, held) if is_settled else []
             if store.has_live(connection):
                 return
+        # Told behind the commit: they are ends only then.
         if orphaned:
             _log.warning("%d calls had no end after the last run: they have now", len(orphaned))
             self._on_orphaned(orphaned)
+        # The folder goes before the note of how far its lines went. The other way round, a death
+        # in between would have the next follower write all of them again.
         reader.remove()
         self._dead_since.pop(process.process_id, None)
         del self._processes[process.process_id], self._stores[process.process_id]

@@ -150,6 +150,7 @@ class CallerLeg:
             return
         if type(message) is messages.Media:
             if message.stream_sid != self._stream_sid:
+                # A call has one stream (twilio.md §1.8): this is not the caller's voice.
                 self._owner.on_caller_garbage("media of a foreign stream")
             elif message.media.track == "inbound":  # the caller's side (twilio.md §1.3)
                 self._owner.on_caller_audio(message.media.payload)
@@ -157,13 +158,14 @@ class CallerLeg:
                     self._recorder.heard(message.media.timestamp, message.media.payload)
         elif isinstance(message, messages.Connected | messages.UnknownTwilioMessage):
             self._owner.on_caller_message(message)
+        # A second `start` has another StreamSid; the call itself refuses it.
         elif message.stream_sid != self._stream_sid and not isinstance(message, messages.Start):
             self._owner.on_caller_garbage("a message of a foreign stream")
         else:
             self._owner.on_caller_message(message)
 
     def on_binary(self, data: bytes) -> None:
-        """Report a fault: Twilio sends no binary messages."""
+        """Report a fault: all of Twilio's messages are texts (twilio.md §1.3)."""
         self._owner.on_caller_garbage("a binary message")
 
     def on_writable(self, writable: bool) -> None:
@@ -197,7 +199,7 @@ class _Left:
         """Do nothing: the socket was open before."""
 
     def on_text(self, text: bytes) -> None:
-        """Ignore audio of the last moment, and `stop`."""
+        """Ignore audio of the last moment, and the `stop` behind it (twilio.md §1.7)."""
 
     def on_binary(self, data: bytes) -> None:
         """Ignore it."""

@@ -55,6 +55,7 @@ class StatusCallbacks:
                 call_sid, status, form.get("placing", ""), f"SIP {sip}" if sip else ""
             )
         if status in FINAL:
+            # A report may come twice, or out of order (twilio.md §4.3): then it ends nothing.
             if news is not False:
                 self._registry.send(call_sid, inputs.CallOver())
             self._registry.bill(call_sid, status, int(form.get("CallDuration", "0")))

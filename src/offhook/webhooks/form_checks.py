@@ -53,6 +53,7 @@ async def read(request: Request) -> list[tuple[str, str]]:
     if body.count(b"&") >= FIELDS_MAX:
         raise BadFormError(413, "The request has too many fields.")
     try:
+        # Strictly read, an empty body would be a mistake; it is a form without fields.
         return parse_qsl(
             body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict"
         )

@@ -218,6 +218,7 @@ class Webhooks:
         """Return the answer of another call process; None: it is to be answered here."""
         answer = None
         try:
+            # One of the two at most: in a fleet, `others` has this machine's processes, too.
             if self.siblings is not None:
                 answer = await self.siblings.answer(webhook)
             if self.others is not None:
