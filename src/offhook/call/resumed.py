@@ -247,7 +247,7 @@ class ResumedCall:
         # Functions stand behind the turn that led to them, so that turn cannot come last.
         if any(isinstance(turn, FinishedFunction) for turn in later):
             return Retold(tuple(turns), goes_on=True)
-        # As a message of its own it is answered (deepgram.md §2.15), as the context's end it is not.
+        # Answered as a message of its own (deepgram.md §2.15), but not at the end of a context.
         question = turns.pop(asked)
         assert isinstance(question, _ASKS)
         return Retold(tuple(turns), push=question.text)

@@ -350,8 +350,8 @@ class TwilioRest:
                     raise
                 what = unreachable.why
             except TwilioRefusedError as refused:
-                # 429: it was not processed (§5.2). With 5xx it may have been, so only what may be done
-                # twice is repeated.
+                # 429: it was not processed (§5.2). With 5xx it may have been, so that only what may
+                # be done twice is repeated.
                 safe = refused.status == 429 or (repeatable and refused.status >= 500)
                 retry_after = refused.retry_after_s or 0.0
                 if not safe or retry_after > RETRY_AFTER_MAX_S:
