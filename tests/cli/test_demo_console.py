@@ -43,7 +43,7 @@ async def test_its_link_signs_in_once_and_leads_to_the_phone(tmp_path: Path) -> 
             r"^(http://127\.0\.0\.1:(\d+))/enter\?to=/phone#(\S+)$", link
         )
         assert f"ssh -L {port}:127.0.0.1:{port} " in printed
-        async with httpx2.AsyncClient(trust_env=False, base_url=url) as http:
+        async with httpx2.AsyncClient(trust_env=False, verify=False, base_url=url) as http:
             page = await http.get("/enter?to=/phone")
             assert (page.status_code, page.headers["content-type"][:9]) == (200, "text/html")
             assert (await http.get("/api/v1/agents")).status_code == 401

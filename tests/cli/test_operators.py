@@ -133,7 +133,7 @@ def middle(text: str) -> bytes:
 async def test_two_operators_whisper_say_take_over_hand_back_and_hang_up(tmp_path: Path) -> None:
     async with (
         called(tmp_path) as (server, ear, processes),
-        httpx2.AsyncClient(trust_env=False, timeout=240) as http,
+        httpx2.AsyncClient(trust_env=False, verify=False, timeout=240) as http,
         asyncio.TaskGroup() as group,
     ):
         ann, bob, bob_too = Page("Ann"), Page("Bob"), Page("Bob")

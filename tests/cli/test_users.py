@@ -106,7 +106,7 @@ async def test_a_link_of_the_command_signs_in_to_the_server_that_runs(
         assert code == 0
         assert found is not None
 
-        async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as http:
             answer = await http.post(url + SESSION, json={"code": found[1]})
             assert answer.json()["role"] == "admin"
             assert (await http.get(url + SESSION)).json() == answer.json()

@@ -269,7 +269,7 @@ async def test_one_path_is_served_and_no_bad_credential_opens_it(
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 async def test_no_request_but_an_upgrade_is_served(method: str) -> None:
-    async with node() as a, httpx2.AsyncClient(trust_env=False, timeout=240) as http:
+    async with node() as a, httpx2.AsyncClient(trust_env=False, verify=False, timeout=240) as http:
         for path in PATHS:
             headers = {NODE_HEADER: make(KEY, "b", PROCESS, a.now_ms()).header}
             answer = await http.request(method, a.address + path, headers=headers)

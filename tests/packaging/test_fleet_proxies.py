@@ -127,7 +127,9 @@ async def fleet(proxy: str, folder: Path) -> AsyncIterator[Fleet]:
         port = free_port()
         addresses = {node.name: f"127.0.0.1:{node.port}" for node in nodes}
         await stack.enter_async_context(fleet_proxy(proxy, folder, port, addresses))
-        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=60))
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(trust_env=False, verify=False, timeout=60)
+        )
         yield Fleet(nodes, f"http://127.0.0.1:{port}", http)
 
 

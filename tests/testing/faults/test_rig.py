@@ -221,7 +221,7 @@ async def test_webhooks_are_doubled_and_answered_otherwise() -> None:
     port = server.sockets[0].getsockname()[1]
     async with (
         fault_proxy(Upstream("127.0.0.1", port), clock, armed, Peer.TWILIO) as proxy,
-        httpx2.AsyncClient(trust_env=False, timeout=60) as http,
+        httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as http,
     ):
         url = f"http://127.0.0.1:{proxy.port}/twilio"
         assert (await http.post(f"{url}/after", content=b"a=1")).text == "ok"
@@ -264,7 +264,7 @@ async def test_rest_requests_are_refused_and_done_without_an_answer() -> None:
     api = Upstream("127.0.0.1", server.sockets[0].getsockname()[1])
     async with (
         fault_proxy(api, clock, armed, Peer.REST_API) as proxy,
-        httpx2.AsyncClient(trust_env=False, timeout=60) as http,
+        httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as http,
     ):
         calls = f"http://127.0.0.1:{proxy.port}/2010-04-01/Accounts/AC1/Calls"
         with pytest.raises(httpx2.TransportError):

@@ -46,7 +46,7 @@ async def deepgram() -> AsyncIterator[Deepgram]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
         yield client
 
 
