@@ -92,10 +92,11 @@ class RehearsedHost:
                 f'"{to_url}" is neither a voice webhook nor a media stream.',
                 "Give a URL such as http://127.0.0.1:5000/twilio/voice.",
             )
-        self._plain = scheme in ("http", "ws")
+        self.is_plain = scheme in ("http", "ws")
+        """Whether it is reached without TLS."""
         self._auth_token = auth_token
         self.is_stream = scheme in ("ws", "wss")
-        public = _split(public_url)[1] if self._plain and public_url else self._netloc
+        public = _split(public_url)[1] if self.is_plain and public_url else self._netloc
         self._hosts = [urlsplit(f"//{netloc}") for netloc in (self._netloc, public)]
         self.url = f"{'wss' if self.is_stream else 'https'}://{public}{rest}"
         """`to_url` in the form that Twilio would know."""
@@ -112,7 +113,7 @@ class RehearsedHost:
             its.hostname == ours.hostname and port in (None, 443, ours.port) for ours in self._hosts
         ):
             return None
-        if self._plain:
+        if self.is_plain:
             scheme = {"https": "http", "wss": "ws"}.get(scheme, scheme)
         return f"{scheme}://{self._netloc}{rest.partition('#')[0]}"
 
@@ -123,7 +124,7 @@ class RehearsedHost:
         machine.
         """
         scheme, netloc, _ = _split(url)
-        if not self._plain or self._auth_token is None:
+        if not self.is_plain or self._auth_token is None:
             return {}
         proto = "https" if scheme in ("https", "wss") else "http"
         return {"Host": netloc.rpartition("@")[2], "X-Forwarded-Proto": proto}
