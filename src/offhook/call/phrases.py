@@ -189,6 +189,11 @@ class Phrases:
     """`stop_calling_me` needs a number."""
     no_call: str = "there is no such call"
     """The request came after the end of the call."""
+    beyond_reach: str = (
+        "the agent's part is over; the caller is with Twilio, and is hung up on when Twilio asks"
+        " what comes next. To end such a call at once takes REST credentials"
+    )
+    """An operator hangs up on a caller who has left the stream, without REST credentials."""
     keys_impossible: str = "keys cannot be pressed on this line"
     """`send_digits` needs our voice webhook, or REST credentials."""
     rings: str = (

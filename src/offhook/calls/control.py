@@ -29,11 +29,6 @@ from offhook.tools.requests import (
     UpdateAgent,
 )
 
-_BEYOND_REACH: Final = (
-    "the agent's part is over; the caller is with Twilio, and is hung up on when Twilio asks what"
-    " comes next. To end such a call at once takes REST credentials"
-)
-
 
 class CallControl:
     """Control of one call: performs requests to it.
@@ -164,7 +159,7 @@ class CallControl:
             session.receive(RequestCancelled(number))
             raise
         if done and is_beyond_reach and isinstance(request, HangUp):
-            what = _BEYOND_REACH
+            what = self._phrases.beyond_reach
         return done, what
 
     def set_recording(self, is_on: bool) -> bool:
