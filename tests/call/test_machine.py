@@ -629,7 +629,7 @@ class Conversation(RuleBasedStateMachine):
                     self.caller_held.clear()
                 case Note(AgentLost(why="no_spare")):
                     # What was kept for the spare is held for the leg that follows.
-                    self.caller_held.extend(self.call.link._held_frames)
+                    self.caller_held.extend(self.call.link.held_frames)
                     self.caller_audio += b"".join(self.caller_held)
                 case HangUpAgent() | End():
                     may_go += HELD_AGENT_BYTES

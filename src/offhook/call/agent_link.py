@@ -83,9 +83,10 @@ class AgentLink:
         self.held_speech: list[HeldSpeech] = []
         """Speech of the agent from before the stream, in order."""
         self._held_speech_bytes = 0
+        self.held_frames: list[bytes] = []
+        """Caller audio held while the agent's leg settles, the newest last."""
         self.held_caller_bytes = 0
-        """Bytes of caller audio held while the agent's leg settles."""
-        self._held_frames: list[bytes] = []
+        """Bytes of `held_frames`."""
         self._overflow: dict[Leg, int] = {"caller": 0, "agent": 0}
 
     @property
@@ -121,11 +122,11 @@ class AgentLink:
 
     def _keep_frame(self, frame: bytes) -> int:
         """Keep a frame; return the bytes of the oldest frames that were dropped for it."""
-        self._held_frames.append(frame)
+        self.held_frames.append(frame)
         self.held_caller_bytes += len(frame)
         dropped = 0
         while self.held_caller_bytes > HELD_CALLER_BYTES:
-            oldest = len(self._held_frames.pop(0))
+            oldest = len(self.held_frames.pop(0))
             self.held_caller_bytes -= oldest
             dropped += oldest
         return dropped
@@ -193,8 +194,8 @@ class AgentLink:
         """Forward the caller's audio from now on, held audio first."""
         self._is_forwarding = True
         self._heard_at = self._filled_at = now
-        if self._held_frames:
-            self._state.do(SendAudio(b"".join(self._held_frames)))
+        if self.held_frames:
+            self._state.do(SendAudio(b"".join(self.held_frames)))
         self._forget_frames()
         self.note_overflow()
 
@@ -220,8 +221,8 @@ class AgentLink:
         self._error = ""
         self._health.forget_agent()
         self._state.note(AgentConnected(request_id, to_ms(now - dialled_at)))
-        if self._held_frames:
-            self._state.do(SendAudio(b"".join(self._held_frames)))
+        if self.held_frames:
+            self._state.do(SendAudio(b"".join(self.held_frames)))
         self.end_copy()
 
     def replace_lost(self, request_id: str | None, dialled_at: float, ready_by: float) -> None:
@@ -369,5 +370,5 @@ class AgentLink:
         self._held_speech_bytes = 0
 
     def _forget_frames(self) -> None:
-        self._held_frames.clear()
+        self.held_frames.clear()
         self.held_caller_bytes = 0
