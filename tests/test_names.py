@@ -109,7 +109,7 @@ def test_vague_docstrings_are_found() -> None:
 RETIRED: Final = re.compile(
     r"errand|lobby|forsaken|conceal|\bdeaf|spoilt|ghosts?\b|happenings?\b|wish(es)?\b"
     r"|house_file|\bput(s|ting)? (\w+ ){0,3}through\b|\b_?guard\b|\bfindings_of\b"
-    r"|\b_front\b|\.front\b|\b_?outgoing\b|\b_pace\b",
+    r"|\b_front\b|\.front\b|\b_?outgoing\b|\b_pace\b|passages?\b|\bby[_ ]ear\b",
     re.IGNORECASE,
 )
 """Words that the glossary has replaced, in identifiers, prose and texts alike."""

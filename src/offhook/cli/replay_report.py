@@ -52,7 +52,7 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
         "late_ms": comparison.late_ms,
-        "by_ear": comparison.is_audio_only,
+        "audio_only": comparison.is_audio_only,
         "capture": {
             "file": str(captured.path),
             "call_sid": captured.header.call_sid,
@@ -61,9 +61,9 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
             "whole": captured.whole,
         },
         "differences": [{"at_ms": one.at_ms, "what": one.what} for one in comparison.differences],
-        "passages": [
+        "speech": [
             {"captured": speech(one.captured), "replayed": speech(one.replayed)}
-            for one in comparison.passages
+            for one in comparison.speech
         ],
         "answers": [
             {"asked_ms": one.asked, "captured_ms": one.captured, "replayed_ms": one.replayed}
@@ -95,8 +95,8 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
     table = Table(box=None, pad_edge=False)
     for title in ("the agent spoke", "captured", "now"):
         table.add_column(title)
-    for passage in comparison.passages:
-        then, now = passage.captured, passage.replayed
+    for pair in comparison.speech:
+        then, now = pair.captured, pair.replayed
         first = then or now
         assert first is not None  # one of the two is there
         table.add_row(f"{first.began / 1000:6.1f} s", _speech(then), _speech(now))
@@ -111,7 +111,9 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
     for one in comparison.differences:
         console.print(f"[red]different[/] {one.at_ms / 1000:6.1f} s: {escape(one.what)}")
     if comparison.is_audio_only:
-        console.print("Compared by ear: what was recognised, and functions, are not in sight.")
+        console.print(
+            "Compared by the audio alone: what was recognised, and functions, are not known."
+        )
     if comparison.same:
         console.print("[green]The same.[/]")
     # A path that is broken into lines can be neither copied nor clicked.

@@ -225,7 +225,7 @@ def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
     script = changed(reply_ms=reply_ms)
     assert replay(one, script).differences == ()
     assert replay_tapped(one, script).differences == ()
-    (silent,) = [p for p in replay(one, changed(reply_ms=300)).passages if p.replayed is None]
+    (silent,) = [p for p in replay(one, changed(reply_ms=300)).speech if p.replayed is None]
     assert silent.captured is not None
     assert silent.captured.interrupted
 
@@ -313,9 +313,9 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_an_agent_that_was_changed_is_found(a_call: Captured, name: str) -> None:
-    script, by_ear, tapped = MUTANTS[name]
-    assert by_ear in said(replay(a_call, script))
-    assert bool(by_ear) is bool(said(replay(a_call, script)))
+    script, by_sound, tapped = MUTANTS[name]
+    assert by_sound in said(replay(a_call, script))
+    assert bool(by_sound) is bool(said(replay(a_call, script)))
     assert tapped in said(replay_tapped(a_call, script))
 
 
@@ -413,7 +413,7 @@ async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdi
         verdicts = [verdict for both in found for verdict in both]
         assert len(verdicts) == 16
         assert [v.differences for v in verdicts if v.verdict == "different"] == []
-        assert all(len(v.passages) == 3 for v in verdicts if v.verdict == "same")
+        assert all(len(v.speech) == 3 for v in verdicts if v.verdict == "same")
 
     await in_time(check)
 

@@ -41,26 +41,26 @@ class AnswerTimes:
     replayed: int | None
 
 
-def passages(before: CallSide, after: CallSide) -> Iterator[SpeechPair]:
+def speech_pairs(before: CallSide, after: CallSide) -> Iterator[SpeechPair]:
     """Yield the utterances of both calls, paired where they overlap or lie TIME_MS apart at most.
 
     A pause that is long enough to split an utterance in only one call is therefore no difference.
     """
     both = [(one, before) for one in before.agent] + [(one, after) for one in after.agent]
-    both.sort(key=lambda pair: pair[0].began)
+    both.sort(key=lambda one: one[0].began)
     together: list[tuple[SpeechSpan, CallSide]] = []
     until = 0
     for one, side in both:
         if together and one.began > until + TIME_MS:
-            yield _passage(together, before, after)
+            yield _pair(together, before, after)
             together, until = [], 0
         together.append((one, side))
         until = max(until, one.ended)
     if together:
-        yield _passage(together, before, after)
+        yield _pair(together, before, after)
 
 
-def _passage(
+def _pair(
     together: Sequence[tuple[SpeechSpan, CallSide]], before: CallSide, after: CallSide
 ) -> SpeechPair:
     then = before.speech([one for one, side in together if side is before])
@@ -92,7 +92,7 @@ def differences(
     by_sound: bool,
 ) -> Iterator[Difference]:
     """Yield the differences that a caller would notice; with `by_sound`, also other words."""
-    found = [one for passage in heard for one in _speech(passage, by_sound=by_sound)]
+    found = [one for pair in heard for one in _speech(pair, by_sound=by_sound)]
     yield from found
     explained = [one.at_ms for one in found]
     explained += [one.began for p in heard if p.by_chance for one in _both(p)]
@@ -100,13 +100,13 @@ def differences(
     yield from _marks(before, after)
 
 
-def _both(passage: SpeechPair) -> list[AgentUtterance]:
-    return [one for one in (passage.captured, passage.replayed) if one is not None]
+def _both(pair: SpeechPair) -> list[AgentUtterance]:
+    return [one for one in (pair.captured, pair.replayed) if one is not None]
 
 
-def _speech(passage: SpeechPair, *, by_sound: bool) -> Iterator[Difference]:
-    then, now = passage.captured, passage.replayed
-    if passage.by_chance:
+def _speech(pair: SpeechPair, *, by_sound: bool) -> Iterator[Difference]:
+    then, now = pair.captured, pair.replayed
+    if pair.by_chance:
         return
     if then is None:
         assert now is not None  # one of the two is there

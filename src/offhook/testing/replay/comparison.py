@@ -29,7 +29,7 @@ Verdict: TypeAlias = Literal["same", "different", "too_busy"]
 class Comparison:
     """Result of a comparison: the verdict, and the facts behind it."""
 
-    passages: tuple[SpeechPair, ...]
+    speech: tuple[SpeechPair, ...]
     answers: tuple[AnswerTimes, ...]
     differences: tuple[Difference, ...]
     late_ms: int
@@ -72,7 +72,7 @@ def compare(captured: Captured, replayed: SimulatedStream, now: AgentWire | None
     """
     then = told(captured.lines)
     before, after = CallSide(enact(captured)), CallSide(replayed)
-    heard = tuple(audio_diff.passages(before, after))
+    heard = tuple(audio_diff.speech_pairs(before, after))
     answered = tuple(audio_diff.answers(before, after))
     found = list(audio_diff.differences(heard, answered, before, after, by_sound=now is None))
     found += _endings(captured, then, before, now, after)
