@@ -8,7 +8,8 @@ fast as it is let. Meanwhile the calls' frames are timed, caller to agent and ba
 Exits with 1 when a bar is missed: added delay at p99 under 5 ms, memory under +50 MB, log under
 10 kB a second, a webhook answered within the 15 s that Twilio waits (twilio.md §4.1), and no call
 broken. With --tls the agent speaks TLS, as Deepgram does. Requests to the operator's paths go to
-the operator's port, any other to the public one.
+the operator's port, any other to the public one. With --own-tls the server ends TLS itself, with
+a key of that kind, the calls come over it, and the traffic is that of TLS_KINDS.
 
 Memory is what the attacked process has at most during the traffic, against what it had before; it
 is judged for each kind, and for the growth of the process with the calls over all of them. A kind
@@ -37,6 +38,7 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -47,6 +49,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import psutil
+import trustme
 from bench.trial_server import DATABASES, TOKEN, TrialServer, certificate, database_of
 from rich.console import Console
 from rich.table import Table
@@ -76,20 +79,26 @@ SLOW = "upgrades byte by byte, one a second"
 HALF_OPEN = "half-open sockets"
 OPERATORS = frozenset({"odd paths", "wrong tokens"})
 """Kinds that go to the operator's port: at the public one these paths are not there."""
+HELLO_SILENT = "TLS: a hello, then silence"
+HELLO_ENDING = "TLS: hellos, ended at the answer"
+SHAKING = "TLS: whole handshakes, then ended"
+VOLLEYS = "TLS: hellos in the same moment"
 HELD = frozenset(
     {
-        *(SILENT, SLOW, HALF_OPEN),
+        *(SILENT, SLOW, HALF_OPEN, HELLO_SILENT, VOLLEYS),
         *("headers byte by byte", "half a form, shaped signature"),
     }
 )
 """Kinds that hold connections, by saying nothing more or a byte at a time: they send little."""
-AT_ONCE = {SILENT: 1000, SLOW: 1000, HALF_OPEN: 10_000}
+AT_ONCE = {SILENT: 1000, SLOW: 1000, HALF_OPEN: 10_000, HELLO_SILENT: 1000, VOLLEYS: 256}
 """Connections of some kinds at once."""
 SPARE = 20
 """A twentieth more half-open sockets are opened, as some are connecting and some are cut."""
 TRIES = 3
 """Times that a kind of traffic is tried while the load is too late to judge it."""
 SLOW_S = 1.0
+VOLLEY_S = 0.5
+"""Seconds for which silent connections wait, and then all say hello."""
 ROUND_S = 0.5
 """Seconds between two rounds over the half-open sockets, in which those that were cut are opened
 again."""
@@ -175,6 +184,27 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
 }
 
 
+def client_hello() -> bytes:
+    """Return the first message of a TLS client."""
+    outgoing = ssl.MemoryBIO()
+    client = sockets.unchecked().wrap_bio(ssl.MemoryBIO(), outgoing)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+_HELLO = client_hello()
+TLS_KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    HELLO_SILENT: once(_HELLO),
+    HELLO_ENDING: once(_HELLO),
+    SHAKING: lambda: iter(()),
+    VOLLEYS: once(_HELLO),
+    "TLS: half a hello, then silence": once(_HELLO[:-1]),
+    "TLS: a hello byte by byte": lambda: (_HELLO[at : at + 1] for at in range(len(_HELLO))),
+}
+"""Kinds of traffic at a port that has TLS: each whole hello has the server sign with its key."""
+
+
 # --- The stranger ---------------------------------------------------------------------------------
 
 
@@ -214,10 +244,13 @@ class Stranger:
             await asyncio.sleep(0)
 
     async def _once(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        context = sockets.unchecked() if self._kind == SHAKING else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=context)
         self.connections += 1
         try:
-            for piece in KINDS[self._kind]():
+            if self._kind == VOLLEYS:
+                await asyncio.sleep(VOLLEY_S - (time.monotonic() - self._began) % VOLLEY_S)
+            for piece in (KINDS | TLS_KINDS)[self._kind]():
                 for at in range(0, len(piece), PIECE):
                     part = piece[at : at + PIECE]
                     self.sent += len(part)
@@ -227,7 +260,9 @@ class Stranger:
                     await writer.drain()
                     if self._kind == SLOW:
                         await asyncio.sleep(SLOW_S)
-            if self._kind != ENDING:
+            if self._kind == HELLO_ENDING:
+                await reader.read(1)
+            elif self._kind not in (ENDING, SHAKING):
                 await reader.read()
         finally:
             writer.transport.abort()
@@ -384,7 +419,7 @@ def was_enough(kind: str, sent: int, connections: int, given: argparse.Namespace
     return sent >= given.rate * seconds or connections >= CONNECTIONS_MAX * seconds
 
 
-async def ask_webhook(port: int, until: float) -> list[float]:
+async def ask_webhook(port: int, until: float, context: ssl.SSLContext | None) -> list[float]:
     """Ask a webhook once a second; return how long each answer took, in seconds."""
     form = {
         "CallSid": "CA" + "9" * 32,
@@ -403,7 +438,8 @@ async def ask_webhook(port: int, until: float) -> list[float]:
     while (began := time.monotonic()) < until:
         try:
             async with asyncio.timeout(WAIT_S):
-                answer, _, sock = await sockets.ask(port, head, body)
+                tls = None if context is None else sockets.TlsPipe(context, is_server=False)
+                answer, _, sock = await sockets.ask(port, head, body, tls)
                 sock.close()
             took.append(time.monotonic() - began if " 204 " in answer else float("inf"))
         except (sockets.RefusedError, TimeoutError):
@@ -483,14 +519,16 @@ async def run_on(given: argparse.Namespace, folder: Path, database_url: str | No
     async with process("-m", "offhook.bench.load", spec(folder, tls=given.tls)) as made:
         load = Load(made)
         agent_port = msgspec.json.decode(await load.heard())["port"]
-        server = TrialServer(folder, agent_port, database_url, tls=given.tls)
+        own_tls = given.own_tls and trustme.KeyType[given.own_tls]
+        server = TrialServer(folder, agent_port, database_url, tls=given.tls, own_tls=own_tls)
         running = await server.start()
         try:
-            await load.ask(PlaceCalls(port=server.port, calls=given.calls, first=0, token=TOKEN))
+            calls = PlaceCalls(server.port, given.calls, 0, TOKEN, tls=bool(own_tls))
+            await load.ask(calls)
             await load.measure(None, 2.0)  # the first seconds of a process are like no others
             calls_pid = ServeSetup(server.folder, TOKEN, server.port).roles(running.pid).call
             began_mb = rss_mb(calls_pid)
-            for kind in given.kind or KINDS:
+            for kind in given.kind or (TLS_KINDS if own_tls else KINDS):
                 left = 1 if given.untimed else TRIES
                 while True:
                     judged, found = await tried(kind, given, load, server, running, table)
@@ -551,7 +589,8 @@ async def tried(
     async with asyncio.TaskGroup() as group:
         attack = group.create_task(stranger(port, kind, given, told))
         peak = group.create_task(peak_mb(attacked, attack))
-        asking = group.create_task(ask_webhook(server.port, time.monotonic() + given.seconds))
+        until, context = time.monotonic() + given.seconds, given.own_tls and sockets.unchecked()
+        asking = group.create_task(ask_webhook(server.port, until, context))
         during = await load.measure(attack, given.seconds)
     cpu = (cpu_of(pid) - cpu_s) / given.seconds
     slowest = max(asking.result())
@@ -619,8 +658,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each kind of traffic")
     parser.add_argument("--rate", type=int, default=1_000_000, help="bytes a second")
-    parser.add_argument("--kind", action="append", choices=list(KINDS), help="default: all")
+    parser.add_argument(
+        "--kind", action="append", choices=list(KINDS | TLS_KINDS), help="default: all"
+    )
     parser.add_argument("--tls", action="store_true", help="the agent speaks TLS")
+    parser.add_argument("--own-tls", choices=["ECDSA", "RSA"], help="the server ends TLS itself")
     parser.add_argument("--database", choices=DATABASES, help="of the record; default: sqlite")
     parser.add_argument("--untimed", action="store_true")
     parser.add_argument("--stranger", type=int, default=0, help=argparse.SUPPRESS)

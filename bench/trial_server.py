@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+import trustme
 from sqlalchemy import Engine, select
 
 from offhook.bench.runner import make_certificate
@@ -42,19 +43,33 @@ class TrialServer:
         database_url: A database; None is SQLite in the folder.
         tls: Whether the agent speaks TLS, as Deepgram does. Its certificate and key are
             `certificate`.
+        own_tls: The kind of the key with which the server itself ends TLS; None: it does not.
     """
 
     def __init__(
-        self, folder: Path, agent_port: int, database_url: str | None, *, tls: bool = False
+        self,
+        folder: Path,
+        agent_port: int,
+        database_url: str | None,
+        *,
+        tls: bool = False,
+        own_tls: trustme.KeyType | None = None,
     ) -> None:
         self.port = _free_port()
         self.folder = folder
         self.url = database_url or f"sqlite:///{folder}/offhook-data/offhook.db"
         self._tls = tls
+        self.origin = f"{'https' if own_tls else 'http'}://127.0.0.1:{self.port}"
+        own = ""
+        if own_tls is not None:
+            chain = folder / "server.pem"
+            issued = trustme.CA().issue_cert("127.0.0.1", key_type=own_tls)
+            issued.private_key_and_cert_chain_pem.write_to_path(str(chain))
+            own = f", tls_cert: '{chain}', tls_key: '{chain}'"
         (folder / "agent.yaml").write_text(RECORDED_AGENT)
         records = f"records: {{database: '{database_url}'}}\n" if database_url else ""
         (folder / "offhook.yaml").write_text(
-            f"server: {{port: {self.port}, capacity: 200, operator_listen: '127.0.0.1:0'}}\n"
+            f"server: {{port: {self.port}, capacity: 200, operator_listen: '127.0.0.1:0'{own}}}\n"
             f"deepgram: {{url: '{'wss' if tls else 'ws'}://127.0.0.1:{agent_port}'}}\n"
             f"lines: {{default: agent.yaml}}\n{records}"
         )
@@ -84,7 +99,7 @@ class TrialServer:
         async with _client() as http:
             while process.returncode is None and time.monotonic() < end:
                 try:
-                    await http.get(f"http://127.0.0.1:{self.port}/healthz")
+                    await http.get(f"{self.origin}/healthz")
                     return
                 except httpx2.TransportError:
                     await asyncio.sleep(0.05)
@@ -107,7 +122,7 @@ class TrialServer:
         """Wait until readiness says so of the record, or something that begins so."""
         async with asyncio.timeout(CATCHES_UP_S), _client() as http:
             while True:
-                answer = await http.get(f"http://127.0.0.1:{self.port}/readyz")
+                answer = await http.get(f"{self.origin}/readyz")
                 if str(answer.json()["records"]).startswith(state):
                     return
                 await asyncio.sleep(0.1)
@@ -116,7 +131,7 @@ class TrialServer:
         """Wait until readiness says of the record that something is wrong."""
         async with asyncio.timeout(CATCHES_UP_S), _client() as http:
             while True:
-                answer = await http.get(f"http://127.0.0.1:{self.port}/readyz")
+                answer = await http.get(f"{self.origin}/readyz")
                 if answer.json()["records"] != "ok":
                     return
                 await asyncio.sleep(0.1)

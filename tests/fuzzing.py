@@ -28,7 +28,7 @@ from offhook.deepgram import messages as deepgram
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
 from offhook.journal import entries
-from offhook.net import addresses, request_head
+from offhook.net import addresses, handshakes, request_head
 from offhook.outbound import contacts
 from offhook.outbound.zones import NumberZones
 from offhook.policy import dial_policy
@@ -230,6 +230,9 @@ TARGETS: dict[str, Target] = {
             f"{_SIDS}&From=%2B12025550142&CallStatus=ringing".encode(),
             f"{_SIDS}&StreamError=a&To=sip%3Aada%40h&Digits=".encode(),
         ],
+    ),
+    "hello": Target(
+        handshakes.is_whole, (handshakes.SplitHelloError,), [b"\x16\x03\x01\0\x06\x01\0\0\x02hi"]
     ),
     "request.head": Target(
         _head,

@@ -3,11 +3,17 @@
 import argparse
 import asyncio
 import importlib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 from tests.waiting import until
-from tests.whole_server import GREET, whole_server
+from tests.whole_server import GREET, TOKEN, configured, whole_server
 
+from offhook.bench.load import sockets
+from offhook.bench.load.caller import LoadCaller
+from offhook.bench.load.process import Load
 from offhook.events.types import AgentConnected
 from offhook.testing.scenarios.scenario import ScenarioStep
 
@@ -37,6 +43,37 @@ async def test_each_kind_of_hostile_traffic_is_sent_and_ends_no_call(
         assert h.endings() == []
         assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
         caller.cancel()
+
+
+async def test_each_kind_of_traffic_at_a_port_with_tls_is_sent_and_ends_no_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(attack, "AT_ONCE", dict.fromkeys(attack.AT_ONCE, 20))
+    monkeypatch.setattr(attack, "CONNECTIONS", 4)
+    monkeypatch.setattr(attack, "VOLLEY_S", 0.05)
+    chain = tmp_path / "chain.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
+    config = configured("ws://127.0.0.1:9")
+    tls = {"tls_cert": chain, "tls_key": chain}
+    config = replace(config, server=config.server.model_copy(update=tls))
+    async with whole_server(config=config) as h:
+        load = Load(20, idle=False)
+        load.tls = sockets.unchecked()
+        caller = LoadCaller("1", load, 10)
+        await caller.call(h.server.port, TOKEN, "bin")
+        await until(lambda: any(isinstance(each, AgentConnected) for each in h.events()))
+        for kind in attack.TLS_KINDS:
+            while True:
+                stranger = attack.Stranger(h.server.port, kind, BYTES_S, SECONDS)
+                await stranger.attack()
+                if stranger.connections if kind == attack.SHAKING else stranger.sent:
+                    break
+        assert h.endings() == []
+        assert not caller.closed.is_set()
+        answer = await h.http.get(f"https://127.0.0.1:{h.server.port}/healthz")
+        assert answer.status_code == 200
+        caller.hang_up()
+        await h.until_ended()
 
 
 def given(**more: float) -> argparse.Namespace:
@@ -88,4 +125,6 @@ async def test_memory_is_what_there_was_at_most(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_kinds_with_a_port_or_a_pace_of_their_own_are_there() -> None:
-    assert attack.KINDS.keys() >= attack.OPERATORS | attack.HELD | attack.AT_ONCE.keys()
+    assert (
+        attack.KINDS | attack.TLS_KINDS
+    ).keys() >= attack.OPERATORS | attack.HELD | attack.AT_ONCE.keys()

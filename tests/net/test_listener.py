@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from tests.net.test_websocket import HANDSHAKE, Recorder, accepting, raw
 from tests.waiting import until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from offhook.net import first_request, listener, websocket
+from offhook.bench.load import sockets
+from offhook.net import first_request, handshakes, listener, websocket
 from offhook.net.first_request import HttpServer
 from offhook.net.request_head import CHUNKED_MAX, CHUNKS_MAX, HEAD_MAX, HEADERS_MAX
 from offhook.testing.virtual_clock import VirtualClock
@@ -480,6 +481,21 @@ def certificate(tmp_path: Path) -> str:
     return str(file)
 
 
+def server_context(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def client_hello() -> bytes:
+    """Return the first message of a TLS client."""
+    outgoing = ssl.MemoryBIO()
+    client = sockets.unchecked().wrap_bio(ssl.MemoryBIO(), outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01", HELLO])
 async def test_a_tls_handshake_that_is_not_completed_is_cut(
     certificate: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -490,6 +506,85 @@ async def test_a_tls_handshake_that_is_not_completed_is_cut(
             writer.write(sent)
             await cut(reader)
         await until(lambda: s.listener.connections == 0)
+
+
+async def test_hellos_that_come_together_are_answered_in_turns(certificate: str) -> None:
+    """Each answer is a signature on the loop: all at once would stop the audio."""
+    clock = VirtualClock()
+    turns = handshakes.Handshakes(server_context(certificate), clock)
+    with ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(4)]
+        for client, server in pairs:
+            stack.enter_context(client)
+            stack.enter_context(server).setblocking(False)
+            client.sendall(client_hello())
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(turns.turn(server)) for _, server in pairs]
+
+            def has_had(count: int) -> bool:
+                clock.run(0)
+                return sum(task.done() for task in tasks) >= count
+
+            await until(lambda: has_had(1))
+            tasks[1].cancel()  # Its connection was cut: it takes no turn.
+            for count in (3, 4):
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                clock.run(turns.turn_s * 0.9)
+                assert not has_had(count)
+                clock.run(turns.turn_s * 0.1)
+                await until(lambda count=count: has_had(count))  # type: ignore[misc]
+
+
+async def test_a_hello_that_comes_byte_by_byte_is_answered(certificate: str) -> None:
+    async with serving(certificate=certificate) as s, raw(s.port) as (reader, writer):
+        await drip(writer, client_hello())
+        assert await reader.readexactly(1) == b"\x16"
+
+
+async def test_a_hello_in_several_records_is_cut(certificate: str) -> None:
+    """The last record could come outside of its turn."""
+    hello = client_hello()
+    parts = [hello[5:100], hello[100:]]
+    split = b"".join(hello[:3] + len(part).to_bytes(2, "big") + part for part in parts)
+    async with serving(certificate=certificate) as s, raw(s.port) as (reader, writer):
+        writer.write(split)
+        assert await cut(reader) == b""
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+async def test_a_second_hello_is_answered_only_if_a_turn_is_free(
+    certificate: str, is_free: bool
+) -> None:
+    """A server may ask for one (RFC 8446 §4.1.4): here it has no curve that the client tries."""
+    context = server_context(certificate)
+    context.set_ecdh_curve("secp521r1")
+    clock = VirtualClock()
+    turns = handshakes.Handshakes(context, clock)
+    first, second = socket.socketpair()
+    with first, second:
+        first.sendall(client_hello())
+        second.setblocking(False)
+        async with asyncio.TaskGroup() as group:
+            turn = group.create_task(turns.turn(second))
+
+            def has_come() -> bool:
+                clock.run(0)
+                return turn.done()
+
+            await until(has_come)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = sockets.unchecked().wrap_bio(incoming, outgoing)
+    server = context.wrap_bio(outgoing, incoming, server_side=True)
+    for each in (client, server, client):
+        with pytest.raises(ssl.SSLWantReadError):
+            each.do_handshake()
+    assert outgoing.pending, "a second hello was asked for"
+    if is_free:
+        clock.run(turns.turn_s)
+    with pytest.raises(ssl.SSLWantReadError if is_free else ssl.SSLError) as refused:
+        server.do_handshake()
+    assert (refused.type is ssl.SSLWantReadError) is is_free
 
 
 async def test_tls_handshakes_count_among_the_connections(

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Final
 
 from offhook.clock import Clock, LoopClock, Timer
+from offhook.net.handshakes import Handshakes
 
 _log: Final = logging.getLogger("offhook.refused")
 
@@ -54,7 +55,7 @@ FULL_S: Final = 0.01
 """Seconds without accepting while no connection may be dropped."""
 
 HANDSHAKE_S: Final = 5.0
-"""Seconds that a TLS handshake may take."""
+"""Seconds that a TLS handshake may take, with the wait for its turn."""
 
 _SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -106,6 +107,7 @@ class Listener:
         self._sock = sock
         self._make = make
         self._tls = tls
+        self._handshakes: Handshakes | None = None
         files = file_limit()
         self.places: Final = places_of(files)
         self.streams_max: Final = streams_of(files, files_of_stream)
@@ -136,6 +138,8 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._clock = LoopClock(self._loop)
         self._credit_at = self._clock.now()
+        if self._tls is not None:
+            self._handshakes = Handshakes(self._tls, self._clock)
         self._sock.setblocking(False)
         self._listening = True
         self._loop.add_reader(self._sock, self._accept)
@@ -275,12 +279,14 @@ class Listener:
 
     async def _open(self, connection: Connection, sock: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection,
-                sock,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
-            )
+            if self._handshakes is None:
+                await self._loop.connect_accepted_socket(lambda: connection, sock)
+                return
+            async with asyncio.timeout(HANDSHAKE_S):
+                await self._handshakes.turn(sock)
+                await self._loop.connect_accepted_socket(
+                    lambda: connection, sock, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_S
+                )
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - one connection's
             # Cut during the handshake, or not TLS. Only `_cut` and the loop's end cancel.
             self.left(connection)

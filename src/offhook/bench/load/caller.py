@@ -71,7 +71,7 @@ class LoadCaller:
         if road == "webhook":
             parameters = {"token": await self._announce(port, token)}
         signature = f"{HEADER}: {sign(token, f'wss://{HOST}/twilio')}"
-        self._socket, rest = await sockets.upgrade(port, signature)
+        self._socket, rest = await sockets.upgrade(port, signature, self._load.tls)
         self._socket.begin(self, rest)
         start = media.StartDetails(
             _ACCOUNT, self._call_sid, self._stream_sid, ["inbound"], custom_parameters=parameters

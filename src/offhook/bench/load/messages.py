@@ -16,6 +16,8 @@ class PlaceCalls(msgspec.Struct, frozen=True, tag=True):
     first: int
     token: str
     road: Road = "bin"
+    tls: bool = False
+    """True if the bridge's own port has TLS."""
 
     def __repr__(self) -> str:
         return f"PlaceCalls({self.calls} calls)"

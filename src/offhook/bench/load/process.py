@@ -35,6 +35,8 @@ class Load:
 
     def __init__(self, turn_ms: int, *, idle: bool) -> None:
         self.idle = idle
+        self.tls: ssl.SSLContext | None = None
+        """Context of the callers, once the bridge's port is known to have TLS."""
         self.faults = FrameFaults()
         self.measured = Measured()
         self.wheel = Wheel(turn_ms)
@@ -52,6 +54,8 @@ class Load:
 
     async def open(self, command: PlaceCalls) -> None:
         """Place calls that stay."""
+        if command.tls:
+            self.tls = sockets.unchecked()
         names = iter(range(command.first, command.first + command.calls))
 
         async def place_some() -> None:

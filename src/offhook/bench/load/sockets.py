@@ -67,12 +67,12 @@ def unmask(mask: bytes, payload: bytes) -> bytes:
 
 
 class TlsPipe:
-    """TLS of a socket's bytes, as the side of the server."""
+    """TLS of a socket's bytes. A client's must not check the other end's name."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, *, is_server: bool) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=is_server)
 
     def shake(self, data: bytes) -> tuple[bytes, bool]:
         """Take a part of the handshake. Return what to send, and whether it is complete."""
@@ -257,23 +257,29 @@ class LoadSocket:
 # --- Opening ------------------------------------------------------------------------------------
 
 
-async def ask(port: int, head: str, body: bytes = b"") -> tuple[str, bytes, socket.socket]:
+async def ask(
+    port: int, head: str, body: bytes = b"", tls: TlsPipe | None = None
+) -> tuple[str, bytes, socket.socket]:
     """Send an HTTP request to this machine. Return the head of the answer, the rest, the socket.
 
-    Raises RefusedError when no answer comes.
+    Raises RefusedError when no answer comes. `tls` is a client's, for a port that has TLS.
     """
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.setblocking(False)
     try:
         await loop.sock_connect(sock, ("127.0.0.1", port))
-        await loop.sock_sendall(sock, head.encode() + b"\r\n\r\n" + body)
+        request = head.encode() + b"\r\n\r\n" + body
+        if tls is not None:
+            await _shake(sock, tls)
+            request = tls.encrypt(request)
+        await loop.sock_sendall(sock, request)
         received = b""
         while b"\r\n\r\n" not in received:
             part = await loop.sock_recv(sock, _READ)
             if not part:
                 raise RefusedError("the connection was closed")
-            received += part
+            received += part if tls is None else tls.decrypt(part)
     except OSError as error:
         sock.close()
         raise RefusedError(str(error)) from None
@@ -284,21 +290,45 @@ async def ask(port: int, head: str, body: bytes = b"") -> tuple[str, bytes, sock
     return answer.decode("latin-1"), rest, sock
 
 
-async def upgrade(port: int, headers: str) -> tuple[LoadSocket, bytes]:
+def unchecked() -> ssl.SSLContext:
+    """Return the context of a client that takes any certificate: the peer is this machine."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def _shake(sock: socket.socket, tls: TlsPipe) -> None:
+    """Make a client's handshake. Raises OSError, RefusedError."""
+    loop = asyncio.get_running_loop()
+    answer, done = tls.shake(b"")
+    while True:
+        await loop.sock_sendall(sock, answer)
+        if done:
+            return
+        part = await loop.sock_recv(sock, _READ)
+        if not part:
+            raise RefusedError("the handshake was cut")
+        answer, done = tls.shake(part)
+
+
+async def upgrade(
+    port: int, headers: str, context: ssl.SSLContext | None = None
+) -> tuple[LoadSocket, bytes]:
     """Open a client's socket to /twilio on this machine. Return it, and what came already.
 
-    Raises RefusedError.
+    Raises RefusedError. `context` is for a port that has TLS.
     """
     key = base64.b64encode(os.urandom(16)).decode()
     head = (
         f"GET /twilio HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}".rstrip()
     )
-    answer, rest, sock = await ask(port, head)
+    tls = None if context is None else TlsPipe(context, is_server=False)
+    answer, rest, sock = await ask(port, head, tls=tls)
     if " 101 " not in answer.split("\r\n", 1)[0]:
         sock.close()
         raise RefusedError(answer.split("\r\n", 1)[0])
-    return LoadSocket(sock, masks=True), rest
+    return LoadSocket(sock, masks=True, tls=tls), rest
 
 
 async def request(port: int, head: str, body: bytes) -> str:
@@ -337,7 +367,7 @@ async def _accept(
     context: ssl.SSLContext | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    tls = None if context is None else TlsPipe(context)
+    tls = None if context is None else TlsPipe(context, is_server=True)
     try:
         if tls is not None:
             done = False
