@@ -226,6 +226,7 @@ WHERE: Final = {
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP), "Thread": (1, OF_JOBS)},
     "net/first_request.py": {"call_later": (2, LOOP)},
+    "net/handshakes.py": {"add_reader": (1, LOOP), "call_at": (2, LOOP)},
     "net/listener.py": {
         "create_task": (1, OF_LISTENER),
         "add_done_callback": (1, LOOP),
