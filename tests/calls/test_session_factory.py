@@ -18,7 +18,7 @@ from offhook.call.inputs import ProcessDied
 from offhook.call.phrases import Phrases
 from offhook.call.resumed import OpenFunction, ResumedCall
 from offhook.calls import session_factory
-from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_entry import CalledPerson, CallEntry
 from offhook.calls.call_limits import CallLimits, LagGuard
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.live_facts import LiveFacts, decoded
@@ -31,6 +31,7 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Agent
 from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.session_budget import SessionBudget
+from offhook.deepgram.settings import Settings
 from offhook.events.types import (
     CallBegan,
     CallEvent,
@@ -77,10 +78,18 @@ class Limited(InboundPolicy):
 
 
 class Beside:
-    """Transfers that note which calls are over."""
+    """Transfers that note which calls are over, let go, or go on with a person."""
 
     def __init__(self) -> None:
         self.over: list[tuple[str, bool]] = []
+        self.gone: list[str] = []
+        self.resumed: list[tuple[str, CalledPerson]] = []
+
+    def let_go(self, call_sid: str) -> None:
+        self.gone.append(call_sid)
+
+    def resume(self, entry: CallEntry, person: CalledPerson) -> None:
+        self.resumed.append((entry.call_sid, person))
 
     def call_over(self, call_sid: str, *, caller_is_gone: bool) -> None:
         self.over.append((call_sid, caller_is_gone))
@@ -207,6 +216,15 @@ def test_a_user_of_the_console_has_no_number_for_functions(rig: Rig) -> None:
     assert handed.caller is None
 
 
+def test_deepgram_is_sent_the_agents_settings_with_the_calls_variables(rig: Rig) -> None:
+    agent = rig.agent(settings=Settings({"greeting": "Hello {{name}}!"}))
+    made = noted(rig.make("webhook", agent, {"name": "Ada"})).agent
+    sent = msgspec.json.decode(made.settings(True, (), ()))
+    assert sent["agent"]["greeting"] == "Hello Ada!"
+    silent = msgspec.json.decode(made.settings(False, (), ()))
+    assert "greeting" not in silent["agent"]
+
+
 def test_only_a_node_of_a_fleet_has_a_gate(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     assert noted(rig.make("webhook", rig.agent())).given["gate"] is None
     node = Rig(monkeypatch, pulse=object())
@@ -280,6 +298,14 @@ def test_a_call_that_is_taken_over_keeps_its_facts(rig: Rig) -> None:
     assert not [each for each in noted(entry).events if isinstance(each, CallBegan)]
     without = rig.factory.take_over("CA" + "2" * 32, rig.agent(), rig.facts(), died())
     assert without.origin == "https://phone.example"
+
+
+def test_a_person_who_was_called_for_the_caller_goes_on_with_the_call(rig: Rig) -> None:
+    person = CalledPerson("an id", "CA" + "3" * 32)
+    rig.factory.take_over(SID, rig.agent(), rig.facts(), died())
+    assert rig.transfers.resumed == []
+    rig.factory.take_over(SID, rig.agent(), rig.facts(person=person), died())
+    assert rig.transfers.resumed == [(SID, person)]
 
 
 @pytest.mark.parametrize(
@@ -380,6 +406,6 @@ def test_people_who_ring_for_a_caller_are_hung_up_on_only_if_the_caller_is_gone(
 def test_a_call_that_another_process_has_now_ends_here_without_an_ending(rig: Rig) -> None:
     entry = rig.make("webhook", rig.agent())
     noted(entry).given["ended"](cast("Session", entry.session))
-    assert rig.over == []
-    assert rig.transfers.over == [(SID, False)]
+    assert (rig.over, rig.transfers.over) == ([], [])
+    assert rig.transfers.gone == [SID]
     assert rig.registry.find(SID) is None

@@ -222,6 +222,7 @@ FUNCTION = f"{THINK}    functions:\n      - name: f\n        parameters: {{}}\n"
             "needs an endpoint",
             "Add",
         ),
+        ("settings:\n  speak: {provider: [x]}", "2:21", "must be a mapping", "Correct"),
         (
             "settings:\n  speak: {provider: {type: cartesia, model_id: m}}",
             "2:21",
