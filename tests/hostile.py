@@ -15,15 +15,21 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import websockets
 from tests.whole_server import HANG_UP, TOKEN, WholeServer, whole_server
 from websockets.asyncio.server import ServerConnection, serve
 
+from offhook.call.call import Call
+from offhook.call.inputs import Input
+from offhook.call.phases import Phase
 from offhook.config import load
-from offhook.events.types import AgentSwitched, CallEnded
+from offhook.deepgram.messages import FunctionCallRequest
+from offhook.events.types import AgentSwitched, CallEnded, Dialled, TransferFailed
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 from offhook.tools import builtin
+from offhook.tools.builtin.texts import TEXT_MAX
 from offhook.twilio import twiml
 
 LINE: Final = "+12025550100"
@@ -33,6 +39,15 @@ ANN: Final = "+12025550124"
 SHOP: Final = "+12025550143"
 PREMIUM: Final = "+19005551234"
 ABROAD: Final = "+442071838750"
+DESTINATIONS: Final = {("desk", DESK), ("ann", ANN)}
+VERBS: Final = frozenset(
+    {"Connect", "Dial", "Gather", "Say", "Play", "Pause", "Hangup", "Redirect"}
+)
+"""Verbs that callers and people may get of us."""
+DOCUMENT_FAULTS: Final = frozenset({11750, 12100, 12200, 12300})
+"""Twilio's codes for a document that is too long, is no TwiML, or has what TwiML has not."""
+PEOPLE: Final = frozenset(name for name, _ in DESTINATIONS)
+
 CALLS_PER_HOUR: Final = 20
 TEXTS_PER_HOUR: Final = 6
 
@@ -53,6 +68,36 @@ async def pay(amount: Annotated[int, Field(ge=1, le=100)], call: Call) -> str:
     with (Path(__file__).parent / "paid.txt").open("a") as paid:
         paid.write(f"{call.sid} {amount}\\n")
     return "paid"
+
+@tool
+async def relay(what: str, text: str, call: Call) -> str:
+    """Do with the call whatever the model says: what a careless function would."""
+    match what:
+        case "say":
+            return await call.say(text, "queue")
+        case "tell":
+            return await call.tell(text)
+        case "update_prompt":
+            return await call.update_prompt(text)
+        case "update_speak":
+            return await call.update_speak({"provider": {"type": text}})
+        case "mute":
+            return await call.mute()
+        case "unmute":
+            return await call.unmute()
+        case "transfer":
+            return await call.transfer(text, text)
+        case "transfer to ann":
+            return await call.transfer("ann", text)
+        case "send_digits":
+            return await call.send_digits(text)
+        case "send_text":
+            return await call.send_text(text, text)
+        case "take_message":
+            return await call.take_message(text, text, text)
+        case "hang_up":
+            return await call.hang_up(text)
+    raise ToolError(f"There is no {what!r}.")
 
 @tool
 async def ask_pin(call: Call) -> str:
@@ -88,7 +133,7 @@ _WORDS: Final = (
     *("", " ", "é" * 500, "&" * 400, "<Dial>+19005551234</Dial>", "\ud800", "\x00", "{{caller}}"),
     *_NUMBERS,
 )
-NAMES: Final = (*builtin.NAMES, "opening_hours", "pay", "ask_pin")
+NAMES: Final = (*builtin.NAMES, "opening_hours", "pay", "ask_pin", "relay")
 """Every function that comes with Offhook, and those of TOOLS."""
 
 _NO_NAMES: Final = (
@@ -109,7 +154,14 @@ _FIELDS: Final = {
     "take_message": ("name", "text", "number"),
     "opening_hours": ("day",),
     "pay": ("amount",),
+    "relay": ("text",),
 }
+RELAYED: Final = (
+    *("say", "tell", "update_prompt", "update_speak", "mute", "unmute", "transfer"),
+    *("transfer to ann", "send_digits", "send_text", "take_message", "hang_up"),
+)
+"""What `relay` does with the call, by a model's arguments."""
+
 _GOOD: Final[dict[str, dict[str, Any]]] = {
     "hang_up": {"farewell": "Goodbye."},
     "transfer_call": {"destination": "desk", "summary": "About a bill."},
@@ -118,6 +170,7 @@ _GOOD: Final[dict[str, dict[str, Any]]] = {
     "take_message": {"name": "Ada", "text": "Call back.", "number": ""},
     "opening_hours": {"day": "saturday"},
     "pay": {"amount": 5},
+    "relay": {"what": "say", "text": "One moment."},
 }
 
 
@@ -217,6 +270,10 @@ class Hostile:
         given: dict[str, Any] = dict(_GOOD.get(name, {}))
         if "destination" in given:
             given["destination"] = chance.choice(("desk", "ann", "billing"))
+        if name == "relay":
+            # To hang up ends what else would be tried in this call.
+            given |= {"what": chance.choice(RELAYED[: None if chance.random() < 0.1 else -1])}
+            given["text"] = self._word()
         if chance.random() < 0.6:
             for field in (*_FIELDS.get(name, ()), "to", "call_sid"):
                 if chance.random() < 0.5:
@@ -238,8 +295,28 @@ def _json(message: Any) -> str:
 
 
 @asynccontextmanager
-async def attacked(folder: Path, seed: int) -> AsyncIterator[WholeServer]:
-    """A server whose every agent is hostile; each session has a chance of its own."""
+async def counting(reached: Counter[Phase]) -> AsyncIterator[None]:
+    """Count the requests to call functions that every call gets, by its phase."""
+    receive = Call.receive
+
+    def counted(self: Call, message: Input, now: float) -> None:
+        if isinstance(message, FunctionCallRequest):
+            reached[self.phase] += 1
+        receive(self, message, now)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Call, "receive", counted)
+        yield
+
+
+@asynccontextmanager
+async def attacked(
+    folder: Path, seed: int, reached: Counter[Phase] | None = None
+) -> AsyncIterator[WholeServer]:
+    """A server whose every agent is hostile; each session has a chance of its own.
+
+    `reached` counts the requests to call functions by the phase in which a call got them.
+    """
     (folder / "tools.py").write_text(TOOLS)
     (folder / "agent.yaml").write_text(AGENT)
     (folder / "billing.yaml").write_text(BILLING)
@@ -257,7 +334,10 @@ async def attacked(folder: Path, seed: int) -> AsyncIterator[WholeServer]:
         **{number: SimulatedPerson(talks_s=0.5) for number in (DESK, PREMIUM, ABROAD, SHOP)},
         ANN: SimulatedPerson(keys=("1",), talks_s=0.5),
     }
-    async with serve(session, "127.0.0.1", 0, max_size=None) as server:
+    async with (
+        counting(Counter() if reached is None else reached),
+        serve(session, "127.0.0.1", 0, max_size=None) as server,
+    ):
         port = server.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}/v1/agent/converse"
         async with whole_server(config=config, deepgram_url=url, people=people) as h:
@@ -282,6 +362,29 @@ async def attack(h: WholeServer, calls: int, at_once: int) -> None:
     await h.until_ended(before + calls)
 
 
+def _told(h: WholeServer) -> list[str]:
+    """Return what people were told outside policy, or sent to: in TwiML, texts and messages."""
+    wrong = [f"a text of {len(text.body)}" for text in h.ledger.texts if len(text.body) > TEXT_MAX]
+    of_rung = {rung.call_sid: rung.to for rung in h.ledger.rung}
+    for sid, report in h.ledger.reports.items():
+        who = of_rung.get(sid, CALLER)
+        wrong += [f"{who}: {note.text}" for note in report.notes if note.code in DOCUMENT_FAULTS]
+        for verb in report.verbs:
+            if verb.name not in VERBS:
+                wrong.append(f"{who} got <{verb.name}>")
+            elif who == DESK and "Say" in (verb.name, *(noun.name for noun in verb.nouns)):
+                wrong.append(f"{who} was told something, and takes calls without being asked")
+            for noun in verb.nouns:
+                if noun.name in ("Number", "Sip", "Client") and noun.text != DESK:
+                    wrong.append(f"{who} was sent to {noun.text}")
+    for event in h.events():
+        if isinstance(event, Dialled) and (event.destination, event.to) not in DESTINATIONS:
+            wrong.append(f"{event.to} was dialled for {event.destination!r}")
+        if isinstance(event, TransferFailed) and event.destination not in PEOPLE:
+            wrong.append(f"a transfer to {event.destination!r}")
+    return wrong
+
+
 def judge(h: WholeServer, folder: Path, calls: int) -> list[str]:
     """Return what was done outside policy, and every call without one ending."""
     wrong = []
@@ -298,6 +401,7 @@ def judge(h: WholeServer, folder: Path, calls: int) -> list[str]:
         url = (redirected.url or "").removesuffix(twiml.RETRIES)
         if not url.startswith("https://127.0.0.1:") or not url.endswith("/twilio/after"):
             wrong.append(f"a call was sent to {url or redirected.twiml}")
+    wrong += _told(h)
     path = folder / "paid.txt"
     paid = Counter(path.read_text().splitlines() if path.exists() else [])
     wrong += [f"paid {count} times: {line}" for line, count in paid.items() if count > 1]
