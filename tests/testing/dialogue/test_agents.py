@@ -52,11 +52,11 @@ async def test_a_model_hears_free_speech_and_says_what_it_lacks_for_that(
     model = Model("http://127.0.0.1:1/", "small")
     async with agents.ready(None, model) as ready:
         assert isinstance(ready.agent.policy(SETTINGS), ModelPolicy)
-        assert isinstance(ready.agent.ears(), FreeSpeechToText)
+        assert isinstance(ready.agent.speech_to_text(), FreeSpeechToText)
         assert ready.words == "The model small does the talking."
     monkeypatch.setattr(installed, "missing_ears", lambda: "ctranslate2 not installed")
     async with agents.ready(None, model) as ready:
-        assert isinstance(ready.agent.ears(), SphinxSpeechToText)
+        assert isinstance(ready.agent.speech_to_text(), SphinxSpeechToText)
         assert "ctranslate2 not installed" in ready.words
 
 

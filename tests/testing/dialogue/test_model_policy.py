@@ -199,7 +199,10 @@ async def test_with_the_extra_ears_it_is_asked_anything_that_is_said(
     conduct = Conduct(silence_ms=600, reply_ms=50, speed=1000)
     async with (
         recognising_freely(at_once=True) as recogniser,
-        thought(texts("Bad luck."), conduct=conduct, hearing=recogniser.ears()) as (client, server),
+        thought(texts("Bad luck."), conduct=conduct, hearing=recogniser.speech_to_text()) as (
+            client,
+            server,
+        ),
     ):
         sound = clips.load("caller-weather") + audio.silence(1000)
         for start in range(0, len(sound), audio.FRAME_BYTES):

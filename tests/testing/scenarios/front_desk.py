@@ -70,7 +70,7 @@ async def senses() -> AsyncIterator[Senses]:
 
     vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
     async with recognising(vocabulary) as recogniser, speaking_as_agent() as voice:
-        yield Senses(recogniser.ears, voice)
+        yield Senses(recogniser.speech_to_text, voice)
 
 
 def desk(senses: Senses, dialogue: Dialogue | None = None) -> StandInAgent:

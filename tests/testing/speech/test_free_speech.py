@@ -66,7 +66,7 @@ async def test_any_sentence_is_understood_and_a_process_that_hangs_is_replaced(
     need_ears()
     before = children()
     async with recognising_freely(at_once=True) as recogniser:
-        ears = recogniser.ears()
+        ears = recogniser.speech_to_text()
         heard = await turn(ears, clips.load(WEATHER))
         assert heard.understood
         assert errors(WEATHER, heard) <= 0.2
@@ -130,8 +130,8 @@ async def test_a_backing_that_does_not_start_leaves_turns_not_understood(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     async with recognising_freely(at_once=False) as recogniser:
-        assert await turn(recogniser.ears(), b"\x20" * 8000) == NOTHING
-        assert await turn(recogniser.ears(), b"\x20" * 8000) == NOTHING
+        assert await turn(recogniser.speech_to_text(), b"\x20" * 8000) == NOTHING
+        assert await turn(recogniser.speech_to_text(), b"\x20" * 8000) == NOTHING
     assert "E-EAR-04" in caplog.text
 
 
@@ -184,7 +184,7 @@ async def test_turns_wait_for_one_another_and_one_too_many_is_not_understood(
 ) -> None:
     told = Told()
     for name in (b"a", b"b", b"c"):
-        ears = unanswered.ears()
+        ears = unanswered.speech_to_text()
         ears.hear(name)
         ears.end(told)
     assert unanswered.asked == [b"a"]
@@ -196,7 +196,7 @@ async def test_turns_wait_for_one_another_and_one_too_many_is_not_understood(
 
 
 async def test_a_turn_that_is_forgotten_is_not_told_of(unanswered: Unanswered) -> None:
-    first, second, told = unanswered.ears(), unanswered.ears(), Told()
+    first, second, told = unanswered.speech_to_text(), unanswered.speech_to_text(), Told()
     for ears in (first, second):
         ears.hear(b"x")
         ears.end(told)
@@ -215,7 +215,7 @@ async def test_a_turn_that_is_forgotten_is_not_told_of(unanswered: Unanswered) -
 async def test_a_turn_that_is_too_long_is_not_understood_and_takes_no_memory(
     unanswered: Unanswered,
 ) -> None:
-    ears, told = unanswered.ears(), Told()
+    ears, told = unanswered.speech_to_text(), Told()
     for _ in range(200):
         ears.hear(bytes(audio.BYTES_PER_SECOND))
     assert len(ears._audio) <= (TURN_S_MAX + 1) * audio.BYTES_PER_SECOND

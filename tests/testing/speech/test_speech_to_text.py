@@ -75,11 +75,13 @@ async def test_the_front_desk_understands_its_callers() -> None:
     names = [name for name in clips.names("caller-") if name != "caller-weather"]
     wrong = count = understood = 0
     async with recognising(desk.vocabulary(), workers=2) as recogniser:
-        heard = await asyncio.gather(*(turn(recogniser.ears(), clips.load(name)) for name in names))
-        weather = await turn(recogniser.ears(), clips.load("caller-weather"))
+        heard = await asyncio.gather(
+            *(turn(recogniser.speech_to_text(), clips.load(name)) for name in names)
+        )
+        weather = await turn(recogniser.speech_to_text(), clips.load("caller-weather"))
         noise = bytes(random.Random(1).choices(range(256), k=2 * audio.BYTES_PER_SECOND))
-        hiss = await turn(recogniser.ears(), noise)
-        hum = await turn(recogniser.ears(), audio.silence(1000))
+        hiss = await turn(recogniser.speech_to_text(), noise)
+        hum = await turn(recogniser.speech_to_text(), audio.silence(1000))
     for name, one in zip(names, heard, strict=True):
         said = words(clips.text(name))
         count += len(said)
@@ -95,7 +97,7 @@ async def test_the_front_desk_understands_its_callers() -> None:
 
 async def test_turns_follow_one_another_and_callers_do_not_mix(small: Recogniser) -> None:
     async def caller(speech: bytes) -> list[Transcript]:
-        ears = small.ears()
+        ears = small.speech_to_text()
         return [await turn(ears, speech) for _ in range(3)]
 
     said = [YES, NO] * 5
@@ -104,7 +106,7 @@ async def test_turns_follow_one_another_and_callers_do_not_mix(small: Recogniser
 
 
 async def test_the_next_turn_may_begin_before_the_last_is_known(small: Recogniser) -> None:
-    ears, told = small.ears(), Told()
+    ears, told = small.speech_to_text(), Told()
     for speech in (YES, NO, b"", b"\x7f", YES):
         ears.hear(speech)
         ears.end(told)
@@ -120,7 +122,7 @@ async def test_the_next_turn_may_begin_before_the_last_is_known(small: Recognise
 
 
 async def test_what_is_forgotten_is_not_told_and_the_next_is(small: Recogniser) -> None:
-    ears, before, told = small.ears(), Told(), Told()
+    ears, before, told = small.speech_to_text(), Told(), Told()
     ears.hear(YES)
     ears.end(before)
     ears.hear(NO)
@@ -132,13 +134,13 @@ async def test_what_is_forgotten_is_not_told_and_the_next_is(small: Recogniser) 
     ears.end(told)
     ears.close()
     ears.close()
-    assert await turn(small.ears(), YES) == HEARD_YES
+    assert await turn(small.speech_to_text(), YES) == HEARD_YES
     assert before.is_empty
     assert told.is_empty
 
 
 async def test_more_speech_than_a_process_follows_is_not_understood(small: Recogniser) -> None:
-    everybody = [small.ears() for _ in range(sphinx_worker.TURNS_MAX + 1)]
+    everybody = [small.speech_to_text() for _ in range(sphinx_worker.TURNS_MAX + 1)]
     told = [Told() for _ in everybody]
     for ears in everybody:
         ears.hear(YES)
@@ -152,7 +154,7 @@ async def test_more_speech_than_a_process_follows_is_not_understood(small: Recog
 async def test_beyond_the_backlog_a_turn_is_not_heard_and_the_next_is(
     small: Recogniser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ears, told = small.ears(), Told()
+    ears, told = small.speech_to_text(), Told()
     monkeypatch.setattr(module, "BACKLOG_MAX", 64 * 1024)
     for _ in range(100):
         ears.hear(YES)
@@ -172,7 +174,7 @@ async def test_beyond_the_backlog_a_turn_is_not_heard_and_the_next_is(
 async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixture) -> None:
     before = children()
     async with recognising(SMALL, workers=1) as recogniser:
-        ears, told = recogniser.ears(), Told()
+        ears, told = recogniser.speech_to_text(), Told()
         assert await turn(ears, YES) == HEARD_YES
         (pid,) = children() - before
         os.kill(pid, signal.SIGSTOP)
@@ -182,7 +184,7 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
         os.kill(pid, signal.SIGKILL)
         assert await told.next() == NOTHING
         async with asyncio.timeout(240):
-            while await turn(recogniser.ears(), YES) != HEARD_YES:
+            while await turn(recogniser.speech_to_text(), YES) != HEARD_YES:
                 pass
         ears.hear(NO)
         ears.end(told)
@@ -203,13 +205,13 @@ async def test_a_process_that_hangs_is_replaced_and_its_turns_are_late(
         monkeypatch.setattr(worker_process, "HANG_S", 2 * module.USUAL_S)
         os.kill(pid, signal.SIGSTOP)
         with delays.watched(late.append):
-            assert await turn(recogniser.ears(), YES) == NOTHING
+            assert await turn(recogniser.speech_to_text(), YES) == NOTHING
         monkeypatch.undo()
         assert "does not answer" in caplog.text
         assert late == [pytest.approx(module.USUAL_S, abs=60)]
         assert late[0] > 0
         async with asyncio.timeout(240):
-            while await turn(recogniser.ears(), YES) != HEARD_YES:
+            while await turn(recogniser.speech_to_text(), YES) != HEARD_YES:
                 pass
     assert children() <= before
 
@@ -220,7 +222,7 @@ async def test_a_process_that_has_answered_may_be_silent(
     killed: list[int] = []
     monkeypatch.setattr(worker_process.WorkerProcess, "kill", lambda self: killed.append(1))
     monkeypatch.setattr(worker_process, "HANG_S", 0.0)
-    assert await turn(small.ears(), YES) == HEARD_YES
+    assert await turn(small.speech_to_text(), YES) == HEARD_YES
     killed.clear()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -233,7 +235,7 @@ async def test_whoever_is_told_may_fail_and_others_are_told(
     def fail(heard: Transcript) -> None:
         raise ValueError(heard)
 
-    ears, told = small.ears(), Told()
+    ears, told = small.speech_to_text(), Told()
     for listener in (fail, told):
         ears.hear(YES)
         ears.end(listener)
@@ -264,7 +266,7 @@ async def test_a_long_recording_leaves_room_for_callers(
     async with asyncio.TaskGroup() as group:
         long = group.create_task(small.transcribe(YES * 20))
         await asyncio.sleep(0)
-        assert await turn(small.ears(), NO) == HEARD_NO
+        assert await turn(small.speech_to_text(), NO) == HEARD_NO
     assert long.result().text.startswith("yes please yes please")
 
 

@@ -13,20 +13,20 @@ WAITING_MAX: Final = 1000
 class FreeHearing(PendingWords):
     """A Hearing of one call, by a recogniser that needs no vocabulary."""
 
-    def __init__(self, ears: SpeechToText) -> None:
+    def __init__(self, speech_to_text: SpeechToText) -> None:
         super().__init__()
-        self._ears = ears
+        self._speech_to_text = speech_to_text
 
     def over(self, stretch: Stretch) -> None:
         """Begin to recognise the stretch."""
         self._begin()
-        self._ears.hear(bytes(stretch.audio))
-        self._ears.end(partial(self._known, stretch))
+        self._speech_to_text.hear(bytes(stretch.audio))
+        self._speech_to_text.end(partial(self._known, stretch))
 
     async def finish(self) -> None:
         """Wait for all words, and release the recogniser."""
         await super().finish()
-        self._ears.close()
+        self._speech_to_text.close()
 
     def _known(self, stretch: Stretch, heard: Transcript) -> None:
         self._texts[stretch] = heard.text if heard.understood else ""

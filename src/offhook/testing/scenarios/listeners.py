@@ -74,11 +74,11 @@ class Listeners:
             missing = installed.missing()
             if missing is None and installed.knows_vocabularies():
                 how = "recognised in the caller's audio, by the words of the dialogue"
-                ears = await self._ears(known)
+                speech_to_text = await self._speech_to_text(known)
                 from offhook.testing.scenarios.local_hearing import LocalHearing
 
                 sight = Sight(how, words=True, inside=False)
-                return sight, lambda _: LocalHearing(ears())
+                return sight, lambda _: LocalHearing(speech_to_text())
             why = missing or ""
         if deepgram is not None:
             how = "transcribed by Deepgram from the caller's audio"
@@ -88,11 +88,11 @@ class Listeners:
             how = "recognised in the caller's audio, as free speech"
             free = await self._free_recogniser()
             sight = Sight(how, words=True, inside=False)
-            return sight, lambda _: FreeHearing(free.ears())
+            return sight, lambda _: FreeHearing(free.speech_to_text())
         how = f"There is no DEEPGRAM_API_KEY; {why}; for free speech, {missing_ears}"
         return Sight(how, words=False, inside=False), lambda _: NoWords()
 
-    async def _ears(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:
+    async def _speech_to_text(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:
         """Return a factory of recognisers for a dialogue; its scenarios share the workers."""
         if known not in self._by_dialogue:
             from offhook.testing.simulator.speech.speech_to_text import recognising
@@ -100,7 +100,7 @@ class Listeners:
             recogniser = await self._recognisers.enter_async_context(
                 recognising(known.vocabulary, delays=self._delays)
             )
-            self._by_dialogue[known] = recogniser.ears
+            self._by_dialogue[known] = recogniser.speech_to_text
         return self._by_dialogue[known]
 
     async def _free_recogniser(self) -> "FreeRecogniser":

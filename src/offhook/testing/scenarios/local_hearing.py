@@ -21,9 +21,9 @@ LEARNING_S: Final = 2.0
 class LocalHearing(PendingWords):
     """A Hearing of one call, by a recogniser of its own, which adapts to the line."""
 
-    def __init__(self, ears: SpeechToText) -> None:
+    def __init__(self, speech_to_text: SpeechToText) -> None:
         super().__init__()
-        self._ears = ears
+        self._speech_to_text = speech_to_text
         self._learnt_s = 0.0
 
     def over(self, stretch: Stretch) -> None:
@@ -32,15 +32,15 @@ class LocalHearing(PendingWords):
         sound = mulaw.with_noise(bytes(stretch.audio), NOISE_DBFS)
         if self._learnt_s < LEARNING_S:
             self._learnt_s += stretch.ended - stretch.began
-            self._ears.hear(sound)
-            self._ears.end(_ignore)
-        self._ears.hear(sound)
-        self._ears.end(partial(self._known, stretch))
+            self._speech_to_text.hear(sound)
+            self._speech_to_text.end(_ignore)
+        self._speech_to_text.hear(sound)
+        self._speech_to_text.end(partial(self._known, stretch))
 
     async def finish(self) -> None:
         """Wait for all words, and close the recogniser."""
         await super().finish()
-        self._ears.close()
+        self._speech_to_text.close()
 
     def _known(self, stretch: Stretch, heard: Transcript) -> None:
         self._texts[stretch] = heard.text

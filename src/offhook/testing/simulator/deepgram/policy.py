@@ -60,6 +60,6 @@ class StandInAgent:
 
     conduct: Conduct
     policy: Callable[[StandInSettings], DialoguePolicy]
-    ears: Callable[[], SpeechToText]
+    speech_to_text: Callable[[], SpeechToText]
     voice: TextToSpeech
     """TextToSpeech that all sessions share."""

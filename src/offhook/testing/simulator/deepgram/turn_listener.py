@@ -39,14 +39,14 @@ class TurnListener:
 
     def __init__(
         self,
-        ears: SpeechToText,
+        speech_to_text: SpeechToText,
         timers: Timers,
         silence_ms: int,
         started: Callable[[], None],
         paused: Callable[[], None],
         heard: Callable[[Transcript], None],
     ) -> None:
-        self._ears = ears
+        self._speech_to_text = speech_to_text
         self._timers = timers
         self._finder = TurnFinder(silence_ms)
         self._started = started
@@ -89,21 +89,21 @@ class TurnListener:
         """Discard the current turn; speech that continues begins another turn."""
         self._finder.end_turn()
         self._stretches.clear()
-        self._ears.forget()
+        self._speech_to_text.forget()
 
     def close(self) -> None:
         """Stop listening: the caller is gone."""
         self._stretches.clear()
-        self._ears.close()
+        self._speech_to_text.close()
 
     def _piece(self, data: bytes) -> None:
         if self._finder.speaking:
-            self._ears.hear(data)
+            self._speech_to_text.hear(data)
         else:
             self._before = (self._before + data)[-_BEFORE:]
         for change in self._finder.hear(data):
             if change is TurnChange.STARTED:
-                self._ears.hear(self._before)
+                self._speech_to_text.hear(self._before)
                 self._before = b""
                 self._started()
             else:
@@ -115,7 +115,7 @@ class TurnListener:
         self._paused()
         known = partial(self._known, stretch)
         self._timers.after(EARS_S, partial(known, Transcript("", understood=False)))
-        self._ears.end(known)
+        self._speech_to_text.end(known)
 
     def _known(self, stretch: _Stretch, heard: Transcript) -> None:
         if stretch.heard is None and stretch in self._stretches:

@@ -45,7 +45,7 @@ class StandInTurns:
         self._policy = agent.policy(settings)
         self._policy.resume(settings.context)
         self._listener = TurnListener(
-            agent.ears(),
+            agent.speech_to_text(),
             timers,
             settings.end_of_turn_ms(agent.conduct.silence_ms),
             self._user_started,

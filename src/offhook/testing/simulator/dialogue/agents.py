@@ -59,7 +59,7 @@ async def ready(
             raise UserError(
                 "E-STANDIN-02",
                 f"A dialogue has to be heard and spoken, which cannot be done here: {missing}.",
-                "Or let it be a script (turns), which needs no ears.",
+                "Or let it be a script (turns), which needs no recogniser.",
             )
         if model is not None:
             words = f"The model {model.name} does the talking."

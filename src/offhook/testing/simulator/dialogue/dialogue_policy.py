@@ -16,13 +16,16 @@ from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech,
 
 def conversing(
     dialogue: Dialogue,
-    ears: Callable[[], SpeechToText],
+    speech_to_text: Callable[[], SpeechToText],
     voice: TextToSpeech,
     conduct: Conduct | None = None,
 ) -> StandInAgent:
     """Return an agent that follows a dialogue."""
     return StandInAgent(
-        conduct or Conduct(), lambda settings: DialogueFilePolicy(dialogue, settings), ears, voice
+        conduct or Conduct(),
+        lambda settings: DialogueFilePolicy(dialogue, settings),
+        speech_to_text,
+        voice,
     )
 
 
@@ -40,8 +43,8 @@ async def talking(
     from offhook.testing.simulator.speech.text_to_speech import speaking_as_agent
 
     vocabulary = None if freely else dialogue.vocabulary()
-    async with listening(vocabulary, delays) as ears, speaking_as_agent(delays) as voice:
-        yield conversing(dialogue, ears, voice)
+    async with listening(vocabulary, delays) as speech_to_text, speaking_as_agent(delays) as voice:
+        yield conversing(dialogue, speech_to_text, voice)
 
 
 class DialogueFilePolicy:

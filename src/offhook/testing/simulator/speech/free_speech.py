@@ -82,7 +82,7 @@ class FreeRecogniser(WorkerProcess):
         self._gone = False
         """True when the process has died for good, or never started."""
 
-    def ears(self) -> "FreeSpeechToText":
+    def speech_to_text(self) -> "FreeSpeechToText":
         """Return a SpeechToText for one caller. The first call starts the process, if need be."""
         self._wanted.set()
         return FreeSpeechToText(self)

@@ -24,7 +24,7 @@ def missing() -> str | None:
         absent.append("espeakng-loader")
     if not absent:
         return None
-    # PocketSphinx has no wheel for Python 3.14 and later: [local] alone would not bring ears.
+    # PocketSphinx has no wheel for Python 3.14 and later: [local] alone would bring none.
     command = get_ears() if sys.version_info >= (3, 14) else install_command("local")
     return f"{', '.join(absent)} not installed. Install it: {command}"
 

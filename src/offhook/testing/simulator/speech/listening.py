@@ -28,7 +28,7 @@ async def listening(
 
             first = await stack.enter_async_context(recognising(vocabulary, delays=delays))
             if not free:
-                yield first.ears
+                yield first.speech_to_text
                 return
         from offhook.testing.simulator.speech.free_speech import (
             BackedSpeechToText,
@@ -39,6 +39,6 @@ async def listening(
             recognising_freely(at_once=not sphinx, delays=delays)
         )
         if not sphinx:
-            yield second.ears
+            yield second.speech_to_text
         else:
-            yield lambda: BackedSpeechToText(first.ears(), second.ears())
+            yield lambda: BackedSpeechToText(first.speech_to_text(), second.speech_to_text())

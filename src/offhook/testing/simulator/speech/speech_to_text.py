@@ -211,7 +211,7 @@ class Recogniser:
         self._transcribing = asyncio.Semaphore(len(workers))
         """Limit of one recording per process: each is decoded as fast as the process can."""
 
-    def ears(self) -> SphinxSpeechToText:
+    def speech_to_text(self) -> SphinxSpeechToText:
         """Return a SpeechToText for one caller, at the process with the fewest callers."""
         worker = min(self._workers, key=lambda each: each.sessions)
         return SphinxSpeechToText(worker, next(self._numbers))
@@ -220,15 +220,15 @@ class Recogniser:
         """Recognise mu-law audio as one turn."""
         known: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         async with self._transcribing:
-            ears = self.ears()
+            speech_to_text = self.speech_to_text()
             try:
                 for start in range(0, len(audio), _PIECE):
-                    ears.hear(audio[start : start + _PIECE])
-                    await ears.has_room()
-                ears.end(lambda heard: None if known.done() else known.set_result(heard))
+                    speech_to_text.hear(audio[start : start + _PIECE])
+                    await speech_to_text.has_room()
+                speech_to_text.end(lambda heard: None if known.done() else known.set_result(heard))
                 return await known
             finally:
-                ears.close()
+                speech_to_text.close()
 
 
 @contextlib.asynccontextmanager
