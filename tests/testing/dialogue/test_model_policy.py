@@ -10,6 +10,7 @@ import pytest
 from tests.testing.dialogue.line import BOOK, ORDER, settings
 from tests.testing.dialogue.openai_server import HEAD, OpenAI, calls, event, openai, status, texts
 from tests.testing.ears import need_ears
+from tests.testing.front_desk import DESK
 from tests.waiting import until
 
 from offhook import audio
@@ -25,7 +26,6 @@ from offhook.testing.simulator.dialogue import completions
 from offhook.testing.simulator.dialogue import model_policy as model_mind
 from offhook.testing.simulator.dialogue.completions import Model, completions_url, is_loopback
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
-from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.model_policy import CANNOT_THINK, DID_NOT_CATCH, thinking
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
@@ -125,9 +125,7 @@ async def session(
 ) -> AsyncIterator[Client]:
     ears = Ears()
     sessions: list[StandIn] = []
-    desk: StandInAgent = conversing(
-        front_desk(), lambda: hearing or ears, ClipTextToSpeech(), conduct
-    )
+    desk: StandInAgent = conversing(DESK, lambda: hearing or ears, ClipTextToSpeech(), conduct)
     async with thinking(desk, model) as agent_:
         clock = LoopClock(asyncio.get_running_loop())
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)
