@@ -81,13 +81,13 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
     assert taken == set(TRANSITIONS)
 
 
-@pytest.mark.parametrize(("phase", "step"), list(product(Phase, Step)))
-def test_only_what_the_table_holds_is_legal(phase: Phase, step: Step) -> None:
-    if (phase, step) in TRANSITIONS:
-        assert phases.after(phase, step) is TRANSITIONS[phase, step]
-    else:
-        with pytest.raises(KeyError):
-            phases.after(phase, step)
+def test_only_what_the_table_holds_is_legal() -> None:
+    for phase, step in product(Phase, Step):
+        if (phase, step) in TRANSITIONS:
+            assert phases.after(phase, step) is TRANSITIONS[phase, step]
+        else:
+            with pytest.raises(KeyError):
+                phases.after(phase, step)
 
 
 def test_every_phase_ends_and_nothing_follows_the_end() -> None:

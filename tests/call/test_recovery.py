@@ -26,6 +26,7 @@ from tests.call.playbook import (
     mark,
     speech,
 )
+from tests.cases import check_each
 
 from offhook.audio import FRAME_BYTES, SILENCE, TONE
 from offhook.call import agent_loss, requests
@@ -182,12 +183,12 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-@pytest.mark.parametrize(
-    ("cause", "moment"),
-    [(cause, moment) for cause, moment in product(CAUSES, MOMENTS)],
-)
-def test_every_cause_at_every_moment(cause: str, moment: str) -> None:
+def test_every_cause_at_every_moment() -> None:
     """Who is lost is replaced within 3 s and greets once; what cannot be repaired ends at once."""
+    check_each(_check_cause_at_moment, product(CAUSES, MOMENTS))
+
+
+def _check_cause_at_moment(cause: str, moment: str) -> None:
     losses, again = CAUSES[cause]
     call = Playbook(spread=0.999).talking()
     told = Told(call)

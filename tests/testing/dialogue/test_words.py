@@ -26,10 +26,10 @@ def test_words_are_small_letters_and_numbers_are_spelt(text: str, expected: str)
     assert " ".join(words(text)) == expected
 
 
-@pytest.mark.parametrize("value", range(100))
-def test_a_number_is_read_as_it_is_spelt(value: int) -> None:
-    said = spelt(value)
-    assert number(["x", *said, "past"], 1) == (value, 1 + len(said))
+def test_a_number_is_read_as_it_is_spelt() -> None:
+    for value in range(100):
+        said = spelt(value)
+        assert number(["x", *said, "past"], 1) == (value, 1 + len(said))
 
 
 def test_what_is_no_number() -> None:
