@@ -7,10 +7,12 @@ thread and callback that the source has, listed here; whoever adds one adds it t
 import ast
 import asyncio
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import pytest
@@ -20,6 +22,7 @@ from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, whole_server
 
 import offhook
+from offhook import clock
 from offhook.api.reading import Readers
 from offhook.call import commands
 from offhook.call.call import Call
@@ -184,8 +187,9 @@ OWNED: Final = (
     " tests/concurrency/test_background_thread.py; tests/test_named_tasks.py has each that is named"
 )
 LOOP: Final = (
-    "the event loop contains it:"
-    " tests/test_containment.py::test_a_fault_in_a_callback_of_the_loop_ends_nothing"
+    "the event loop contains it, and it is counted:"
+    " tests/test_containment.py::test_a_fault_in_a_callback_of_the_loop_ends_nothing and"
+    " tests/test_containment.py::test_a_fault_of_each_callback_that_calls_reach_is_counted"
 )
 ITSELF: Final = "it belongs to a command, whose end it is"
 OF_LISTENER: Final = (
@@ -341,6 +345,66 @@ async def test_a_fault_in_a_callback_of_the_loop_ends_nothing() -> None:
         done.set_result(None)
         await until(lambda: h.server._tasks.faults == before + 5)  # type: ignore[union-attr]
         assert h.endings(first) == []
+
+
+CALLBACKS: Final = {
+    "call_soon": 0,
+    "call_soon_threadsafe": 0,
+    "call_later": 1,
+    "call_at": 1,
+    "add_reader": 1,
+}
+"""Methods of a loop that take a callback, and its place among the arguments."""
+
+
+def source_of(frame: FrameType | None) -> str:
+    """Return the file of the product that schedules a callback, also by a clock; or nothing."""
+    while frame is not None and frame.f_code.co_filename == clock.__file__:
+        frame = frame.f_back
+    if frame is None or not frame.f_code.co_filename.startswith(f"{SOURCE}/"):
+        return ""
+    name = frame.f_code.co_filename.removeprefix(f"{SOURCE}/")
+    return "" if name.startswith(("testing/", "bench/")) else name
+
+
+async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every callback of the product raises once it has done its work, each time."""
+    loop, struck = asyncio.get_running_loop(), Counter[str]()
+
+    def faulty(source: str, callback: Callable[..., object]) -> Callable[..., None]:
+        def run(*given: object) -> None:
+            callback(*given)
+            struck[source] += 1
+            raise InjectedError
+
+        return run
+
+    def scheduling(name: str, at: int) -> Callable[..., Any]:
+        schedule = getattr(loop, name)
+
+        def wrapped(*given: Any, **more: Any) -> Any:
+            source = source_of(sys._getframe(1))
+            if {name, "call_at"} & WHERE.get(source, {}).keys():
+                given = (*given[:at], faulty(source, given[at]), *given[at + 1 :])
+            return schedule(*given, **more)
+
+        return wrapped
+
+    for name, at in CALLBACKS.items():
+        monkeypatch.setattr(loop, name, scheduling(name, at), raising=False)
+    async with whole_server() as h:
+        await asyncio.gather(*(h.call(GREET, ASK, GREET, HANG_UP) for _ in range(2)))
+        await h.until_ended(2)
+        assert h.endings() == ["caller_hung_up"] * 2
+        assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
+        await until(lambda: h.server._tasks.faults >= sum(struck.values()))  # type: ignore[union-attr]
+        assert not h.stopped.is_set()
+    assert struck.keys() >= {
+        *("net/listener.py", "net/first_request.py", "calls/deadline_timer.py"),
+        *("tools/watchdog.py",),
+    }
 
 
 async def test_a_fault_in_a_task_about_a_call_ends_that_call() -> None:

@@ -53,9 +53,9 @@ class ControlPipe:
 
     def _tell_alive(self) -> None:
         """Tell the supervisor now and every BEAT_S that the event loop goes on."""
+        self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._tell_alive)
         with contextlib.suppress(OSError):
             self._socket.send(ALIVE)
-        self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._tell_alive)
 
     def watch(
         self, stop: "StopRequests", beside: Callable[[], None], take_over: Callable[[], None]
