@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-import pytest
+from tests.cases import check_each
 from tests.sources import syntax_tree
 
 import offhook
@@ -44,8 +44,11 @@ def made() -> Iterator[str]:
                 yield name
 
 
-@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
-def test_an_event_says_what_it_means(event: type) -> None:
+def test_an_event_says_what_it_means() -> None:
+    check_each(_check_docstring, zip([*EVENTS, CallEvent]))
+
+
+def _check_docstring(event: type) -> None:
     assert dataclasses.is_dataclass(event)
     doc = inspect.getdoc(event)
     assert doc
@@ -53,15 +56,21 @@ def test_an_event_says_what_it_means(event: type) -> None:
     assert doc.endswith((".", ")"))
 
 
-@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
-def test_an_event_is_a_fact_and_does_not_change(event: Any) -> None:
+def test_an_event_is_a_fact_and_does_not_change() -> None:
+    check_each(_check_is_frozen, zip([*EVENTS, CallEvent]))
+
+
+def _check_is_frozen(event: Any) -> None:
     assert event.__dataclass_params__.frozen
     assert hasattr(event, "__slots__")
 
 
-@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
-def test_what_has_a_unit_says_it(event: type) -> None:
+def test_what_has_a_unit_says_it() -> None:
     """A number is a time, in whole milliseconds, or a count; counts of times say by which edges."""
+    check_each(_check_units, zip([*EVENTS, CallEvent]))
+
+
+def _check_units(event: type) -> None:
     for name, kind in get_type_hints(event).items():
         if get_origin(kind) is tuple:
             assert "EDGES_MS" in (event.__doc__ or ""), f"{event.__name__}.{name}"

@@ -1,6 +1,9 @@
 """Twilio's stream errors in words."""
 
+from itertools import product
+
 import pytest
+from tests.cases import check_each
 
 from offhook.twilio.stream_errors import STREAM_ERRORS, explain
 
@@ -25,9 +28,14 @@ def test_every_code_of_twilio_is_explained() -> None:
     assert {int(code) for code in STREAM_ERRORS} == CODES
 
 
-@pytest.mark.parametrize("code", STREAM_ERRORS)
-@pytest.mark.parametrize("form", ["{}", "Error {}: it broke", "{} - Stream - it broke"])
-def test_the_code_is_found_wherever_it_stands(code: str, form: str) -> None:
+_FORMS = ("{}", "Error {}: it broke", "{} - Stream - it broke")
+
+
+def test_the_code_is_found_wherever_it_stands() -> None:
+    check_each(_check_found, product(STREAM_ERRORS, _FORMS))
+
+
+def _check_found(code: str, form: str) -> None:
     assert explain(form.format(code)) == (code, STREAM_ERRORS[code])
 
 

@@ -2,15 +2,18 @@
 
 import re
 
-import pytest
+from tests.cases import check_each
 
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
 
 EVERY = [metric for section in SECTIONS.values() for metric in section]
 
 
-@pytest.mark.parametrize("metric", EVERY, ids=lambda metric: metric.name)
-def test_a_name_says_kind_and_unit(metric: Metric) -> None:
+def test_a_name_says_kind_and_unit() -> None:
+    check_each(_check_name, zip(EVERY))
+
+
+def _check_name(metric: Metric) -> None:
     assert re.fullmatch(r"offhook(_[a-z]+)+", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.name.removesuffix("_total").endswith(metric.unit)
