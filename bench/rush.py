@@ -28,12 +28,12 @@ from typing import NamedTuple
 
 import msgspec
 from bench.attack import (
-    LATE_MS,
     P99_MS,
     TRIES,
     Load,
     cpu_of,
     exit_after,
+    is_excused,
     late_ms,
     p99_ms,
     process,
@@ -239,7 +239,7 @@ class Delay(NamedTuple):
         """Whether the bar is met; None if a load that was late has missed it."""
         if self.p99 < P99_MS:
             return True
-        return False if self.load_late < LATE_MS else None
+        return None if is_excused(self.p99, self.load_late) else False
 
     def __str__(self) -> str:
         return f"{self.when} {self.p99:.2f} ms, load late by {self.load_late:.2f} ms"

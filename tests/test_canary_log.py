@@ -37,6 +37,7 @@ from tests.test_canary import (
 from tests.waiting import LOOKS_EVERY_S
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
+import offhook
 from offhook.clock import LoopClock
 from offhook.config import LogSettings, environment
 from offhook.testing.scenarios.caller import CallReport
@@ -267,8 +268,35 @@ def test_every_secret_of_the_environment_is_among_the_canaries() -> None:
 
 LEVELS: Final = get_args(LogSettings.model_fields["level"].annotation)
 SHORT: Final = [("debug", False), ("debug", True), ("error", False)]
-"""Levels, and whether a terminal shows the log. What the others write is written at debug too."""
+"""Levels, and whether a terminal shows the log. What the others write is written at debug too
+(test_a_level_is_nothing_but_a_threshold)."""
 LOGS: Final = SHORT + [(one, False) for one in LEVELS if (one, False) not in SHORT][: sized(0, 9)]
+
+
+ASKS_FOR_LEVEL: Final = {
+    "observability/call_log.py": ["if level is None or not _log.isEnabledFor(level):"],
+    "observability/log_format.py": [
+        "least = max(logging.WARNING, logging.getLevelName(logs.level.upper()))",
+        "logger.setLevel(logs.level.upper())",
+    ],
+}
+"""Lines of the source that read the configured level, by file: each is a threshold of lines."""
+
+
+def test_a_level_is_nothing_but_a_threshold() -> None:
+    """So whatever is written at a level is written, in the same words, at debug."""
+    asks = re.compile(
+        r"isEnabledFor|getEffectiveLevel|log(s|_settings|ging)?\.level\b|logger\.level\b"
+    )
+    found: dict[str, list[str]] = {}
+    source = Path(offhook.__file__).parent
+    for path in source.rglob("*.py"):
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if asks.search(line)]
+        if lines and not path.is_relative_to(source / "testing"):
+            found[path.relative_to(source).as_posix()] = lines
+    restored = "levels = [logger.level for logger in ours]"
+    found["observability/log_format.py"].remove(restored)
+    assert found == ASKS_FOR_LEVEL
 
 
 @pytest.mark.parametrize(("level", "terminal"), LOGS)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bench.attack import AT_ONCE, HALF_OPEN, LATE_MS, P99_MS, TRIES, Judged
+from bench.attack import AT_ONCE, HALF_OPEN, LATE_MS, P99_MS, TRIES, Judged, p99_ms
 from bench.hammer import ALLOWED_MS, LOAD_LATE_MS, Beside
 from bench.rush import Delay, Rush, Tried, until_judged
 
@@ -31,6 +31,15 @@ def test_a_load_that_was_late_meets_no_bar_that_it_missed() -> None:
     assert Judged("odd paths", before=4.0, during=P99_MS, load_late=LATE_MS).verdict is None
     assert Judged("odd paths", before=0.3, during=8.9, load_late=LATE_MS).verdict is None
     assert Delay("after it", 8.9, load_late=LATE_MS).verdict is None
+
+
+def test_no_load_explains_that_no_frame_came() -> None:
+    for late in (0.0, 50.0, math.inf):
+        assert Judged("odd paths", before=0.3, during=math.inf, load_late=late).verdict is False
+        assert Delay("after it", math.inf, load_late=late).verdict is False
+    frames = [10**6] * 100
+    assert p99_ms(Measured(up=frames, down=frames)) == pytest.approx(1.0)
+    assert p99_ms(Measured(up=frames)) == p99_ms(Measured(down=frames)) == math.inf
 
 
 def test_beside_functions_the_delay_itself_is_judged_unless_the_load_was_late() -> None:
@@ -79,7 +88,7 @@ def test_a_crowd_that_took_longer_than_a_second_is_not_judged() -> None:
 
 
 GIVEN = argparse.Namespace(untimed=False, spread=1.0, calls=10, capacity=6, live=2)
-QUICK = Measured(down=[10**6], late=[1000])
+QUICK = Measured(up=[10**6] * 100, down=[10**6] * 100, late=[0] * 100)
 
 
 def rush_of(**changed: Any) -> Tried:
