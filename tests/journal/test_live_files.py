@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,40 @@ def test_no_line_is_lost_or_doubled_whenever_its_process_dies(tmp_path: Path, de
     assert [entry.event for entry in own + inherited] == [said]
     for entry in inherited:
         assert entry.origin == Origin(dying.process_id, dying._writer.first)
+
+
+def test_a_line_that_comes_while_files_are_written_waits_for_them(tmp_path: Path) -> None:
+    """It was in the journal at once, and in the file 40 ms later: a death in between doubled it."""
+    with EventJournal(tmp_path, 10**8) as journal:
+        journal.keep(SID, FACTS)
+        wait_until(lambda: files(tmp_path) != [])
+        write, comes = journal._live_files.write, iter(["Second.", "Third."])
+
+        def slow(lines: Iterable[LiveLine]) -> set[str]:
+            over = write(lines)
+            for text in comes:
+                journal(CallEvent(SID, 2, events.CallerSaid(text)))
+            return over
+
+        journal._live_files.write = slow  # type: ignore[method-assign]
+        append, in_both = journal._append_waiting, list[bool]()
+
+        def look() -> bool:
+            appended = append()
+            in_file = files(tmp_path)[0].read_bytes()
+            in_both.extend(words_of(entry).encode() in in_file for entry in kept(journal.folder))
+            return appended
+
+        journal._append_waiting = look  # type: ignore[method-assign]
+        journal(CallEvent(SID, 1, events.CallerSaid("First.")))
+        wait_until(lambda: len(in_both) >= 3)
+    assert all(in_both)
+    assert [words_of(entry) for entry in kept(journal.folder)] == ["First.", "Second.", "Third."]
+
+
+def words_of(entry: JournalEntry) -> str:
+    assert isinstance(entry.event, events.CallerSaid)
+    return entry.event.text
 
 
 def test_a_call_whose_end_is_not_in_the_journal_yet_has_it_in_its_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
@@ -52,6 +52,13 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class _Told(NamedTuple):
+    """A line for the journal, and one that the file of its call gets before; either may be None."""
+
+    line: bytes | None
+    live: LiveLine | None
+
+
 class EventJournal:
     """Keeps every event on disk. A subscriber; a context manager that runs its thread.
 
@@ -84,12 +91,13 @@ class EventJournal:
             raise cannot_be_made(root, error) from None
         self.tee: Tee | None = None
         self._root = root
-        self._live: deque[LiveLine] = deque()
+        self._told_lines: deque[_Told] = deque()
         self._over: set[str] = set()
         """Calls that are over, whose files go when the journal has their ends."""
         self._live_lock = threading.Lock()
         self.filled = self._writer.filled
         self._lines: deque[bytes] = deque()
+        """Lines that the files of live calls have, if they need them, and the journal has not."""
         self._batch: list[bytes] = []
         # Each count is written by one thread alone: those of the event loop, and of the journal's.
         self._told, self._told_bytes, self._refused = 0, 0, 0
@@ -104,24 +112,23 @@ class EventJournal:
     def __call__(self, call_event: CallEvent) -> None:
         """Keep an event: it survives the end of this process some milliseconds from now."""
         line = encode(call_event, _now_ms())
-        if not self._put(line):
-            # Its file goes all the same: else the next process goes on with a call that is over.
-            if isinstance(call_event.event, CallEnded):
-                self.drop(call_event.call_sid)
-            return
-        kind = type(call_event.event)
+        sid, kind = call_event.call_sid, type(call_event.event)
+        is_kept = kind in KEPT or kind is CallEnded
         # Lines are numbered as they are appended, but for those that were lost before.
-        number = self._writer.first + self._told - 1 - self._refused - self._dropped
-        if kind in KEPT or kind is CallEnded:
-            numbered = InheritedLine(self.process_id, number, line).encoded()
-            self._live.append(LiveLine(call_event.call_sid, numbered))
-            if kind is CallEnded or _is_fenced(call_event):
-                self.drop(call_event.call_sid)
+        number = self._writer.first + self._told - self._refused - self._dropped
+        inherited = InheritedLine(self.process_id, number, line)
+        if not self._put(line, LiveLine(sid, inherited.encoded()) if is_kept else None):
+            # Its file goes all the same: else the next process goes on with a call that is over.
+            if kind is CallEnded:
+                self.drop(sid)
+            return
+        if kind is CallEnded or (is_kept and _is_fenced(call_event)):
+            self.drop(sid)
         if self.tee is not None and (kind in KEPT or kind is CallBegan):
-            self.tee(call_event.call_sid, line, number)
+            self.tee(sid, line, number)
         self._thread.wake()
 
-    def _put(self, line: bytes) -> bool:
+    def _put(self, line: bytes, live: LiveLine | None = None) -> bool:
         """Have a line written; return False for one that is lost, as memory is full."""
         self._told += 1
         if self._told_bytes - self._taken_bytes > WAITING_BYTES:
@@ -129,7 +136,7 @@ class EventJournal:
             self._tell_lost(self._problem or "the disk takes nothing")
             return False
         self._told_bytes += len(line)
-        self._lines.append(line)
+        self._told_lines.append(_Told(line, live))
         return True
 
     def inherit(self, lines: Iterable[InheritedLine]) -> None:
@@ -143,14 +150,14 @@ class EventJournal:
 
     def keep(self, call_sid: str, line: bytes) -> None:
         """Keep a line in the file of a live call, which it begins if it is missing."""
-        self._live.append(LiveLine(call_sid, line, begins=True))
+        self._told_lines.append(_Told(None, LiveLine(call_sid, line, begins=True)))
         if self.tee is not None:
             self.tee(call_sid, line, None)
         self._thread.wake()
 
     def drop(self, call_sid: str) -> None:
         """Remove the file of a call that is over, or that no process can go on with."""
-        self._live.append(LiveLine(call_sid, None))
+        self._told_lines.append(_Told(None, LiveLine(call_sid, None)))
         if self.tee is not None:
             self.tee(call_sid, None, None)
         self._thread.wake()
@@ -263,19 +270,24 @@ class EventJournal:
         The files of live calls come first: a process that dies in between leaves lines there that
         the next one keeps. The other way round that one would not know what the journal has.
         """
-        if self._live:
+        if self._told_lines:
             with self._live_lock:
                 self._write_live()
         appended = self._append_waiting()
-        if self._over:
+        if self._over and not self._batch:
             with self._live_lock:
                 while self._over:
                     self._live_files.remove(self._over.pop())
         return appended
 
     def _write_live(self) -> None:
-        waiting = [self._live.popleft() for _ in range(len(self._live))]
-        self._over |= self._live_files.write(waiting)
+        """Write the files of live calls; the journal may have the same lines then, and no others.
+
+        A line that comes meanwhile waits for the next time, here and there.
+        """
+        told = [self._told_lines.popleft() for _ in range(len(self._told_lines))]
+        self._over |= self._live_files.write(each.live for each in told if each.live is not None)
+        self._lines.extend(each.line for each in told if each.line is not None)
 
     def _append_waiting(self) -> bool:
         """Append every line that waits; return whether there were any, and the disk took them."""
