@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from offhook.call.ending import Slug
+from offhook.call.owed_text import OwedText
 from offhook.deepgram import retry
 from offhook.deepgram.retry import Retry
 from offhook.events.types import AgentLossCause
@@ -56,8 +57,7 @@ class Outage:
         is_held: True once the caller has heard that.
         dial_at: When the next leg is dialled, in seconds; None while one is being dialled, and
             during last words, after which none may be needed.
-        push: Text with which the next session begins; known once its Settings are sent.
-        is_repeat: True if `push` was said or told before, so that it needs no event.
+        owed: Text that the next session is told first; known once its Settings are sent.
     """
 
     loss: AgentLoss
@@ -70,8 +70,7 @@ class Outage:
     functions_done: int = 0
     attempts: int = 0
     dial_at: float | None = None
-    push: str = ""
-    is_repeat: bool = False
+    owed: OwedText | None = None
 
 
 def refused(status: int, *, may_be_ours: bool) -> AgentLoss:

@@ -13,11 +13,12 @@ from offhook.call.commands import AwaitCaller
 from offhook.call.ending import Slug
 from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
-from offhook.call.handoff import Handoff, OwedText
+from offhook.call.handoff import Handoff
 from offhook.call.history import ConversationHistory
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
+from offhook.call.owed_text import OwedText
 from offhook.call.phases import Phase, Step
 from offhook.call.turns import Turns
 from offhook.events.types import StreamBroke

@@ -15,6 +15,7 @@ from offhook.call.handoff_actions import HandoffAction
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
+from offhook.call.owed_text import OwedText
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Step
 from offhook.call.phrases import transfer_failed
@@ -57,16 +58,6 @@ class _Unreturned(NamedTuple):
     ending: Ending
     length_ms: int
     return_by: float | None = None
-
-
-class OwedText(NamedTuple):
-    """Text with which the session of an agent that has resumed begins.
-
-    `is_turn` is True for a turn of the caller's that nobody has answered.
-    """
-
-    text: str
-    is_turn: bool = False
 
 
 class Handoff:
@@ -134,7 +125,7 @@ class Handoff:
                 self.begin(now)
             return
         self._unreturned = _Unreturned(Ending(Slug.SERVER_DIED), died.call.last_ms)
-        if retold.push:
+        if retold.push is not None:
             self._owed = OwedText(retold.push, is_turn=True)
         failed = died.call.untold
         if died.call.ringing:

@@ -14,6 +14,7 @@ from offhook.call.call_state import CallState, earliest, is_due, to_ms
 from offhook.call.commands import SendSettings, SettleSpare
 from offhook.call.functions import Functions
 from offhook.call.history import ConversationHistory
+from offhook.call.owed_text import OwedText
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase, Step
 from offhook.call.turns import Turns
@@ -223,7 +224,7 @@ class Recovery:
         """
         owes = self._functions.end_open(now)
         history = self._history.so_far()
-        outage.push, outage.is_repeat = "", False
+        outage.owed = None
         if self._link.greets:
             return history
         owes |= self._history.functions_done > outage.functions_done
@@ -231,12 +232,12 @@ class Recovery:
         unanswered = () if playing else self._history.unanswered()
         question = "" if playing else self._history.question()
         if question:
-            outage.push, outage.is_repeat = question, True
+            outage.owed = OwedText(question, is_turn=True)
             return history[: -len(unanswered)]
         # A silent session was given up because it owed an answer.
         owes |= outage.loss.why == "silent"
         if owes or unanswered or outage.was_cut:
-            outage.push = self._state.phrases.go_on
+            outage.owed = OwedText(self._state.phrases.go_on)
         # What the caller is still to hear counts as said: the next agent must not say it again.
         heard = (deepgram.History(role="assistant", content=text) for text in playing)
         return (*history, *heard)
@@ -248,12 +249,13 @@ class Recovery:
             return
         after_ms, held = to_ms(now - outage.began_at), self._link.held_caller_bytes
         self._state.note(AgentResumed(outage.attempts, after_ms, milliseconds(held)))
-        if outage.is_repeat:
+        owed = outage.owed
+        if owed is not None and owed.is_turn:
             # Answered as if the caller said it now (deepgram.md §2.15); the record has it already.
-            again = deepgram.InjectUserMessage(content=outage.push)
+            again = deepgram.InjectUserMessage(content=owed.text)
             self._pending.send(again, None, now)
-        elif outage.push:
-            self._pending.tell(outage.push, None, now)
+        elif owed is not None:
+            self._pending.tell(owed.text, None, now)
         elif outage.was_caller_speaking:
             self._ask_again_at = now + ASK_AGAIN_S
 

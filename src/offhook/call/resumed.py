@@ -93,12 +93,12 @@ class Retold:
 
     Attributes:
         turns: What was said before, oldest first.
-        push: Turn of the caller that had no answer, to be repeated; empty for none.
+        push: Turn of the caller that had no answer, to be repeated; None for none.
         goes_on: True if the agent is to be told to go on with what it was saying, or doing.
     """
 
     turns: tuple[Turn, ...]
-    push: str = ""
+    push: str | None = None
     goes_on: bool = False
 
 

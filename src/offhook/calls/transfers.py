@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from offhook.call.handoff_actions import Dial, JoinConference
 from offhook.call.phrases import fill, transfer_failed
@@ -93,6 +93,12 @@ class _At(Enum):
     """Twilio was told to put the caller into the conference."""
     OVER = "over"
     """The transfer failed, or the person's leg is over."""
+
+
+class _Rung(NamedTuple):
+    """Outcome of having a person called: why nobody was, in the agent's words, or None."""
+
+    refusal: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -322,10 +328,9 @@ class Transfers:
         rings = False
         try:
             request = self._ring(warm, destination, asked.summary)
-            refused = await asyncio.shield(self._updates.start(entry.call_sid, request))
-            if refused is None:
-                refused = entry.agent.phrases.reason_fault
-            if refused:
+            rung = await asyncio.shield(self._updates.start(entry.call_sid, request))
+            refused = entry.agent.phrases.reason_fault if rung is None else rung.refusal
+            if refused is not None:
                 raise ToolError(fill(entry.agent.phrases.not_called, reason=refused))
             rings = True
         finally:
@@ -335,11 +340,11 @@ class Transfers:
 
     async def _ring(
         self, warm: _WarmTransfer, destination: TransferDestination, summary: str
-    ) -> str:
-        """Have the person called; return why that failed, or an empty text."""
+    ) -> _Rung:
+        """Have the person called."""
         rest, to, entry = self._updates.rest, destination.to, warm.entry
         if rest is None or to is None:
-            return entry.agent.phrases.reason_credentials
+            return _Rung(entry.agent.phrases.reason_credentials)
         document = twiml.whisper(partial(_whisper, entry.agent), summary, _url(warm, "after"))
         dialled = Dialled("warm-transfer", warm.name, to)
         try:
@@ -352,14 +357,14 @@ class Transfers:
             )
         except TwilioRefusedError as refused:
             _log.warning("nobody was called: %s", refused)
-            return refusal_words(entry.agent.phrases, refused)
+            return _Rung(refusal_words(entry.agent.phrases, refused))
         except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:
                 self._note(
                     entry.call_sid, dialled
                 )  # It may ring all the same; no caller is transferred then.
-            return entry.agent.phrases.reason_silence
+            return _Rung(entry.agent.phrases.reason_silence)
         self._note(entry.call_sid, dialled)
         self._know(warm, leg.sid)
         if warm.at is _At.OVER:
@@ -368,7 +373,7 @@ class Transfers:
             spoken_s = len(document) * CHARACTER_S
             due_s = destination.timeout_seconds + spoken_s + ANSWER_SLACK_S
             self._arm(warm, due_s, lambda: self._give_up(warm))
-        return ""
+        return _Rung()
 
     def _know(self, warm: _WarmTransfer, leg: str) -> None:
         """Note the person's leg, also for whoever goes on with the call if this process dies."""
