@@ -15,7 +15,7 @@ from offhook.config import load
 from offhook.serving.operator_server import OperatorServer
 from offhook.serving.record_keeping import RecordKeeping
 from offhook.testing.scenarios import own_server
-from offhook.testing.scenarios.deadlines import OverdueError
+from offhook.testing.scenarios.deadlines import OverdueError, within
 
 CONFIG = Path("examples/acting/offhook.yaml")
 
@@ -104,3 +104,18 @@ async def test_a_server_whose_operators_side_waits_for_ever_says_so(
         ):
             raise AssertionError("it has not started")
     assert caught.group_contains(OverdueError, match="Starting the operator's server took longer")
+
+
+async def test_a_server_whose_operators_side_never_stops_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = "Stopping the operator's server"
+    monkeypatch.setattr(
+        own_server, "within", lambda s, what: within(0.5 if what == step else s, what)
+    )
+    config = load(CONFIG, {"DEEPGRAM_API_KEY": "any"})
+    with pytest.raises(OverdueError, match=step):
+        async with own_server.run(
+            config, LoopClock(asyncio.get_running_loop()), operator_listen="127.0.0.1:0"
+        ):
+            monkeypatch.setattr(OperatorServer, "stop", lambda self: None)

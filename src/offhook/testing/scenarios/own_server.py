@@ -125,8 +125,13 @@ async def _operator(config: Config) -> "AsyncIterator[OperatorSide]":
     from offhook.serving.in_process import OperatorSide
 
     side = OperatorSide(config)
-    async with _entered(side, "the records"), side.run():
-        yield side
+    async with _entered(side, "the records"), AsyncExitStack() as running:
+        await running.enter_async_context(side.run())
+        try:
+            yield side
+        finally:
+            async with within(CLOSE_S, "Stopping the operator's server"):
+                await running.aclose()
 
 
 async def _rigged(
