@@ -361,17 +361,15 @@ class Transfers:
         except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:
-                self._note(
-                    entry.call_sid, dialled
-                )  # It may ring all the same; no caller is transferred then.
+                # It may ring all the same; no caller is transferred then.
+                self._note(entry.call_sid, dialled)
             return _Rung(entry.agent.phrases.reason_silence)
         self._note(entry.call_sid, dialled)
         self._know(warm, leg.sid)
         if warm.at is _At.OVER:
             self._drop(warm)  # The transfer was cancelled, or the caller has hung up, meanwhile.
         elif warm.at is _At.RINGING:
-            spoken_s = len(document) * CHARACTER_S
-            due_s = destination.timeout_seconds + spoken_s + ANSWER_SLACK_S
+            due_s = destination.timeout_seconds + len(document) * CHARACTER_S + ANSWER_SLACK_S
             self._arm(warm, due_s, lambda: self._give_up(warm))
         return _Rung()
 
