@@ -392,11 +392,18 @@ class Trial:
         self.timed = not given.untimed
         self.database_url: str | None = None
         self.certificate = certificate(folder, tls=not given.plain)
+        self._servers: list[TrialServer] = []
 
     def server(self, agent_port: int) -> TrialServer:
         """Return the server of this trial."""
         tls = self.certificate is not None
-        return TrialServer(self.folder, agent_port, self.database_url, tls=tls)
+        self._servers.append(TrialServer(self.folder, agent_port, self.database_url, tls=tls))
+        return self._servers[-1]
+
+    def kill_servers(self) -> None:
+        """Kill what is left of the servers; nothing is, unless the trial has raised."""
+        for server in self._servers:
+            server.kill()
 
 
 WHAT = {
@@ -434,6 +441,8 @@ def main() -> None:
             except UntriedError as error:
                 _tell_untried(str(error))
                 return
+            finally:
+                trial.kill_servers()
     seconds = time.monotonic() - began
     for found in faults.found:
         print(f"  WRONG {found}")

@@ -76,6 +76,7 @@ class TrialServer:
         self.log = folder / "log"
         self.environ: dict[str, str] = {}
         """Further variables of the server's environment."""
+        self._started: list[psutil.Process] = []
 
     async def start(self) -> asyncio.subprocess.Process:
         """Start the server, and return its process once it answers."""
@@ -91,8 +92,17 @@ class TrialServer:
             process = await asyncio.create_subprocess_exec(
                 str(offhook), "serve", cwd=self.folder, env=environ, stderr=log
             )
+        self._started.append(psutil.Process(process.pid))
         await self._answers(process)
         return process
+
+    def kill(self) -> None:
+        """Kill all processes of the server that are left, as after a trial that has raised."""
+        for supervisor in self._started:
+            with contextlib.suppress(psutil.Error):
+                left = [*supervisor.children(recursive=True), supervisor]
+                for process in left if supervisor.is_running() else ():
+                    process.kill()
 
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
         end = time.monotonic() + PATIENCE_S
