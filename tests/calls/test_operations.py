@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from offhook.api import calls, control
 from offhook.api.operator import Operator
+from offhook.api.paths import PREFIX
 from offhook.calls.operations import OPERATIONS, Operation
 from offhook.cli.calls import app
 from offhook.tools import Call
@@ -26,7 +27,7 @@ def routes() -> dict[str, APIRoute]:
 
 @each
 def test_it_has_a_route(operation: Operation) -> None:
-    route = routes()[f"/calls/{{sid}}/{operation.name}"]
+    route = routes()[f"{PREFIX}/calls/{{sid}}/{operation.name}"]
     assert route.methods == {"POST"}
     assert (route.operation_id, route.summary) == (operation.id, operation.summary)
     assert route.body_field is not None

@@ -27,6 +27,7 @@ class CallDecisions(ABC):
     """
 
     __slots__ = (
+        "__weakref__",
         "_call",
         "_fault",
         "_gate",
