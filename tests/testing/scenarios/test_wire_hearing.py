@@ -143,6 +143,16 @@ def test_a_greeting_that_waits_for_the_caller_is_heard_when_it_is_passed_on(wire
     assert [wires.heard.words(first), wires.heard.words(second)] == ["Hello there.", "How are you?"]
 
 
+def test_a_greeting_of_an_agent_that_was_lost_before_the_stream_is_not_heard(wires: Wires) -> None:
+    """The audio of the next agent's greeting counted as that of both."""
+    wires.agent(messages.Welcome("first"))
+    wires.says("Hello.", 0.3, passed_on=False)
+    wires.clock.run(1)
+    wires.agent(messages.Welcome("second"))
+    wires.says("Hello.", 1.0)
+    assert wires.stretch(1.0, 2.0) == "Hello."
+
+
 def test_a_sentence_without_audio_is_not_heard(wires: Wires) -> None:
     wires.says("Nothing but text.")
     wires.says("Hello there.", 1.0)

@@ -146,6 +146,7 @@ class WireHearing:
         match message:
             case messages.Welcome():
                 self.request_ids.add(message.request_id)
+                self._forget_unplayed()
             case messages.ConversationText(role="assistant"):
                 sentence = _Sentence(message.content)
                 self._sentences.append(sentence)
@@ -163,6 +164,15 @@ class WireHearing:
                         self._functions[cancelled.id] = replace(called, called_off=True)
             case _:
                 pass
+
+    def _forget_unplayed(self) -> None:
+        """Forget sentences that the server held back, as their session was lost before the stream.
+
+        All other audio is passed on as it comes.
+        """
+        for sentence in [one for one in self._queue if one.received and one.began is None]:
+            self._queue.remove(sentence)
+            sentence.cut_at = self._now()
 
     def _answer(self, text: bytes) -> None:
         """Take a message to the agent, and mark the function call that it answers."""
