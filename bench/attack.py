@@ -371,11 +371,15 @@ async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await made.wait()
 
 
-def p99_ms(measured: Measured) -> float:
-    """Return the delay of all frames at p99, in ms; infinite if none came in one direction."""
-    if not measured.up or not measured.down:
+def p99_ms(measured: Measured, *, of_callers: bool = False) -> float:
+    """Return the delay of all frames at p99, in ms; infinite if none came in one direction.
+
+    `of_callers`: of frames to callers alone, whose agents another process has.
+    """
+    ways = [measured.down] if of_callers else [measured.up, measured.down]
+    if not all(ways):
         return math.inf
-    delays = sorted([*measured.up, *measured.down])
+    delays = sorted(delay for way in ways for delay in way)
     return delays[min(len(delays) - 1, int(len(delays) * 0.99))] / 1e6
 
 

@@ -135,7 +135,7 @@ async def crowd(given: argparse.Namespace) -> Rush:
     load.begin()
     await asyncio.sleep(AFTER_S)
     measured = load.finish()
-    rush.delay_ms, rush.late_ms = p99_ms(measured), late_ms(measured)
+    rush.delay_ms, rush.late_ms = p99_ms(measured, of_callers=True), late_ms(measured)
     rush.broken = measured.broken_calls
     waits = sorted(caller.wait_s for caller in callers)
     rush.slowest_s, rush.median_s = waits[-1], waits[len(waits) // 2]
