@@ -33,6 +33,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import functools
 import math
 import os
 import resource
@@ -185,23 +186,19 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
 }
 
 
-def client_hello() -> bytes:
-    """Return the first message of a TLS client."""
-    outgoing = ssl.MemoryBIO()
-    client = sockets.unchecked().wrap_bio(ssl.MemoryBIO(), outgoing)
-    with contextlib.suppress(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
+@functools.cache
+def hello() -> bytes:
+    """Return the hello that every connection sends: making one for each would take its time."""
+    return sockets.client_hello()
 
 
-_HELLO = client_hello()
 TLS_KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
-    HELLO_SILENT: once(_HELLO),
-    HELLO_ENDING: once(_HELLO),
+    HELLO_SILENT: lambda: iter((hello(),)),
+    HELLO_ENDING: lambda: iter((hello(),)),
     SHAKING: lambda: iter(()),
-    VOLLEYS: once(_HELLO),
-    "TLS: half a hello, then silence": once(_HELLO[:-1]),
-    "TLS: a hello byte by byte": lambda: (_HELLO[at : at + 1] for at in range(len(_HELLO))),
+    VOLLEYS: lambda: iter((hello(),)),
+    "TLS: half a hello, then silence": lambda: iter((hello()[:-1],)),
+    "TLS: a hello byte by byte": lambda: (hello()[at : at + 1] for at in range(len(hello()))),
 }
 """Kinds of traffic at a port that has TLS: each whole hello has the server sign with its key."""
 

@@ -282,15 +282,9 @@ async def unlinked(fleet: Fleet, count: int, place: Namespaces) -> RowOutcome:
         for name in names:
             place.join_again(name)
     await asyncio.sleep(LEASE_S)
-    everybody = [*calls, *more]
-    several = [call for call in everybody if sum(one.open for one in call.sessions) > 1]
-    outcome.check(not several, f"{len(several)} calls have several agents")
-    more_often = [call for call in everybody if len(call.caller.backs) > 1 + (call in theirs)]
+    more_often = [call for call in [*calls, *more] if len(call.caller.backs) > 1 + (call in theirs)]
     outcome.check(not more_often, f"{len(more_often)} callers were moved for nothing")
-    greeted_once(outcome, everybody)
-    gaps = [call.caller.longest_silence_s for call in calls]
-    outcome.soon(gaps, BACK_S, "callers heard the agent again")
-    await ended(fleet, outcome, everybody, said(everybody, time.monotonic() - LEASE_S, MOVE_S))
+    await all_went_on(fleet, outcome, calls, more)
     outcome.text = (
         f"{len(calls)} calls went on; {len(back)} of them taken from an owner that was well:"
         f" {spread(back)}; {len(more)} began at one node and had their stream at another;"
@@ -353,19 +347,30 @@ async def lossy(
         for name in fleet.nodes:
             lose_some(name, 0)
     await asyncio.sleep(LEASE_S)
+    moved = [call for call in [*calls, *more] if len(call.caller.backs) > 1]
+    longest_s = await all_went_on(fleet, outcome, calls, more)
+    outcome.text = (
+        f"{len(calls)} calls went on, {len(more)} began; {len(moved)} changed their stream;"
+        f" longest silence {longest_s:.1f} s"
+    )
+    return outcome
+
+
+async def all_went_on(
+    fleet: Fleet, outcome: RowOutcome, calls: list[FleetCall], more: list[FleetCall]
+) -> float:
+    """Look at calls that went on in trouble, and at `more` that began in it; end them all.
+
+    Returns the longest silence of those that went on, in seconds.
+    """
     everybody = [*calls, *more]
-    moved = [call for call in everybody if len(call.caller.backs) > 1]
     several = [call for call in everybody if sum(one.open for one in call.sessions) > 1]
     outcome.check(not several, f"{len(several)} calls have several agents")
     greeted_once(outcome, everybody)
     gaps = [call.caller.longest_silence_s for call in calls]
     outcome.soon(gaps, BACK_S, "callers heard the agent again")
     await ended(fleet, outcome, everybody, said(everybody, time.monotonic() - LEASE_S, MOVE_S))
-    outcome.text = (
-        f"{len(calls)} calls went on, {len(more)} began; {len(moved)} changed their stream;"
-        f" longest silence {max(gaps):.1f} s"
-    )
-    return outcome
+    return max(gaps)
 
 
 # --- The database is away -------------------------------------------------------------------------

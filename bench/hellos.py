@@ -15,8 +15,8 @@ import ssl
 import time
 
 import trustme
-from bench.attack import client_hello
 
+from offhook.bench.load import sockets
 from offhook.concurrency.event_loop import run
 from offhook.net.first_request import FirstRequestRouter
 from offhook.net.handshakes import Handshakes
@@ -30,7 +30,7 @@ ANSWERED_S = 4.0
 async def measure(key: trustme.KeyType, count: int, *, at_once: bool) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1", key_type=key).configure_cert(context)
-    hello = client_hello()
+    hello = sockets.client_hello()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
         listener = Listener(
             sock,

@@ -82,10 +82,11 @@ async def lost_agents(short: bool, database: str) -> Figure:
     wrong = [(one, problems) for one in outcomes if (problems := verdicts.problems_of(one))]
     for one, problems in wrong:
         print(f"  WRONG {one.case}: {'; '.join(problems)}")
+    greetings = 0
     for one in outcomes:
-        if verdicts.second_greetings(one):
+        if again := verdicts.second_greetings(one):
+            greetings += again
             print(f"  GREETED TWICE {one.case}")
-    greetings = sum(verdicts.second_greetings(one) for one in outcomes)
     lost = [(one.case, line) for one in outcomes for line in verdicts.lost_lines(one)]
     for case, line in lost:
         print(f"  LOST {case}: {line}")

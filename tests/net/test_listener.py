@@ -487,15 +487,6 @@ def server_context(certificate: str) -> ssl.SSLContext:
     return context
 
 
-def client_hello() -> bytes:
-    """Return the first message of a TLS client."""
-    outgoing = ssl.MemoryBIO()
-    client = sockets.unchecked().wrap_bio(ssl.MemoryBIO(), outgoing)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
-
-
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01", HELLO])
 async def test_a_tls_handshake_that_is_not_completed_is_cut(
     certificate: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -517,7 +508,7 @@ async def test_hellos_that_come_together_are_answered_in_turns(certificate: str)
         for client, server in pairs:
             stack.enter_context(client)
             stack.enter_context(server).setblocking(False)
-            client.sendall(client_hello())
+            client.sendall(sockets.client_hello())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(turns.turn(server)) for _, server in pairs]
 
@@ -538,13 +529,13 @@ async def test_hellos_that_come_together_are_answered_in_turns(certificate: str)
 
 async def test_a_hello_that_comes_byte_by_byte_is_answered(certificate: str) -> None:
     async with serving(certificate=certificate) as s, raw(s.port) as (reader, writer):
-        await drip(writer, client_hello())
+        await drip(writer, sockets.client_hello())
         assert await reader.readexactly(1) == b"\x16"
 
 
 async def test_a_hello_in_several_records_is_cut(certificate: str) -> None:
     """The last record could come outside of its turn."""
-    hello = client_hello()
+    hello = sockets.client_hello()
     parts = [hello[5:100], hello[100:]]
     split = b"".join(hello[:3] + len(part).to_bytes(2, "big") + part for part in parts)
     async with serving(certificate=certificate) as s, raw(s.port) as (reader, writer):
@@ -563,7 +554,7 @@ async def test_a_second_hello_is_answered_only_if_a_turn_is_free(
     turns = handshakes.Handshakes(context, clock)
     first, second = socket.socketpair()
     with first, second:
-        first.sendall(client_hello())
+        first.sendall(sockets.client_hello())
         second.setblocking(False)
         async with asyncio.TaskGroup() as group:
             turn = group.create_task(turns.turn(second))

@@ -297,6 +297,15 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
+def client_hello() -> bytes:
+    """Return the first message of a TLS client."""
+    written = ssl.MemoryBIO()
+    client = unchecked().wrap_bio(ssl.MemoryBIO(), written)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return written.read()
+
+
 async def _shake(sock: socket.socket, tls: TlsPipe) -> None:
     """Make a client's handshake. Raises OSError, RefusedError."""
     loop = asyncio.get_running_loop()
