@@ -77,6 +77,8 @@ CONNECTIONS = 64
 """Of the stranger at once, but for silent ones."""
 SILENT = "silent connections"
 ENDING = "connections that end at once"
+RECORDED = "upgrades, recorded signature"
+NONSENSE = "nonsense"
 SLOW = "upgrades byte by byte, one a second"
 HALF_OPEN = "half-open sockets"
 OPERATORS = frozenset({"odd paths", "wrong tokens"})
@@ -87,13 +89,17 @@ SHAKING = "TLS: whole handshakes, then ended"
 VOLLEYS = "TLS: hellos in the same moment"
 HELD = frozenset(
     {
-        *(SILENT, SLOW, HALF_OPEN, HELLO_SILENT, VOLLEYS),
+        *(SILENT, SLOW, RECORDED, HALF_OPEN, HELLO_SILENT, VOLLEYS),
         *("headers byte by byte", "half a form, shaped signature"),
     }
 )
 """Kinds that hold connections, by saying nothing more or a byte at a time: they send little."""
-AT_ONCE = {SILENT: 1000, SLOW: 1000, HALF_OPEN: 10_000, HELLO_SILENT: 1000, VOLLEYS: 256}
-"""Connections of some kinds at once."""
+AT_ONCE = {
+    **dict.fromkeys((SILENT, SLOW, RECORDED, NONSENSE, HELLO_SILENT), 1000),
+    HALF_OPEN: 10_000,
+    VOLLEYS: 256,
+}
+"""Connections of some kinds at once: the server takes its time to end those."""
 SPARE = 20
 """A twentieth more half-open sockets are opened, as some are connecting and some are cut."""
 TRIES = 3
@@ -178,10 +184,10 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "upgrades, shaped signature": once(_UPGRADE),
     # Handshakes: of TCP alone, of a WebSocket, of one whose signature was recorded, and slow ones.
     ENDING: lambda: iter(()),
-    "upgrades, recorded signature": once(_REPLAYED),
+    RECORDED: once(_REPLAYED),
     SLOW: lambda: (_UPGRADE[at : at + 1] for at in range(len(_UPGRADE))),
     HALF_OPEN: once(b"GET /twilio HTTP/1.1\r\nHost: h\r\n"),
-    "nonsense": once(b"\x16\x03\x01" + bytes(range(256)) * 3 + b"\r\n\r\n"),
+    NONSENSE: once(b"\x16\x03\x01" + bytes(range(256)) * 3 + b"\r\n\r\n"),
     SILENT: once(b""),
 }
 

@@ -427,6 +427,16 @@ async def test_as_many_bad_connections_as_there_are_places_are_taken_in_a_second
         assert 2 <= clock.now() - began < 2.5, "the places themselves at once"
 
 
+async def test_streams_are_taken_as_fast_as_bad_connections() -> None:
+    """Whoever saw an upgrade can repeat it without end."""
+    async with serving(accepting(Recorder())) as s:
+        s.listener._clock = VirtualClock(s.listener._clock.now())  # no second passes
+        async with raw(s.port) as (reader, writer):
+            writer.write(HANDSHAKE)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            assert s.listener._credit == s.listener.places - 1
+
+
 async def test_a_lack_of_files_is_told_and_survived(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

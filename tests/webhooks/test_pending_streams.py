@@ -214,10 +214,14 @@ def test_for_a_stream_too_many_the_oldest_has_to_leave(server: Server) -> None:
     """Else whoever opens sockets and says nothing would keep Twilio out, for 5 s at a time."""
     streams = [server.stream() for _ in range(pending_streams.PLACES)]
     twilio = server.stream(CONNECTED)
-    assert [refused(stream) for stream in streams[:2]] == ["its place was needed", None]
+    assert server.refusals == ["its place was needed"]
+    assert [stream.closed is None for stream in streams[:2]] == [False, True]
+    first = streams[0].closed
+    assert first is not None
+    assert first.received is None, "cut: who repeats upgrades answers no close"
     assert len(server.pending.waiting) == pending_streams.PLACES
     server.stream()
-    assert refused(streams[1]) == "its place was needed"
+    assert streams[1].closed is not None
     twilio.socket.send_text(START)
     server.clock.run(0.1)
     assert len(server.admitted) == 1

@@ -315,19 +315,14 @@ class FirstRequestRouter(Connection):
             self._refuse(503, "Too many streams are open.")
             return
 
-        def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
-            verdict = self._decide(upgrade)
-            self._good = isinstance(verdict, websocket.Acceptance)
-            return verdict
-
         received = head + bytes(self._received)
         self._received.clear()
         self._phase = "over"
         self._end_http(None)
+        # An accepted one, too: an upgrade can be repeated by whoever saw one, and costs most.
+        self._charge()
         self._listener.became_stream(self)
-        websocket.accept(self._transport, received, decide, max_size=self._max_size)
-        if not self._good:
-            self._charge()
+        websocket.accept(self._transport, received, self._decide, max_size=self._max_size)
 
     # --- refusing, and waiting ---
 

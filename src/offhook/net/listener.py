@@ -218,7 +218,7 @@ class Listener:
                 self._turn = self._clock.call_at(self._free_at, self._next)
 
     def charge(self) -> None:
-        """Count a bad connection. As many as there are places may come in a second."""
+        """Count a bad connection, or a stream. As many as there are places may come in a second."""
         self._credit -= 1
 
     # --- the loop calls ---

@@ -18,7 +18,7 @@ PATIENCE_S: Final = 5.0
 """Seconds for `connected` and `start`, which follow the upgrade at once (twilio.md §1.3)."""
 
 PLACES: Final = 100
-"""Number of unverified sockets that may be open at once; for one more the oldest is closed.
+"""Number of unverified sockets that may be open at once; for one more the oldest is cut.
 
 Twilio says at once whose call a stream is, so the longest wait is least likely to be its own.
 """
@@ -60,7 +60,7 @@ class PendingStreams:
     def enter(self, stream: "UnverifiedStream") -> None:
         """Let a stream wait, in the place of the oldest if all are taken."""
         while len(self.waiting) >= PLACES:
-            next(iter(self.waiting)).refuse("its place was needed")
+            next(iter(self.waiting)).give_way()
         self.waiting[stream] = None
 
     def receiver(
@@ -163,11 +163,25 @@ class UnverifiedStream:
     def refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
         """Close the socket; `kind` is counted in place of a `why` that has many forms."""
         if not self._left:
-            self._pending.refused(kind or why)
-            sid = call_sid[:40]
-            _log.warning("refused a stream of call %r: %s", sid, why, extra={"call_sid": sid})
-            self._lose(why)
+            self._tell_refusal(why, kind or why, call_sid)
             self._channel.close(POLICY_VIOLATION, why[:100])
+
+    def give_way(self) -> None:
+        """Cut the socket for a newer one.
+
+        A close would wait for the peer's own. Who repeats an upgrade without end gives none, and
+        a thousand dead streams that wait make each garbage collection some 10 ms long.
+        """
+        if not self._left:
+            why = "its place was needed"
+            self._tell_refusal(why, why, "not told")
+            self._channel.abort()
+
+    def _tell_refusal(self, why: str, kind: str, call_sid: str) -> None:
+        self._pending.refused(kind)
+        sid = call_sid[:40]
+        _log.warning("refused a stream of call %r: %s", sid, why, extra={"call_sid": sid})
+        self._lose(why)
 
     def _lose(self, why: str) -> None:
         if not self._left:
