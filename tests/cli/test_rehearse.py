@@ -130,6 +130,21 @@ def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What fails here fails on any machine; of late ones is tests/testing/scenarios/test_runner.py.
     monkeypatch.setattr(lateness, "HELD_S", math.inf)
     monkeypatch.setattr(lateness, "BEHIND", math.inf)
+    # The agents here make noise. To find no words in it takes a process and a second of CPU.
+    monkeypatch.setattr(installed, "missing_ears", without_ears)
+
+
+MISSING_EARS = installed.missing_ears
+
+
+def without_ears() -> str:
+    return "no ears installed"
+
+
+@pytest.fixture
+def ears(_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is heard is recognised, where that is installed."""
+    monkeypatch.setattr(installed, "missing_ears", MISSING_EARS)
 
 
 @pytest.fixture
@@ -148,6 +163,7 @@ def rehearse(*arguments: Any) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.usefixtures("ears")
 def test_a_clip_is_asked_and_answered(port: int, clip: Path) -> None:
     code, output = rehearse("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--json")
     facts = json.loads(output)
@@ -239,14 +255,7 @@ def test_every_mistake_in_a_folder_is_named_at_once(scenarios: Path) -> None:
     assert f"{scenarios}/e.yaml:1:17" in problem.value.what
 
 
-def without_ears() -> str:
-    return "no ears installed"
-
-
-def test_what_cannot_be_is_said_before_any_call(
-    scenarios: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(installed, "missing_ears", without_ears)
+def test_what_cannot_be_is_said_before_any_call(scenarios: Path) -> None:
     (scenarios / "d.yaml").write_text("steps: [hang_up, {expect: x}]")
     (scenarios / "e.yaml").write_text("steps: [{clip: none.wav}, {expect: x}]")
     with pytest.raises(UserError) as problem:
@@ -370,6 +379,7 @@ def test_a_server_within_the_rehearsal_is_seen_from_inside(tmp_path: Path, scrip
 
 
 @pytest.mark.skipif(installed.missing() is not None, reason="there is no recogniser here")
+@pytest.mark.usefixtures("ears")
 def test_the_front_desk_is_rehearsed_by_one_command() -> None:
     code, output = rehearse(
         DESK / "scenarios" / "hours-on-sunday.yaml",
@@ -494,7 +504,6 @@ def test_without_a_voice_it_is_told_what_can_be_said(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    monkeypatch.setattr(installed, "missing_ears", without_ears)
     with pytest.raises(UserError) as problem:
         rehearse("--say", "Sing!")
     assert problem.value.code == "E-REH-01"
