@@ -7,14 +7,14 @@ import asyncio
 import json
 import re
 import sqlite3
-import subprocess
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
 import pytest
-from tests.cli.served import CLEAN, COMMAND, SECRETS
+from tests.cli.in_process import run_offhook
+from tests.cli.served import SECRETS
 from tests.cli.test_serve_log import SAID, Piped, piped
 from tests.target import answer, target
 from tests.whole_server import ASK, GREET, HANG_UP, TOKEN
@@ -98,10 +98,9 @@ async def one_call(folder: Path, records: str = "") -> Left:
             (delivered,) = await asyncio.to_thread(hook.until, 1)
             await ask_everything(server, http, report.call_sid, left)
             # What the process keeps is looked at before the record is spoilt for the 500.
-            export = [*COMMAND[:-1], "calls", "export"]
-            left.told["export"] = await asyncio.to_thread(
-                subprocess.check_output, export, cwd=folder, env=CLEAN | SECRETS, text=True
-            )
+            export = await run_offhook(folder, "calls", "export", **SECRETS)
+            assert export.returncode == 0, export.stderr
+            left.told["export"] = export.stdout
             left.stored = b"".join(
                 path.read_bytes() for path in (folder / "offhook-data").glob("offhook.db*")
             )

@@ -1,24 +1,16 @@
 """offhook bench, as a user runs it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.in_process import offhook
 from typer.testing import CliRunner
 
 from offhook.bench import suite
 from offhook.cli import app
 
 BASELINES = Path(__file__).parents[2] / "bench" / "baselines"
-
-
-def offhook(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "offhook", "bench", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=240
-    )
 
 
 @pytest.mark.long
@@ -50,6 +42,6 @@ def test_a_run_without_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_wrong_is_said_before_anything_runs(
     tmp_path: Path, arguments: list[str], file: str | None, code: str
 ) -> None:
-    done = offhook("--no-search", *arguments, cwd=tmp_path)
+    done = offhook(tmp_path, "bench", "--no-search", *arguments)
     assert done.returncode == 1
     assert code in done.stderr

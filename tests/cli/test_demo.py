@@ -28,6 +28,18 @@ def demo(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def without_engines(folder: Path, *arguments: str) -> tuple[str, ...]:
+    """Return what has Python run the demo as where speech is neither recognised nor made."""
+    hidden = folder / "hidden.py"
+    hidden.write_text(
+        "import runpy, sys\n"
+        "sys.modules['pocketsphinx'] = sys.modules['ctranslate2'] = None\n"
+        f"sys.argv = ['offhook', 'demo', *{arguments!r}]\n"
+        "runpy.run_module('offhook', run_name='__main__')\n"
+    )
+    return (hidden.name,)
+
+
 def sides(folder: Path) -> tuple[bytes, bytes]:
     """What was said and heard: both are audible, and as long as a call."""
     (recording,) = (folder / "calls").glob("demo-*.wav")
@@ -66,14 +78,7 @@ def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: P
 
 @pytest.mark.long
 def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden.py"
-    hidden.write_text(
-        "import runpy, sys\n"
-        "sys.modules['pocketsphinx'] = sys.modules['ctranslate2'] = None\n"
-        "sys.argv = ['offhook', 'demo', '--once']\n"
-        "runpy.run_module('offhook', run_name='__main__')\n"
-    )
-    ended = demo(tmp_path, hidden.name)
+    ended = demo(tmp_path, *without_engines(tmp_path, "--once"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "plays a script and understands nothing: pocketsphinx" in ended.stdout
     assert install_command("local") in ended.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 from tests.cli.served import CLEAN, ended
+from tests.cli.test_demo import without_engines
 from tests.waiting import until_it
 
 
@@ -17,7 +18,7 @@ async def demo(folder: Path, **environ: str) -> AsyncIterator[str]:
     """Run the demo until the caller of its first call is on the line; yield what it has printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "offhook", "demo"),
+        *without_engines(folder),  # which take two seconds of CPU, and have nothing to do with it
         env=CLEAN | {"PYTHONUNBUFFERED": "1"} | environ,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,

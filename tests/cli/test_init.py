@@ -105,12 +105,12 @@ def test_without_accounts_and_without_a_terminal(tmp_path: Path) -> None:
         "offhook dev",
     ]
 
-    checked = started(folder, "check", "--json")
+    checked = offhook(folder, "check", "--json")
     assert json.loads(checked.stdout) == {"errors": 0, "remarks": 0, "findings": []}
     assert checked.returncode == 0
 
     (command,) = re.findall(r"^  offhook (rehearse\S* \S+)", ended.stdout, re.MULTILINE)
-    rehearsed = started(folder, *command.split())
+    rehearsed = offhook(folder, *command.split())
     assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
     assert "1 passed" in rehearsed.stdout
 

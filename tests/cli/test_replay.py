@@ -1,12 +1,12 @@
-"""`serve --capture` and `rehearse --replay`, as processes."""
+"""`serve --capture`, and `rehearse --replay` of what it has written."""
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.in_process import run_offhook
 from tests.cli.served import CLEAN, COMMAND, SECRETS, Serving, serving
 from tests.whole_server import HOURS
 from typer.testing import CliRunner
@@ -23,18 +23,9 @@ def captures(folder: Path) -> list[Path]:
 
 
 async def replay(folder: Path, file: Path, server: Serving, *options: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "offhook", "rehearse", "--replay", str(file)),
-        *("--to", f"{server.url}/twilio/voice", *options),
-        env=CLEAN | SECRETS,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(240):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    given = ("--replay", str(file), "--to", f"{server.url}/twilio/voice", *options)
+    ended = await run_offhook(folder, "rehearse", *given, **SECRETS)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.mark.long

@@ -1,15 +1,15 @@
-"""offhook standin, as a process."""
+"""offhook standin, as a process; and, in the test's own, what keeps it from starting."""
 
 import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.in_process import Ended, offhook
 from tests.processes import started
 from websockets.sync.client import ClientConnection, connect
 
@@ -141,7 +141,6 @@ def test_a_port_in_use_is_said() -> None:
     assert "--port" in ended.stderr
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
+def run(*arguments: str) -> Ended:
+    """Run the stand-in to its end, which is soon."""
+    return offhook(Path.cwd(), "standin", *arguments)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import psutil
+from tests.cli.in_process import run_offhook
 from tests.cli.served import CLEAN, SECRETS
 from tests.dev import fake_cloudflared
 from tests.dev.fake_cloudflared import FakeTunnel
@@ -172,16 +173,8 @@ class Desk:
 
 async def init(folder: Path, environ: Mapping[str, str]) -> None:
     """Run `offhook init --yes`, which finds the number of the account."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "offhook", "init", "--yes"),
-        cwd=folder,
-        env=environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(240):
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+    ended = await run_offhook(folder, "init", "--yes", **environ)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @asynccontextmanager

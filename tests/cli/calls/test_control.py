@@ -1,16 +1,15 @@
-"""Commands that act on a live call: processes of a server and of commands, and a caller."""
+"""Commands that act on a live call: the processes of a server, a caller, and commands."""
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.calls.test_event_stream import Connection
 from tests.cli.calls.test_event_stream import serving as answering
-from tests.cli.in_process import offhook
-from tests.cli.served import CLEAN, Serving, serving
+from tests.cli.in_process import offhook, run_offhook
+from tests.cli.served import Serving, serving
 from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 
 from offhook.cli.api_client import ApiClient
@@ -21,26 +20,11 @@ from offhook.testing.simulator.twilio.phone import place_call
 SID = "CA" + "0123456789abcdef" * 2
 
 
-async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int | None, str, str]:
+async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int, str, str]:
     """One command: its exit code, and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "offhook",
-            "calls",
-            *arguments,
-            "--url",
-            await server.operator_url(),
-        ),
-        env=CLEAN,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(240):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    url = await server.operator_url()
+    ended = await run_offhook(folder, "calls", *arguments, "--url", url)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.mark.long
