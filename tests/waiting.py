@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 _T = TypeVar("_T")
 
 LOOKS_EVERY_S: Final = 0.01
+ASKS_EVERY_S: Final = 0.05
+"""Between two questions: each takes milliseconds of CPU, here and where it is answered."""
 GIVEN_UP_AFTER_S: Final = 240.0
 """A bound for what hangs: far above what anything takes on a busy machine."""
 
@@ -26,7 +28,7 @@ async def until_it(done: Callable[[], Awaitable[object]]) -> None:
     """Wait on the loop until something is so that takes a question to find out."""
     async with asyncio.timeout(GIVEN_UP_AFTER_S):
         while not await done():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(LOOKS_EVERY_S)
+            await asyncio.sleep(ASKS_EVERY_S)
 
 
 async def until_found(ask: Callable[[], Awaitable[_T]], wanted: Callable[[_T], object]) -> _T:

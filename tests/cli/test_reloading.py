@@ -15,7 +15,7 @@ import httpx2
 import psutil
 import pytest
 from tests.cli.served import Serving, serving
-from tests.waiting import GIVEN_UP_AFTER_S, until, until_it
+from tests.waiting import ASKS_EVERY_S, GIVEN_UP_AFTER_S, until, until_it
 from tests.whole_server import (
     ACCOUNT,
     ASK,
@@ -241,9 +241,9 @@ async def test_calls_that_outlast_the_grace_go_on_in_the_next_process(tmp_path: 
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         await server.operator_url()
         live = [group.create_task(server.call(GREET, STAYS, public_url=PUBLIC)) for _ in range(3)]
-        await until(lambda: greeted(tmp_path) == 3)
+        await until(lambda: greeted(tmp_path) == 3, every_s=ASKS_EVERY_S)
         old = await server.reload()
-        await until(lambda: happened(tmp_path, "CallerBack") == 3)
+        await until(lambda: happened(tmp_path, "CallerBack") == 3, every_s=ASKS_EVERY_S)
         await hang_up(server, 3)
         reports = await asyncio.gather(*live)
         await until(lambda: not psutil.pid_exists(old))
@@ -269,12 +269,12 @@ async def test_a_crash_of_either_process_during_a_reload_drops_no_call(tmp_path:
         old = await server.reload()
         (new,) = set(server.pids("call")) - {old}
         second = group.create_task(server.call(GREET, STAYS, public_url=PUBLIC))
-        await until(lambda: greeted(tmp_path) == 2)
+        await until(lambda: greeted(tmp_path) == 2, every_s=ASKS_EVERY_S)
         psutil.Process(new).kill()  # its call goes on in the next one, beside the one that drains
-        await until(lambda: happened(tmp_path, "CallerBack") == 1)
+        await until(lambda: happened(tmp_path, "CallerBack") == 1, every_s=ASKS_EVERY_S)
         assert (await server.call(public_url=PUBLIC)).faults == []
         psutil.Process(old).suspend()
-        await until(lambda: happened(tmp_path, "CallerBack") == 2)
+        await until(lambda: happened(tmp_path, "CallerBack") == 2, every_s=ASKS_EVERY_S)
         await hang_up(server, 2)
         reports = [await first, await second]
         assert await server.stop() == 0
@@ -294,7 +294,7 @@ async def test_two_reloads_in_a_row_leave_the_calls_of_all_processes(tmp_path: P
         calls = []
         for count in (1, 2, 3):
             calls.append(group.create_task(server.call(GREET, STAYS, public_url=PUBLIC)))
-            await until(lambda: greeted(tmp_path) == count)  # noqa: B023
+            await until(lambda: greeted(tmp_path) == count, every_s=ASKS_EVERY_S)  # noqa: B023
             if count < 3:
                 await server.reload(count)
         assert len(server.pids("call")) == 3
@@ -304,7 +304,7 @@ async def test_two_reloads_in_a_row_leave_the_calls_of_all_processes(tmp_path: P
         reports = await asyncio.gather(*calls)
         assert [report.faults for report in reports] == [[]] * 3
         assert [len(report.streams) for report in reports] == [1] * 3
-        await until(lambda: len(server.pids("call")) == 1)
+        await until(lambda: len(server.pids("call")) == 1, every_s=ASKS_EVERY_S)
         assert (await server.call(public_url=PUBLIC)).faults == [], "there is room again"
         assert await server.stop() == 0
     events = recorded(tmp_path)
