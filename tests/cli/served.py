@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,18 @@ class Serving:
 
     async def until_said(self, words: str, times: int = 1) -> None:
         """Wait until the server has said something, on its stderr."""
+        await self._until(lambda: self.said.count(words) >= times, words)
+
+    async def until_said_of(self, call_sid: str, words: str) -> None:
+        """Wait until the server has said something in a line about a call."""
+        line = re.compile(f"^(?=.*{re.escape(words)}).*{call_sid}", re.MULTILINE)
+        await self._until(lambda: line.search(self.said), words)
+
+    async def _until(self, said: Callable[[], object], words: str) -> None:
         stderr = self.process.stderr
         assert stderr is not None
         async with asyncio.timeout(240):
-            while self.said.count(words) < times:
+            while not said():
                 read = await stderr.read(65536)
                 assert read, f"the server has ended, and not said {words!r}: {self.said[-3000:]}"
                 self.said += read.decode()
@@ -179,8 +187,15 @@ def killed(process: asyncio.subprocess.Process) -> None:
 async def operator_url(folder: Path) -> str:
     """Wait until the operator's listener of a data folder answers; return its URL."""
     path = folder / "operator.json"
-    await until(path.exists)
-    url: str = json.loads(path.read_text())["url"]
+    found: dict[str, Any] = {}
+
+    def is_announced() -> bool:
+        with suppress(FileNotFoundError):
+            found.update(json.loads(path.read_text()))
+        return bool(found) and psutil.pid_exists(found["pid"])  # one that was killed leaves its own
+
+    await until(is_announced)
+    url: str = found["url"]
     return url
 
 

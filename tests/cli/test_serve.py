@@ -5,77 +5,107 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
+import uvloop
+from tests.cli.in_process import refused_start
 from tests.cli.served import COMMAND, SECRETS, run, serving
 from tests.waiting import GIVEN_UP_AFTER_S, until_it
 from tests.whole_server import TOKEN
 
+from offhook.testing.scenarios.caller import CallReport
 
-async def test_without_a_file_it_answers_as_the_seed_and_shows_the_conversation(
-    tmp_path: Path,
-) -> None:
-    async with serving(tmp_path, "--show") as server:
+
+@dataclass(frozen=True)
+class Start:
+    """One run of a server with one call: what it said, and what it answered."""
+
+    said: str
+    report: CallReport
+    token: str
+    answers: Mapping[str, list[int]]
+    """Status of each of API_PATHS without the token, with it, and with it at the public port."""
+
+
+API_PATHS = ("/api/v1/calls", "/metrics", "/openapi.json")
+
+
+async def start(folder: Path, *arguments: str) -> Start:
+    """Run a server for one call."""
+    async with (
+        serving(folder, *arguments) as server,
+        httpx2.AsyncClient(trust_env=False, verify=False) as http,
+    ):
+        url = await server.operator_url()
+        await server.until_said(f"{url}/docs, its token: offhook-data/api-token")
+        assert "server.operator_listen" not in server.said
+        token, headers, answers = server.api_token, server.headers, {}
+        for path in API_PATHS:
+            asked = (
+                await http.get(url + path),
+                await http.get(url + path, headers=headers),
+                await http.get(server.url + path, headers=headers),
+            )
+            answers[path] = [answer.status_code for answer in asked]
         report = await server.call()
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.end() == 0
-        assert report.faults == []
-        assert "agent   Hello! How can I help you today?" in server.said
-        assert "caller  What are your opening hours?" in server.said
-        assert report.call_sid in server.said
-        assert "canary-key" not in server.said
-        assert TOKEN not in server.said
+        assert await server.stop() == 0
+        assert not (server.records / "operator.json").exists()
+    return Start(server.said, report, token, answers)
 
 
-async def test_without_show_nothing_that_was_said_is_printed(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
-        report = await server.call()
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.end() == 0
-        assert "caller_hung_up" in server.said
-        assert report.call_sid in server.said
-        assert "How can I help" not in server.said
-        assert "+1202" not in server.said
-
-
-async def test_a_name_that_looks_misspelt_is_warned_about_and_the_server_starts(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
-    (tmp_path / "agent.yaml").write_text(
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, Start]:
+    """A first start, with a name that looks misspelt; and one without a file, with --show."""
+    folder = tmp_path_factory.mktemp("starts")
+    (folder / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    (folder / "agent.yaml").write_text(
         "settings: {speak: {provider: {type: deepgram, version: v2, model: flux-kitt-en}}}\n"
     )
-    async with serving(tmp_path) as server:
-        assert re.search(
-            r"agent\.yaml:1:67 .*flux-kitt-en.* Did you mean .*flux-kit-en", server.said
-        )
-        assert await server.stop() == 0
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        first = runner.run(start(folder))
+        (folder / "offhook.yaml").unlink()
+        return first, runner.run(start(folder, "--show"))
 
 
-async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) -> None:
-    tokens = set()
-    for _ in range(2):
-        async with (
-            serving(tmp_path) as server,
-            httpx2.AsyncClient(trust_env=False, verify=False) as http,
-        ):
-            url = await server.operator_url()
-            await server.until_said(f"{url}/docs, its token: offhook-data/api-token")
-            assert "server.operator_listen" not in server.said
-            tokens.add(server.api_token)
-            for at in ("/api/v1/calls", "/metrics", "/openapi.json"):
-                assert (await http.get(url + at)).status_code == 401
-                assert (await http.get(url + at, headers=server.headers)).status_code == 200
-                assert (await http.get(server.url + at, headers=server.headers)).status_code == 404
-            assert await server.stop() == 0
-            assert server.api_token not in server.said
-            hinted = server.said.count("server.operator_listen")
-            assert hinted == 1, "an operator's path at the public port is told, once"
-            assert not (server.records / "operator.json").exists()
-    assert len(tokens) == 1, "the second start takes what the first one has made"
+def test_without_a_file_it_answers_as_the_seed_and_shows_the_conversation(
+    starts: tuple[Start, Start],
+) -> None:
+    _, shown = starts
+    assert shown.report.faults == []
+    assert "agent   Hello! How can I help you today?" in shown.said
+    assert "caller  What are your opening hours?" in shown.said
+    assert shown.report.call_sid in shown.said
+    assert "canary-key" not in shown.said
+    assert TOKEN not in shown.said
+
+
+def test_without_show_nothing_that_was_said_is_printed(starts: tuple[Start, Start]) -> None:
+    quiet, _ = starts
+    assert "caller_hung_up" in quiet.said
+    assert quiet.report.call_sid in quiet.said
+    assert "How can I help" not in quiet.said
+    assert "+1202" not in quiet.said
+
+
+def test_a_name_that_looks_misspelt_is_warned_about_and_the_server_starts(
+    starts: tuple[Start, Start],
+) -> None:
+    misspelt, _ = starts
+    assert re.search(r"agent\.yaml:1:67 .*flux-kitt-en.* Did you mean .*flux-kit-en", misspelt.said)
+
+
+def test_the_api_is_open_to_the_token_whose_file_is_named(starts: tuple[Start, Start]) -> None:
+    for one in starts:
+        assert one.answers == {path: [401, 200, 404] for path in API_PATHS}
+        assert one.token not in one.said
+        hinted = one.said.count("server.operator_listen")
+        assert hinted == 1, "an operator's path at the public port is told, once"
+    assert starts[0].token == starts[1].token, "the second start takes what the first one has made"
 
 
 FEW_FILES = """
@@ -119,14 +149,14 @@ async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path:
 def test_a_missing_secret_is_said_at_start(
     tmp_path: Path, environ: dict[str, str], code: str
 ) -> None:
-    ended = run(tmp_path, **environ)
+    ended = refused_start(tmp_path, **environ)
     assert ended.returncode == 1
     assert code in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
-    ended = run(tmp_path, **SECRETS, OFFHOOK_API_TOKEN="letmein")
+    ended = refused_start(tmp_path, **SECRETS, OFFHOOK_API_TOKEN="letmein")
     assert ended.returncode == 1
     assert "E-CFG-02" in ended.stderr
     assert "OFFHOOK_API_TOKEN" in ended.stderr
@@ -137,7 +167,7 @@ def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "offhook-data").mkdir()
     (tmp_path / "offhook-data" / "api-token").write_text("0123456789abcdef0123\n")
     (tmp_path / "offhook-data" / "api-token").chmod(0o644)
-    ended = run(tmp_path, "--port", "0", **SECRETS)
+    ended = refused_start(tmp_path, "--port", "0", **SECRETS)
     assert ended.returncode == 1
     assert "E-API-01" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -163,7 +193,7 @@ def test_settings_that_deepgram_would_refuse_are_found_before_any_call(tmp_path:
     listen = "{provider: {type: deepgram, model: flux-general-en}}"
     (tmp_path / "agent.yaml").write_text(f"settings:\n  listen: {listen}\n")
     (tmp_path / "offhook.yaml").write_text("lines:\n  default: agent.yaml\n")
-    ended = run(tmp_path, **SECRETS)
+    ended = refused_start(tmp_path, **SECRETS)
     assert ended.returncode == 1
     assert "agent.yaml:2" in ended.stderr
     assert "version" in ended.stderr
