@@ -210,6 +210,7 @@ WHERE: Final = {
     "api/reading.py": {"Thread": (1, OF_JOBS)},
     "calls/operators.py": {"call_at": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
+    "concurrency/deadline_timer.py": {"call_at": (1, LOOP)},
     "concurrency/event_loop.py": {
         "add_signal_handler": (1, LOOP),
         "call_soon_threadsafe": (1, LOOP),
@@ -253,7 +254,6 @@ WHERE: Final = {
         "create_task": (1, "it ends the operator's side, which is started again")
     },
     "serving/record_keeping.py": {"call_soon_threadsafe": (1, LOOP)},
-    "calls/deadline_timer.py": {"call_at": (1, LOOP)},
     "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),
         "add_done_callback": (1, LOOP),
@@ -402,7 +402,7 @@ async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
         await until(lambda: h.server._tasks.faults >= sum(struck.values()))  # type: ignore[union-attr]
         assert not h.stopped.is_set()
     assert struck.keys() >= {
-        *("net/listener.py", "net/first_request.py", "calls/deadline_timer.py"),
+        *("net/listener.py", "net/first_request.py", "concurrency/deadline_timer.py"),
         *("tools/watchdog.py",),
     }
 

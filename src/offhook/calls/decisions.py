@@ -11,9 +11,9 @@ from offhook.call.call import Call
 from offhook.call.commands import Command
 from offhook.call.ending import Ending
 from offhook.call.inputs import Input
-from offhook.calls.deadline_timer import DeadlineTimer
 from offhook.calls.pause_gate import PauseGate
 from offhook.clock import Clock
+from offhook.concurrency.deadline_timer import DeadlineTimer
 from offhook.events.types import Event
 
 _log: Final = logging.getLogger("offhook.session")
