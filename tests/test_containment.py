@@ -10,11 +10,12 @@ import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import httpx2
 import pytest
 from tests.calls.test_session import Rehearsal
 from tests.sources import syntax_tree
@@ -34,10 +35,14 @@ from offhook.calls.audio_delays import AudioDelays
 from offhook.calls.caller_stream import CallerStream
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
+from offhook.clock import Clock
 from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.deadline_timer import DeadlineTimer
 from offhook.deepgram.connection import Dialler
 from offhook.deepgram.leg import AgentLeg
 from offhook.events.types import AgentConnected, CallEnded
+from offhook.net.first_request import FirstRequestRouter, HttpProtocol
+from offhook.net.websocket import Socket
 from offhook.observability.metrics import catalogue
 from offhook.observability.stderr import Printer
 from offhook.testing.scenarios.scenario import ScenarioStep
@@ -63,6 +68,7 @@ PARTS: Final = {
     "the rules: what they are told": (Turns, "announce"),
     "the rules: time": (Limits, "due"),
     "the rules: when the next is due": (Call, "deadline"),
+    "the session: its timer": (Session, "_tick"),
     "the session: a command": (Session, "_perform"),
     "the session: a stream": (CallerStream, "begin"),
     "the session: its delays": (AudioDelays, "sampled"),
@@ -191,6 +197,10 @@ LOOP: Final = (
     " tests/test_containment.py::test_a_fault_in_a_callback_of_the_loop_ends_nothing and"
     " tests/test_containment.py::test_a_fault_of_each_callback_that_calls_reach_is_counted"
 )
+OF_DEADLINES: Final = (
+    "the event loop counts it, and its owner goes on: tests/concurrency/test_deadline_timer.py and"
+    " tests/test_containment.py::test_after_a_fault_in_place_of_a_callback_the_server_goes_on"
+)
 ITSELF: Final = "it belongs to a command, whose end it is"
 OF_LISTENER: Final = (
     "tests/net/test_listener.py"
@@ -210,7 +220,7 @@ WHERE: Final = {
     "api/reading.py": {"Thread": (1, OF_JOBS)},
     "calls/operators.py": {"call_at": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
-    "concurrency/deadline_timer.py": {"call_at": (1, LOOP)},
+    "concurrency/deadline_timer.py": {"call_at": (1, OF_DEADLINES)},
     "concurrency/event_loop.py": {
         "add_signal_handler": (1, LOOP),
         "call_soon_threadsafe": (1, LOOP),
@@ -231,14 +241,11 @@ WHERE: Final = {
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP), "Thread": (1, OF_JOBS)},
     "net/first_request.py": {"call_later": (2, LOOP)},
-    "net/handshakes.py": {"add_reader": (1, LOOP), "call_at": (2, LOOP)},
+    "net/handshakes.py": {"add_reader": (1, LOOP)},
     "net/listener.py": {
         "create_task": (1, OF_LISTENER),
         "add_done_callback": (1, LOOP),
         "add_reader": (2, LOOP),
-        "call_soon": (1, LOOP),
-        "call_at": (2, LOOP),
-        "call_later": (1, LOOP),
     },
     "webhooks/pending_streams.py": {"call_at": (1, LOOP)},
     "outbound/list_run.py": {"create_task": (1, ITSELF)},
@@ -246,7 +253,7 @@ WHERE: Final = {
     "records/delivery.py": {
         "Thread": (1, "tests/records/test_delivery.py::test_a_fault_of_our_own_ends_no_thread")
     },
-    "serving/control_pipe.py": {"add_reader": (1, LOOP), "call_later": (1, LOOP)},
+    "serving/control_pipe.py": {"add_reader": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
     "serving/in_process.py": {"create_task": (1, "its waiter gets what it raises")},
     "serving/operator_process.py": {"add_reader": (1, LOOP), "add_signal_handler": (1, LOOP)},
@@ -268,7 +275,7 @@ WHERE: Final = {
         "call_soon_threadsafe": (1, LOOP),
         "call_later": (1, LOOP),
     },
-    "tools/watchdog.py": {"call_at": (2, LOOP)},
+    "tools/watchdog.py": {"call_soon": (1, LOOP)},
     "calls/transfers.py": {"call_at": (1, OF_TRANSFERS)},
     "net/tls.py": {"run_in_executor": (1, "its waiters get what it raises")},
     "net/websocket.py": {"call_later": (1, LOOP)},
@@ -367,19 +374,13 @@ def source_of(frame: FrameType | None) -> str:
     return "" if name.startswith(("testing/", "bench/")) else name
 
 
-async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Every callback of the product raises once it has done its work, each time."""
-    loop, struck = asyncio.get_running_loop(), Counter[str]()
+Spoil: TypeAlias = Callable[[str, Callable[..., object]], Callable[..., object]]
+"""Function that returns what is to be called in place of a callback, whose file it is told."""
 
-    def faulty(source: str, callback: Callable[..., object]) -> Callable[..., None]:
-        def run(*given: object) -> None:
-            callback(*given)
-            struck[source] += 1
-            raise InjectedError
 
-        return run
+def spoil_callbacks(monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
+    """Have every callback spoilt that the product gives to the running loop from now on."""
+    loop = asyncio.get_running_loop()
 
     def scheduling(name: str, at: int) -> Callable[..., Any]:
         schedule = getattr(loop, name)
@@ -387,13 +388,30 @@ async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
         def wrapped(*given: Any, **more: Any) -> Any:
             source = source_of(sys._getframe(1))
             if {name, "call_at"} & WHERE.get(source, {}).keys():
-                given = (*given[:at], faulty(source, given[at]), *given[at + 1 :])
+                given = (*given[:at], spoil(source, given[at]), *given[at + 1 :])
             return schedule(*given, **more)
 
         return wrapped
 
     for name, at in CALLBACKS.items():
         monkeypatch.setattr(loop, name, scheduling(name, at), raising=False)
+
+
+async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every callback of the product raises once it has done its work, each time."""
+    struck = Counter[str]()
+
+    def spoil(source: str, callback: Callable[..., object]) -> Callable[..., None]:
+        def run(*given: object) -> None:
+            callback(*given)
+            struck[source] += 1
+            raise InjectedError
+
+        return run
+
+    spoil_callbacks(monkeypatch, spoil)
     async with whole_server() as h:
         await asyncio.gather(*(h.call(GREET, ASK, GREET, HANG_UP) for _ in range(2)))
         await h.until_ended(2)
@@ -405,6 +423,143 @@ async def test_a_fault_of_each_callback_that_calls_reach_is_counted(
         *("net/listener.py", "net/first_request.py", "concurrency/deadline_timer.py"),
         *("tools/watchdog.py",),
     }
+
+
+async def test_after_a_fault_in_place_of_a_callback_the_server_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every callback of the product raises once in place of its work, as at its beginning.
+
+    What a timer of deadlines fires does so once for each timer.
+    """
+    struck, begin = Counter[str](), DeadlineTimer.__init__
+
+    def once(name: str, callback: Callable[..., object]) -> Callable[..., None]:
+        is_due = True
+
+        def run(*given: object) -> None:
+            nonlocal is_due
+            if is_due:
+                is_due = False
+                struck[name] += 1
+                raise InjectedError
+            callback(*given)
+
+        return run
+
+    def spoil(source: str, callback: Callable[..., object]) -> Callable[..., object]:
+        name = f"{source} {getattr(callback, '__qualname__', '')}"
+        if source == "concurrency/deadline_timer.py" or name in struck:
+            return callback
+        return once(name, callback)
+
+    def timed(
+        self: DeadlineTimer, clock: Clock, fire: Callable[[], None], *, goes_on: bool = False
+    ) -> None:
+        begin(self, clock, once(fire.__qualname__, fire), goes_on=goes_on)
+
+    spoil_callbacks(monkeypatch, spoil)
+    monkeypatch.setattr(DeadlineTimer, "__init__", timed)
+    async with whole_server() as h:
+        await asyncio.gather(*(h.call(GREET, ASK, GREET, HANG_UP) for _ in range(2)))
+        await h.until_ended(2)
+        assert h.endings() == ["caller_hung_up"] * 2
+        assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
+        assert not h.stopped.is_set()
+    assert struck.keys() >= {
+        *("Listener._next", "Watchdog._beat", "CallDecisions._on_timer"),
+        *("net/listener.py Listener._accept", "tools/watchdog.py Watchdog._note_outside"),
+    }
+
+
+# --- protocols: what the loop and picows call for a socket ------------------------------------
+
+OF_PROTOCOLS: Final = (
+    "tests/test_containment.py::test_a_fault_in_place_of_a_protocols_callback_ends_at_most_one_call"
+)
+
+PROTOCOLS: Final = {
+    "link/lines.py LineConnection": "tests/link/test_link.py"
+    "::test_a_fault_in_place_of_a_protocols_callback_ends_its_connection_alone",
+    "net/listener.py Connection": "an interface, of FirstRequestRouter alone",
+    "net/first_request.py FirstRequestRouter": OF_PROTOCOLS,
+    "net/first_request.py HttpProtocol": OF_PROTOCOLS,
+    "net/websocket.py Socket": OF_PROTOCOLS,
+}
+"""Classes whose methods a loop, Uvicorn or picows calls, and why a fault in one ends nothing else.
+"""
+
+BASES: Final = {
+    *("asyncio.Protocol", "asyncio.BufferedProtocol", "asyncio.DatagramProtocol"),
+    *("asyncio.SubprocessProtocol", "Connection", "HttpToolsProtocol", "WSListener"),
+}
+
+
+def test_every_protocol_is_known_and_contained() -> None:
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        name = path.relative_to(SOURCE).as_posix()
+        if not name.startswith(("testing/", "bench/")):
+            for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and BASES & {*map(ast.unparse, node.bases)}:
+                    found.add(f"{name} {node.name}")
+    assert found == PROTOCOLS.keys()
+
+
+def is_of_server(protocol: Any) -> bool:
+    """Return whether a protocol is the server's, and not a simulated peer's."""
+    if isinstance(protocol, FirstRequestRouter):
+        return protocol._serve is not None
+    receiver = getattr(protocol, "receiver", None)
+    return receiver is None or not type(receiver).__module__.startswith("offhook.testing.")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        *((FirstRequestRouter, name) for name in ("data_received", "step")),
+        (FirstRequestRouter, "connection_lost"),
+        *((HttpProtocol, name) for name in ("data_received", "on_response_complete")),
+        *((Socket, name) for name in ("on_ws_connected", "on_ws_frame", "on_ws_disconnected")),
+    ],
+)
+async def test_a_fault_in_place_of_a_protocols_callback_ends_at_most_one_call(
+    owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, struck = getattr(owner, name), asyncio.Event()
+
+    def once_broken(self: Any, *given: Any) -> Any:
+        if not struck.is_set() and is_of_server(self):
+            struck.set()
+            raise InjectedError
+        return work(self, *given)
+
+    async with whole_server() as h, asyncio.TaskGroup() as group:
+        calls = [h.call(*STAYS) for _ in range(2)]
+        tasks: list[asyncio.Task[Any]] = [group.create_task(each) for each in calls]
+        live = h.server.calls.registry.live
+        await until(lambda: sum(e.has_stream for e in live.values()) == 2)
+        await until(lambda: sum(isinstance(e, AgentConnected) for e in h.events()) == 2)
+        talking = [*live]
+        monkeypatch.setattr(owner, name, once_broken)
+        # One of these meets the fault: it may fail, or never be answered.
+        tasks.append(group.create_task(asked(h)))
+        tasks.append(group.create_task(h.call(GREET, HANG_UP)))
+        async with asyncio.timeout(240):
+            await struck.wait()
+        assert (await h.call(GREET, HANG_UP)).ending == "caller_hung_up"
+        assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
+        assert sum(bool(h.endings(sid)) for sid in talking) <= 1
+        assert not h.stopped.is_set()
+        for task in tasks:
+            task.cancel()
+
+
+async def asked(h: WholeServer) -> None:
+    """Ask over a connection of its own, and pass over that there is no answer."""
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        with suppress(httpx2.HTTPError):
+            await http.get(f"{h.origin}/healthz", headers={"Connection": "close"})
 
 
 async def test_a_fault_in_a_task_about_a_call_ends_that_call() -> None:

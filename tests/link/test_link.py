@@ -25,7 +25,7 @@ from offhook.link import client as module
 from offhook.link import server as server_module
 from offhook.link.client import CallProcess, LostError
 from offhook.link.in_process import InProcessLink
-from offhook.link.lines import Lines, OnLine, OnLost
+from offhook.link.lines import LineConnection, Lines, OnLine, OnLost
 from offhook.link.messages import (
     LINE_MAX,
     CallProcessState,
@@ -441,6 +441,30 @@ async def test_garbage_of_one_connection_harms_no_other(
         writer.close()
         assert await process.metrics() == "text"
         assert r.tasks.faults == 0
+
+
+@pytest.mark.parametrize("name", ["data_received", "connection_lost"])
+async def test_a_fault_in_place_of_a_protocols_callback_ends_its_connection_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, struck = getattr(LineConnection, name), asyncio.Event()
+
+    def once_broken(self: LineConnection, *given: Any) -> None:
+        if not struck.is_set():
+            struck.set()
+            raise ZeroDivisionError
+        work(self, *given)
+
+    async with linked() as (r, process):
+        r.orders.answer = lambda _: "text"
+        assert await process.metrics() == "text"
+        monkeypatch.setattr(LineConnection, name, once_broken)
+        _, writer = await asyncio.open_unix_connection(r.path)
+        writer.write(b'{"number":7,"order":{"type":"ping"}}\n')
+        writer.close()
+        async with asyncio.timeout(240):
+            await struck.wait()
+        assert await process.metrics() == "text"
 
 
 async def test_an_unknown_request_is_refused_by_its_number_alone() -> None:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from offhook.bench.load import sockets
 from offhook.net import first_request, handshakes, listener, websocket
 from offhook.net.first_request import HttpServer
+from offhook.net.listener import Listener
 from offhook.net.request_head import CHUNKED_MAX, CHUNKS_MAX, HEAD_MAX, HEADERS_MAX
 from offhook.testing.virtual_clock import VirtualClock
 
@@ -586,6 +587,35 @@ async def test_a_second_hello_is_answered_only_if_a_turn_is_free(
     with pytest.raises(ssl.SSLWantReadError if is_free else ssl.SSLError) as refused:
         server.do_handshake()
     assert (refused.type is ssl.SSLWantReadError) is is_free
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Listener, "_next"), (Listener, "_go_on"), (handshakes.Handshakes, "_next")],
+)
+async def test_after_a_fault_in_place_of_a_turn_the_port_serves_on(
+    certificate: str, monkeypatch: pytest.MonkeyPatch, owner: type[Any], name: str
+) -> None:
+    work = getattr(owner, name)
+    faults: list[str] = []
+
+    def once_broken(self: Any) -> None:
+        if not faults:
+            faults.append(name)
+            raise ZeroDivisionError
+        work(self)
+
+    monkeypatch.setattr(owner, name, once_broken)
+    async with serving(certificate=certificate) as s, asyncio.timeout(240):
+        s.listener._pause(0.0)
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", s.port, ssl=sockets.unchecked()
+            )
+            writer.write(HELLO)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
+            writer.close()
+    assert faults
 
 
 async def test_tls_handshakes_count_among_the_connections(

@@ -97,7 +97,10 @@ class CallDecisions(ABC):
             self._decide(self._take_inbox)
 
     def _on_timer(self) -> None:
-        """Let the call do what is due."""
+        """Let the call do what is due. The event loop would only count a fault in it."""
+        self._contained(self._tick)
+
+    def _tick(self) -> None:
         if self._gate is not None and self._gate.is_shut(self._now()):
             self._gate.hold(self._on_timer)
             return

@@ -1,8 +1,12 @@
-"""Timer of a call's next deadline."""
+"""Timer of an owner's next deadline."""
 
 from collections.abc import Callable
+from typing import Final
 
 from offhook.clock import Clock, Timer
+
+AGAIN_S: Final = 0.1
+"""Seconds after a fault at which a timer that `goes_on` fires again."""
 
 
 class DeadlineTimer:
@@ -10,11 +14,16 @@ class DeadlineTimer:
 
     Most deadlines move away with every frame of audio. So the timer is left to fire early, and
     is set again only when something falls due sooner.
+
+    What `fire` raises is passed on to the event loop, which counts it, and the timer can be set
+    again. One that `goes_on` fires again AGAIN_S later: it is for work that others wait for, and
+    that sets the timer itself.
     """
 
-    def __init__(self, clock: Clock, fire: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, fire: Callable[[], None], *, goes_on: bool = False) -> None:
         self._clock = clock
         self._fire = fire
+        self._goes_on = goes_on
         self._timer: Timer | None = None
         self._at = 0.0
 
@@ -38,8 +47,13 @@ class DeadlineTimer:
 
     def _on_due(self) -> None:
         self._timer = None
-        self._fire()
+        try:
+            self._fire()
+        except Exception:
+            if self._goes_on:
+                self.arm(self._clock.now() + AGAIN_S)
+            raise
 
 
 def _nothing() -> None:
-    """Do nothing: the call is over."""
+    """Do nothing: the owner has ended."""

@@ -49,13 +49,14 @@ class ThreadJob:
             self._loop.call_soon_threadsafe(self._settle, result, error)
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
-        self._settled()
-        if self.answer.done():
-            return
-        if error is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(result)
+        try:
+            self._settled()
+        finally:
+            if not self.answer.done():
+                if error is not None:
+                    self.answer.set_exception(error)
+                else:
+                    self.answer.set_result(result)
 
 
 async def in_thread(work: Callable[[], _T], name: str) -> _T:

@@ -16,7 +16,8 @@ import weakref
 from collections import deque
 from typing import Final
 
-from offhook.clock import Clock, Timer
+from offhook.clock import Clock
+from offhook.concurrency.deadline_timer import DeadlineTimer
 
 SHARE: Final = 0.25
 """Share of the loop's time that handshakes may take."""
@@ -84,7 +85,7 @@ class Handshakes:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._free_at = clock.now()
-        self._timer: Timer | None = None
+        self._timer: Final = DeadlineTimer(clock, self._next, goes_on=True)
 
     async def turn(self, sock: socket.socket) -> None:
         """Return when a socket's ClientHello is there, and it is its turn to be answered.
@@ -94,8 +95,7 @@ class Handshakes:
         await self._hello(sock)
         turn = self._loop.create_future()
         self._waiting.append(turn)
-        if self._timer is None:
-            self._timer = self._clock.call_at(max(self._free_at, self._clock.now()), self._next)
+        self._timer.arm(max(self._free_at, self._clock.now()))
         await turn
 
     def _take_hello(self, tls: object, _name: str | None, _context: ssl.SSLContext) -> int | None:
@@ -128,7 +128,6 @@ class Handshakes:
             self._loop.remove_reader(sock)
 
     def _next(self) -> None:
-        self._timer = None
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # else its connection was cut meanwhile
@@ -136,7 +135,7 @@ class Handshakes:
                 turn.set_result(None)
                 break
         if self._waiting:
-            self._timer = self._clock.call_at(self._free_at, self._next)
+            self._timer.arm(self._free_at)
 
 
 def _settle(readable: "asyncio.Future[None]") -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from offhook.clock import Clock, LoopClock, Timer
+from offhook.clock import Clock, LoopClock
+from offhook.concurrency.deadline_timer import DeadlineTimer
 from offhook.net.handshakes import Handshakes
 
 _log: Final = logging.getLogger("offhook.refused")
@@ -124,19 +125,21 @@ class Listener:
         self._streams: list[socket.socket] = []
         self._sweep_at = 64
         self._ready: deque[Connection] = deque()
-        self._turn: Timer | None = None
         self._free_at = 0.0
         self._credit = float(self.places)
         self._credit_at = 0.0
-        self._resume: Timer | None = None
-        self._listening = False
+        self._listening = self._is_paused = False
         self._loop: asyncio.AbstractEventLoop
         self._clock: Clock
+        self._turn: DeadlineTimer
+        self._resume: DeadlineTimer
 
     def open(self) -> None:
         """Begin to accept."""
         self._loop = asyncio.get_running_loop()
         self._clock = LoopClock(self._loop)
+        self._turn = DeadlineTimer(self._clock, self._next, goes_on=True)
+        self._resume = DeadlineTimer(self._clock, self._go_on, goes_on=True)
         self._credit_at = self._clock.now()
         if self._tls is not None:
             self._handshakes = Handshakes(self._tls, self._clock)
@@ -148,11 +151,9 @@ class Listener:
         """Stop accepting. Open connections go on."""
         if self._listening:
             self._listening = False
-            if self._resume is None:
+            self._resume.end()
+            if not self._is_paused:
                 self._loop.remove_reader(self._sock)
-            else:
-                self._resume.cancel()
-                self._resume = None
         self._sock.close()
 
     @property
@@ -211,11 +212,7 @@ class Listener:
     def soon(self, connection: Connection) -> None:
         """Schedule a connection's `step`, in its turn: one in TURN_S seconds over all of them."""
         self._ready.append(connection)
-        if self._turn is None:
-            if self._clock.now() >= self._free_at:
-                self._turn = self._loop.call_soon(self._next)
-            else:
-                self._turn = self._clock.call_at(self._free_at, self._next)
+        self._turn.arm(self._free_at)
 
     def charge(self) -> None:
         """Count a bad connection, or a stream. As many as there are places may come in a second."""
@@ -224,21 +221,20 @@ class Listener:
     # --- the loop calls ---
 
     def _next(self) -> None:
-        self._turn = None
         now = self._clock.now()
         turns = min(TURNS_MAX, 1 + int((now - self._free_at) / TURN_S))
         self._free_at = now + TURN_S
         for _ in range(turns):
             if self._ready:
                 self._step(self._ready.popleft())
-        if self._ready and self._turn is None:
-            self._turn = self._clock.call_at(self._free_at, self._next)
+        if self._ready:
+            self._turn.arm(self._free_at)
 
     def _step(self, connection: Connection) -> None:
         try:
             connection.step()
-        except Exception:
-            logging.getLogger("offhook.listener").exception("a fault in answering a connection")
+        except Exception:  # noqa: BLE001 - it ends this connection alone
+            _log.exception("a fault in answering a connection")
             self._cut(connection)
 
     def _accept(self) -> None:
@@ -353,10 +349,11 @@ class Listener:
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._sock)
-        self._resume = self._loop.call_later(max(seconds, TURN_S), self._go_on)
+        self._is_paused = True
+        self._resume.arm(self._clock.now() + max(seconds, TURN_S))
 
     def _go_on(self) -> None:
-        self._resume = None
+        self._is_paused = False
         self._loop.add_reader(self._sock, self._accept)
 
 

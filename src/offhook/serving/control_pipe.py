@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from offhook.clock import LoopClock
+from offhook.concurrency.deadline_timer import DeadlineTimer
 from offhook.serving.call_runs import (
     ALIVE,
     BESIDE,
@@ -34,7 +36,8 @@ class ControlPipe:
         os.set_inheritable(descriptor, False)
         self._socket: Final = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
-        self._beat: asyncio.TimerHandle | None = None
+        self._clock: LoopClock
+        self._beat: DeadlineTimer
 
     def tell_listening(self, sock: socket.socket) -> None:
         """Give the supervisor a copy of the listening socket."""
@@ -52,8 +55,8 @@ class ControlPipe:
             self._socket.send(ENDING)
 
     def _tell_alive(self) -> None:
-        """Tell the supervisor now and every BEAT_S that the event loop goes on."""
-        self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._tell_alive)
+        """Tell the supervisor that the event loop goes on, and again every BEAT_S."""
+        self._beat.arm(self._clock.now() + BEAT_S)
         with contextlib.suppress(OSError):
             self._socket.send(ALIVE)
 
@@ -65,6 +68,8 @@ class ControlPipe:
         `beside` is called when another call process starts, `take_over` when one has ended.
         """
         loop = asyncio.get_running_loop()
+        self._clock = LoopClock(loop)
+        self._beat = DeadlineTimer(self._clock, self._tell_alive, goes_on=True)
 
         def on_readable() -> None:
             try:
@@ -79,8 +84,7 @@ class ControlPipe:
                 except Exception:  # noqa: BLE001 - a stop may be behind it
                     _log.exception("a fault with what the supervisor told")
             if not received:
-                if self._beat is not None:
-                    self._beat.cancel()
+                self._beat.end()
                 loop.remove_reader(self._socket)
                 stop.by_signal()
 
@@ -96,7 +100,7 @@ class ControlPipe:
         if message == STOP:
             stop.by_supervisor()
         elif message == RETIRE:
-            self._tell_alive()
+            self._beat.arm(self._clock.now())
             stop.by_next_process()
         elif message == BESIDE:
             beside()

@@ -21,8 +21,9 @@ from types import FrameType
 from typing import Final
 
 import offhook
-from offhook.clock import Clock, Timer
+from offhook.clock import Clock
 from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.deadline_timer import DeadlineTimer
 from offhook.tools.places import outward, place
 from offhook.tools.runner import ToolRun
 from offhook.tools.threads import Running
@@ -84,7 +85,7 @@ class Watchdog:
         self._beat_at = 0.0
         self._latest_s = 0.0
         """Seconds by which the latest beat was late, of those since the thread looked."""
-        self._timer: Timer | None = None
+        self._timer: Final = DeadlineTimer(clock, self._beat, goes_on=True)
         self._found: Held | None = None
         self._outside: frozenset[FrameType] = frozenset()
         """Frames that are on the stack of the loop's thread whatever runs on the loop."""
@@ -97,28 +98,27 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._beat_at = self._clock.now()
-        self._timer = self._clock.call_at(self._beat_at, self._first_beat)
+        self._loop.call_soon(self._note_outside)
+        self._timer.arm(self._beat_at)
         self._cpu = self._cpu_now()
         self.thread.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.end()
         self.thread.stop()
         self._outside = frozenset()
 
     # --- on the loop ---
 
-    def _first_beat(self) -> None:
+    def _note_outside(self) -> None:
         self._outside = frozenset(outward(sys._getframe().f_back))
-        self._beat()
 
     def _beat(self) -> None:
         now = self._clock.now()
         late = max(0.0, now - self._beat_at - BEAT_S)
         self._latest_s = max(self._latest_s, late)
         self._beat_at = now
-        self._timer = self._clock.call_at(now + BEAT_S, self._beat)
+        self._timer.arm(now + BEAT_S)
         found, self._found = self._found, None
         self._late(late)
         if found is not None:
