@@ -51,6 +51,7 @@ def standin(
     from offhook.clock import LoopClock
     from offhook.concurrency.event_loop import on_stop_signal, run
     from offhook.errors import UserError
+    from offhook.net.addresses import is_this_machine
     from offhook.testing.simulator.deepgram import server as standin_server
     from offhook.testing.simulator.dialogue import agent_file, agents
     from offhook.testing.simulator.dialogue.completions import Model, completions_url
@@ -66,7 +67,9 @@ def standin(
 
     async def listen() -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        async with agents.ready(what, thinker) as ready:
+        # Whoever reaches it from elsewhere must not have requests made to this machine.
+        asks_named = is_this_machine(host)
+        async with agents.ready(what, thinker, asks_named=asks_named) as ready:
             log = StandInLog(Console(highlight=False), clock, ready.dialogue)
             agent = ready.agent
             if session is not None:

@@ -148,6 +148,26 @@ async def test_no_key_or_a_wrong_scheme_is_401_as_deepgram_says_it(headers: dict
         assert sessions == []
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://elsewhere.example", 403),
+        ("http://127.0.0.1.example", 403),
+        ("http://[", 403),
+        ("null", 403),
+        ("http://localhost:3000", 101),
+        ("http://127.0.0.1:5173", 101),
+        ("http://[::1]:8000", 101),
+    ],
+)
+async def test_pages_of_this_machine_alone_may_use_it(origin: str, status: int) -> None:
+    """Any page in a browser here reaches its port, and could have it ask other ports."""
+    async with standing_in() as (server, sessions):
+        head = await answer(server, "Sec-WebSocket-Protocol: token, 0123", f"Origin: {origin}")
+        assert f" {status} " in head[""]
+        assert len(sessions) == (status == 101)
+
+
 async def test_another_path_is_404() -> None:
     async with standing_in() as (server, _):
         assert (await dial(server, {"Authorization": "Token k"}, "/agent")).status == 404

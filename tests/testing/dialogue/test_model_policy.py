@@ -121,12 +121,13 @@ async def session(
     think: dict[str, Any] | list[dict[str, Any]] | None = None,
     conduct: Conduct = QUICK,
     hearing: SpeechToText | None = None,
+    asks_named: bool = True,
     **agent: Any,
 ) -> AsyncIterator[Client]:
     ears = Ears()
     sessions: list[StandIn] = []
     desk: StandInAgent = conversing(DESK, lambda: hearing or ears, ClipTextToSpeech(), conduct)
-    async with thinking(desk, model) as agent_:
+    async with thinking(desk, model, asks_named=asks_named) as agent_:
         clock = LoopClock(asyncio.get_running_loop())
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)
         client = Client(ears)
@@ -375,6 +376,13 @@ async def test_a_model_anywhere_else_is_never_asked() -> None:
     think = block("http://models.example/v1/chat/completions")
     async with session(think=think) as client:
         assert "until six in the evening." in (await client.ask("When are you open?"))[0]
+
+
+async def test_no_model_that_settings_name_is_asked_for_clients_of_other_machines() -> None:
+    """`offhook standin --host 0.0.0.0`: they would have any port of this machine asked."""
+    async with openai() as server, session(think=block(server.url), asks_named=False) as client:
+        assert "until six in the evening." in (await client.ask("When are you open?"))[0]
+        assert server.requests == []
 
 
 async def test_updates_count_from_the_next_request_on_and_history_comes_first() -> None:

@@ -416,3 +416,34 @@ async def test_cancelling_before_the_webhook_has_answered_leaves_nothing_open(
         task.cancel()
     assert task.cancelled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((200, "text/xml", "<?xml version='1.0' encoding='rot13'?><Response/>"), 12100),
+        ((200, "text/xml", "<?xml version='1.0' encoding='shift_jis'?><Response/>"), 12100),
+        (xml(4000 * "<Dial>" + 4000 * "</Dial>"), None),
+        (xml(4000 * "<Say>" + 4000 * "</Say>"), None),
+        (xml(f"<Pause length='{NINES}'/>"), None),
+        (xml(f"<Say loop='{NINES}'>Hi.</Say>"), None),
+        (xml(f"<Dial timeout='{NINES}' timeLimit='{NINES}'>+12025550111</Dial>"), None),
+        (xml("<Redirect>https://[</Redirect>"), 11205),
+        (xml("<Redirect>/\x7f</Redirect>"), 11200),
+        (xml(f"<Redirect>/voice#ct={NINES}</Redirect>"), 11100),
+        (xml("<Connect><Stream url='wss://[' statusCallback='http://['/></Connect>"), 31904),
+        (xml("<Dial><Number statusCallback='//[' url='//['>+12025550111</Number></Dial>"), None),
+        ((200, "text/xml; a=\N{LATIN SMALL LETTER U WITH DIAERESIS}", "<Response/>"), None),
+    ],
+)
+async def test_whatever_a_server_answers_is_in_the_report(
+    server: Server, answer: Answer, code: int | None
+) -> None:
+    """The server is not ours: nothing that it says may end the rehearsal."""
+    server.pages["/voice"] = lambda request: answer
+    report = await call(server.url, time_limit_s=3)
+    assert report.ending is not None
+    assert code in [None, *(note.code for note in report.notes)]

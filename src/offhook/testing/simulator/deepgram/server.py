@@ -9,11 +9,13 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from offhook.clock import Clock
 from offhook.net import websocket
+from offhook.net.addresses import is_this_machine
 from offhook.net.first_request import FirstRequestRouter
 from offhook.net.listener import Listener
 from offhook.testing.simulator.deepgram.policy import StandInAgent
@@ -90,6 +92,8 @@ class StandInServer:
         request_id = str(uuid.uuid4())
         if upgrade.path.partition("?")[0] != PATH:
             return _refusal(404, request_id)
+        if _is_of_foreign_page(upgrade.headers):
+            return _refusal(403, request_id, "Pages of this machine alone may use the stand-in.")
         scheme, subprotocol = _scheme(upgrade.headers)
         if scheme is None:
             return _refusal(401, request_id)
@@ -150,8 +154,22 @@ def _scheme(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _refusal(status: int, request_id: str) -> websocket.Refusal:
+def _is_of_foreign_page(headers: Mapping[str, str]) -> bool:
+    """Return whether a page of another host asks: its scripts reach this machine's ports, too.
+
+    A session would have requests made to this machine, and use a model at the cost of its user.
+    """
+    origin = headers.get("Origin")
+    if origin is None:
+        return False  # no browser
+    try:
+        return not is_this_machine(urlsplit(origin).hostname or "")
+    except ValueError:
+        return True
+
+
+def _refusal(status: int, request_id: str, words: str = "") -> websocket.Refusal:
     code, text = _REFUSALS.get(status, ("INTERNAL_SERVER_ERROR", "The script says so."))
-    body = {"err_code": code, "err_msg": text, "request_id": request_id}
+    body = {"err_code": code, "err_msg": words or text, "request_id": request_id}
     headers = {"Content-Type": "application/json", "dg-request-id": request_id}
     return websocket.Refusal(status, msgspec.json.encode(body).decode(), headers)

@@ -32,11 +32,14 @@ async def ready(
     what: Script | Dialogue | None = None,
     model: Model | None = None,
     delays: AnswerDelays | None = None,
+    *,
+    asks_named: bool = True,
 ) -> AsyncIterator[ReadyAgent]:
     """Make an agent ready until the end of the block, which ends its processes and requests.
 
     Without `what` it is the front desk: the dialogue, or a script if this machine has no speech
-    engines. `delays` are told how late these answer. Raises UserError E-STANDIN-02 if a dialogue
+    engines. `delays` are told how late these answer. Without `asks_named` no model is asked that a
+    session's Settings name. Raises UserError E-STANDIN-02 if a dialogue
     needs engines that are missing, E-EAR-... if they do not start or a word is unknown.
     """
     missing = installed.missing()
@@ -66,5 +69,5 @@ async def ready(
             if made.dialogue is not None and missing_ears is not None:
                 words += f" It hears one file's sentences only: {missing_ears}."
             made = ReadyAgent(made.agent, words, None)
-        agent = await stack.enter_async_context(thinking(made.agent, model))
+        agent = await stack.enter_async_context(thinking(made.agent, model, asks_named=asks_named))
         yield ReadyAgent(agent, made.words, made.dialogue)

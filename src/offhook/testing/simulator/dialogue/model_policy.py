@@ -52,12 +52,12 @@ _CANCELLED: Final = '{"error": "The caller went on speaking; this was called off
 
 @asynccontextmanager
 async def thinking(
-    agent: StandInAgent, configured: Model | None = None
+    agent: StandInAgent, configured: Model | None = None, *, asks_named: bool = True
 ) -> AsyncIterator[StandInAgent]:
     """Yield an agent whose policy is a model: `configured`, or one that Settings name.
 
-    A model that Settings name is used only if it is on this machine. Sessions without a model have
-    the agent's own policy.
+    A model that Settings name is used with `asks_named` alone, and only if it is on this machine.
+    Sessions without a model have the agent's own policy.
     """
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         tasks = set[asyncio.Task[None]]()
@@ -69,7 +69,7 @@ async def thinking(
             return task
 
         def policy(settings: StandInSettings) -> DialoguePolicy:
-            if models(settings, configured):
+            if configured is not None or (asks_named and models(settings, None)):
                 return ModelPolicy(settings, configured, http, start)
             return agent.policy(settings)
 

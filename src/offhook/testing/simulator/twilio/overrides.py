@@ -5,6 +5,7 @@ server can rely on least (docs/live-checks.md): retries follow each other withou
 connection that breaks before an answer is retried under `rp=all` alone.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
@@ -24,6 +25,7 @@ _RANGES: Final = {
     "rc": range(6),
 }
 _DEFAULTS: Final = {"ct": 5000, "rt": 15_000, "tt": 15_000, "rc": 1}
+_NUMBER: Final = re.compile("[0-9]{1,5}")
 _IGNORED: Final = frozenset({"e", "sni"})
 """Keys that say from where Twilio sends a request, and how it does TLS."""
 
@@ -67,7 +69,7 @@ def read_overrides(url: str) -> ConnectionOverrides:
         if key == "rp":
             retried = _policy(value)
         elif key in _RANGES:
-            if not value.isdecimal() or int(value) not in _RANGES[key]:
+            if not _NUMBER.fullmatch(value) or int(value) not in _RANGES[key]:
                 low, high = _RANGES[key][0], _RANGES[key][-1]
                 raise InvalidOverrideError(INVALID_URL, f"{pair}: {key} is {low} to {high}")
             numbers[key] = int(value)

@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 MAX_BYTES: Final = 64 * 1024
 
+_DIGITS_MAX: Final = 9
+"""Digits of a number; a longer one is as large as the largest of so many."""
+
 _TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 
 _PLAIN: Final = "text/plain"
@@ -95,9 +98,9 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
         # Text that is not TwiML is read aloud, and the call ends (§2.1).
         return [Verb("Say", {}, body.decode("utf-8", "replace").strip(), ())], []
     try:
-        # The document is the rehearsed server's own, and short; expat stops entity bombs itself.
+        # The document is short; expat stops entity bombs itself.
         root = ElementTree.fromstring(body)  # noqa: S314
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or its encoding is none
         raise MalformedTwimlError(12100, f"not XML: {error}") from None
     if root.tag != "Response":
         raise MalformedTwimlError(12100, f"the document is <{root.tag}>, not <Response>")
@@ -125,10 +128,13 @@ def _known(
 
 def _verb(element: ElementTree.Element, warnings: list[str]) -> Verb:
     name = element.tag
+    children: tuple[Verb, ...]
     if name in _OPAQUE:
-        children = list(element)
+        # Not what is in them: a document may be nested as deep as it is long.
+        children = tuple(Verb(child.tag, dict(child.attrib), _text(child), ()) for child in element)
     else:
-        children = _known(element, _CHILDREN.get(name, frozenset()), warnings)
+        known = _known(element, _CHILDREN.get(name, frozenset()), warnings)
+        children = tuple(_verb(child, warnings) for child in known)
     if name in _ATTRIBUTES:
         warnings += [
             f"attribute {attribute} of <{name}> is ignored"
@@ -137,9 +143,13 @@ def _verb(element: ElementTree.Element, warnings: list[str]) -> Verb:
     return Verb(
         name,
         dict(element.attrib),
-        "".join(element.itertext() if name == "Say" else [element.text or ""]).strip(),
-        tuple(_verb(child, warnings) for child in children),
+        "".join(element.itertext()).strip() if name == "Say" else _text(element),
+        children,
     )
+
+
+def _text(element: ElementTree.Element) -> str:
+    return (element.text or "").strip()
 
 
 def method(verb: Verb, attribute: str) -> str:
@@ -150,4 +160,6 @@ def method(verb: Verb, attribute: str) -> str:
 def number(verb: Verb, attribute: str) -> int | None:
     """Return the whole number that an attribute holds; None if it holds none."""
     value = verb.attributes.get(attribute, "")
-    return int(value) if value.isdecimal() else None
+    if not value.isdecimal():
+        return None
+    return int(value) if len(value) <= _DIGITS_MAX else 10**_DIGITS_MAX - 1

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 from uuid import uuid4
 
 import httpx2
@@ -214,7 +214,7 @@ async def _repeated(
         response: httpx2.Response | None = None
         failure: Failure
         try:
-            response = await _attempt(http, make(), url)
+            response = await _attempt(http, make, url)
             if response.status_code < 400:
                 return response
             failure = "5xx" if response.status_code >= 500 else "4xx"
@@ -229,16 +229,18 @@ async def _repeated(
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _attempt(http: httpx2.AsyncClient, made: httpx2.Request, url: str) -> httpx2.Response:
+async def _attempt(
+    http: httpx2.AsyncClient, make: Callable[[], httpx2.Request], url: str
+) -> httpx2.Response:
     """Send a request once. Raises _FailedAttemptError, or WebhookError for what is not repeated."""
     try:
-        async with contextlib.aclosing(await http.send(made, stream=True)) as response:
+        async with contextlib.aclosing(await http.send(make(), stream=True)) as response:
             return await _read(response)
     except zlib.error:
         raise WebhookError(HTTP_FAILURE, f"{url}: its answer is not what it says: gzip") from None
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         # The URL is the one that Twilio knows: its host need not be the one that was tried.
-        where = f"nothing answers at {made.url.netloc.decode()}"
+        where = f"nothing answers at {error.request.url.netloc.decode()}"
         raise _FailedAttemptError("ct", CONNECTION_FAILURE, f"{url}: {where}: {error}") from None
     except httpx2.TimeoutException:
         raise _FailedAttemptError("rt", HTTP_FAILURE, f"{url}: no answer in time") from None
@@ -262,9 +264,19 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
             break
     if response.headers.get("content-encoding") == "gzip":
         body = zlib.decompressobj(wbits=31).decompress(body, MAX_BYTES + 1)
-    kind = response.headers.get("content-type")
-    headers = {} if kind is None else {"Content-Type": kind}
-    return httpx2.Response(response.status_code, headers=headers, content=body[: MAX_BYTES + 1])
+    kinds = [pair for pair in response.headers.raw if pair[0].lower() == b"content-type"]
+    return httpx2.Response(response.status_code, headers=kinds, content=body[: MAX_BYTES + 1])
+
+
+def joined(base: str, url: str) -> str:
+    """Return a URL that is relative to the URL of its document; a malformed one as it is.
+
+    A malformed URL is no host's, and is not contacted.
+    """
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url
 
 
 def _split(url: str) -> tuple[str, str, str]:

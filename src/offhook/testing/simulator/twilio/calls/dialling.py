@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, get_args
-from urllib.parse import urljoin
 
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls.ledger import Joined, Rung
@@ -13,7 +12,7 @@ from offhook.testing.simulator.twilio.calls.leg import Event, Leg, StatusSubscri
 from offhook.testing.simulator.twilio.calls.network import Conference
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.verbs import Verb, method, number
-from offhook.testing.simulator.twilio.webhooks import Request
+from offhook.testing.simulator.twilio.webhooks import Request, joined
 
 TIMEOUT_S: Final = 30
 TIME_LIMIT_S: Final = 14400
@@ -108,7 +107,7 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
     if callback is not None:
         events = noun.attributes.get("statusCallbackEvent", "completed").split()
         told = StatusSubscription(
-            urljoin(base, callback),
+            joined(base, callback),
             method(noun, "statusCallbackMethod"),
             frozenset(event for event in get_args(Event) if event in events),
         )
@@ -126,7 +125,7 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
     rung = Rung(leg.sid, to, leg.from_, network.clock.now(), "dial", timeout_s, parent.sid)
     network.ledger.rung.append(rung)
     whisper = noun.attributes.get("url")
-    request = whisper and Request(urljoin(base, whisper), method(noun, "method"))
+    request = whisper and Request(joined(base, whisper), method(noun, "method"))
     return _Child(leg, rung, request or None, timeout_s, news)
 
 

@@ -6,7 +6,6 @@ noted in the report.
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urljoin
 
 from offhook.testing.simulator.twilio import verbs, webhooks
 from offhook.testing.simulator.twilio.call_report import TwimlDocument
@@ -16,7 +15,7 @@ from offhook.testing.simulator.twilio.calls.media_stream import stream
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.stream import EndedBy
 from offhook.testing.simulator.twilio.verbs import Verb, method
-from offhook.testing.simulator.twilio.webhooks import Request, WebhookError
+from offhook.testing.simulator.twilio.webhooks import Request, WebhookError, joined
 
 MAX_DOCUMENTS: Final = 100
 """TwiML documents that one call may have, so that a document that redirects to itself ends."""
@@ -139,7 +138,7 @@ async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Re
 
 
 def _next(verb: Verb, url: str, base: str, extra: Mapping[str, str]) -> Request:
-    return Request(urljoin(base, url), method(verb, "method"), extra)
+    return Request(joined(base, url), method(verb, "method"), extra)
 
 
 async def _sound(leg: Leg, verb: Verb) -> None:
@@ -203,9 +202,11 @@ async def _after_hang_up(leg: Leg, verb: Verb, base: str) -> None:
 
 def _number(leg: Leg, verb: Verb, attribute: str, default: int = 1) -> int:
     """Return the whole number that an attribute holds."""
-    value = verb.attributes.get(attribute, str(default))
-    if value.isdecimal():
-        return int(value)
+    if attribute not in verb.attributes:
+        return default
+    found = verbs.number(verb, attribute)
+    if found is not None:
+        return found
     leg.note(SCHEMA_WARNING, f"{attribute} of <{verb.name}> is no number")
     return default
 

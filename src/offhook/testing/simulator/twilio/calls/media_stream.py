@@ -3,7 +3,6 @@
 import asyncio
 import re
 from typing import Final
-from urllib.parse import urljoin
 
 from offhook.net import websocket
 from offhook.testing.simulator.twilio import stream_socket
@@ -11,7 +10,7 @@ from offhook.testing.simulator.twilio.calls import dates
 from offhook.testing.simulator.twilio.calls.leg import Leg, new_sid
 from offhook.testing.simulator.twilio.stream import EndedBy, SimulatedStream, StreamEvent
 from offhook.testing.simulator.twilio.verbs import Verb, method
-from offhook.testing.simulator.twilio.webhooks import Request
+from offhook.testing.simulator.twilio.webhooks import Request, joined
 
 UNKNOWN_STREAM_ERROR: Final = 31900
 UNREACHABLE: Final = 31904
@@ -25,7 +24,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
     On cancellation, `stop` is sent, and the function returns when the socket is closed.
     """
     host = leg.network.host
-    url = urljoin(base, noun.attributes.get("url", ""))
+    url = joined(base, noun.attributes.get("url", ""))
     if "://" not in noun.attributes.get("url", ""):
         url = re.sub("^http", "ws", url)  # a relative URL: a socket on the document's host
     url, _, query = url.partition("?")
@@ -94,4 +93,4 @@ def _tell(leg: Leg, noun: Verb, base: str, sid: str, event: StreamEvent, error: 
     }
     if error:
         form["StreamError"] = error
-    leg.post(Request(urljoin(base, url), method(noun, "statusCallbackMethod"), form))
+    leg.post(Request(joined(base, url), method(noun, "statusCallbackMethod"), form))
