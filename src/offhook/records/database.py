@@ -90,7 +90,7 @@ def open_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
-        engine = create_engine(url, connect_args={"timeout": 5.0})
+        engine = create_engine(url, connect_args={"timeout": 5.0}, hide_parameters=True)
         event.listen(engine, "connect", _set_pragmas)
         return engine
     return _postgres(url, pool_size=5, pool_pre_ping=True)
@@ -103,7 +103,7 @@ def _postgres(url: URL, **given: Any) -> Engine:
     )
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **NODE_NOTICES}
     try:
-        return create_engine(url, connect_args=arguments, **given)
+        return create_engine(url, connect_args=arguments, hide_parameters=True, **given)
     except ImportError as error:  # also of a psycopg that finds no libpq
         raise UserError(
             "E-REC-08",
