@@ -10,6 +10,7 @@ from tests.forms import sized
 from tests.waiting import until
 
 from offhook.clock import LoopClock
+from offhook.fleet.connection import Link
 from offhook.fleet.places import LEASE_S, BegunCall, ClaimedCall, OwnState
 from offhook.fleet.tokens import StreamTokens
 
@@ -265,8 +266,28 @@ async def test_a_process_that_was_stopped_reads_its_epochs_first(fleet: Fleet) -
     a.pulse.tick(fleet.clock.now() + 60)
     assert a.pulse.is_late(fleet.clock.now())
     fleet.keep(a.heartbeat.watch)
-    await a.pulse.settled(fleet.clock.now())
+    await a.pulse.settled(fleet.clock.now)
     assert lost == [sid(2)]
+    assert not a.pulse.is_late(fleet.clock.now())
+
+
+async def test_epochs_that_were_read_right_before_a_stop_let_nobody_go_on(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process was stopped in the middle of a beat: its answer had come before."""
+    a = await fleet.node("a")
+    await begin(a, 1)
+    settle = a.directory.settling.settle
+
+    async def and_be_stopped(link: Link) -> None:
+        await settle(link)
+        monkeypatch.setattr(fleet.clock, "now", lambda: time.monotonic() + 60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(a.directory.settling, "settle", and_be_stopped)
+        await a.beat()
+    assert a.pulse.is_late(fleet.clock.now())
+    await a.beat()
     assert not a.pulse.is_late(fleet.clock.now())
 
 
@@ -276,7 +297,7 @@ async def test_without_the_database_it_goes_on_all_the_same(fleet: Fleet) -> Non
     a.directory.connection.problem = "it is away"
     a.pulse.tick(fleet.clock.now() + 60)
     fleet.keep(a.heartbeat.watch)
-    await a.pulse.settled(fleet.clock.now())
+    await a.pulse.settled(fleet.clock.now)
     assert a.directory.held.sids == (sid(1),)
 
 

@@ -51,9 +51,8 @@ class PauseGate:
 
     async def until_open(self) -> None:
         """Wait while inputs must wait."""
-        now = self._now()
-        if self.is_shut(now):
-            await self._pulse.settled(now)
+        if self.is_shut(self._now()):
+            await self._pulse.settled(self._now)
 
     def drop(self) -> None:
         """Forget what waits, as the call is another process's."""
@@ -61,7 +60,7 @@ class PauseGate:
         self._is_open = True
 
     async def _pass_on(self) -> None:
-        await self._pulse.settled(self._now())
+        await self._pulse.settled(self._now)
         self._is_open = True
         self._bytes = 0
         for _ in range(len(self._held)):

@@ -128,8 +128,9 @@ class FleetHeartbeat:
         directory.processes = found
         alive = {process.node for process in found.values() if process.is_alive}
         directory.budget.nodes_alive = len(alive)
+        since = self._clock.now()
         await directory.settling.settle(link)
-        self._settle_pulse()
+        self._pulse.settle(since, self._clock.now())
         if self.beats % PURGED_EVERY == 0:
             await together(link, statements.PURGE, {})
         self.beats += 1
@@ -144,8 +145,8 @@ class FleetHeartbeat:
         gap_s = database_s - self._database_s
         if before is not None and gap_s >= LEASE_S and gap_s - (now - before) >= APART_S:
             _log.error(
-                "this machine's clock stood still for %d s: calls hold until it is known whose they"
-                " are",
+                "this machine's clock stood still for %d s: its calls are held until it is known"
+                " which of them another process has",
                 gap_s - (now - before),
             )
             self._pulse.stop()
@@ -171,19 +172,18 @@ class FleetHeartbeat:
 
     async def _read_epochs(self) -> None:
         _log.error(
-            "this process was stopped for more than %g s: its calls hold until it knows that they"
-            " are its own",
+            "this process was stopped for more than %g s: its calls are held until it is known"
+            " which of them another process has",
             LEASE_S,
         )
         until = self._clock.now() + READ_S
+        since = until - READ_S
         while self._clock.now() < until:
+            since = self._clock.now()
             try:
                 await self._directory.read_epochs()
             except DirectoryAwayError:
                 await asyncio.sleep(AGAIN_S)
             else:
                 break
-        self._settle_pulse()
-
-    def _settle_pulse(self) -> None:
-        self._pulse.settle(self._clock.now())
+        self._pulse.settle(since, self._clock.now())

@@ -5,6 +5,7 @@ whose clocks stood still with it learns it by the database's, at its next beat (
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from offhook.fleet.places import LEASE_S
@@ -45,12 +46,17 @@ class Pulse:
         self._late_at = None
         self._settled.clear()
 
-    def settle(self, now: float) -> None:
-        """Go on: the epochs are read, or the database does not answer."""
-        self._late_at = now + LEASE_S
-        self._settled.set()
+    def settle(self, since: float, now: float) -> None:
+        """Go on: the epochs were asked for at `since`, or the database does not answer.
 
-    async def settled(self, now: float) -> None:
-        """Wait until the process is not late; at once if it is not."""
-        if self.tick(now):
+        If the process was stopped again before it had them, for a lease, they say nothing, and it
+        stays late.
+        """
+        if now < since + LEASE_S:
+            self._late_at = since + LEASE_S
+            self._settled.set()
+
+    async def settled(self, now: Callable[[], float]) -> None:
+        """Wait while the process is late, by `now`; it is still in time when this returns."""
+        while self.tick(now()):
             await self._settled.wait()
