@@ -48,6 +48,13 @@ class CallerStream:
         if self.leg is not None:
             self.leg.record(recorder)
 
+    def stop_recording(self) -> bool:
+        """Give the audio of the caller's leg to nobody; return whether anybody got it."""
+        if self.leg is None or not self.leg.is_recorded:
+            return False
+        self.leg.record(None)
+        return True
+
     def mask(self, is_on: bool) -> None:
         """Let nobody hear the caller while a secret is entered."""
         self._recording.mask(is_on)

@@ -216,7 +216,10 @@ class Session(AgentLegs):
         if not self._is_over:
             publish, self._publish = self._publish, _publish_nothing
             self._control.disown()
-            self._recording.hand_over()
+            if self._gate is not None and self._gate.is_shut(self._now()):
+                self._recording.abandon()  # The other process may write to its file.
+            else:
+                self._recording.hand_over()
             self._give_away(inputs.Released(CallReleased("fenced", epoch)))
             publish(CallEvent(self.call_sid, self.ms(), CallReleased("fenced", epoch)))
 
@@ -277,6 +280,10 @@ class Session(AgentLegs):
         """Give the caller's leg, if there is one, what is to get its audio from now on."""
         self._stream.record(recorder)
 
+    def _record_again(self) -> None:
+        """Record the stream again, as the call is this process's still."""
+        self.record(self.operators.over(self._recording.recorder))
+
     def set_recording(self, is_on: bool) -> bool:
         """Record the call, or silence, from now on; return whether the call is recorded.
 
@@ -290,6 +297,8 @@ class Session(AgentLegs):
         """Pass audio of the caller on to the agent."""
         now = self._now()
         if self._gate is not None and self._gate.is_shut(now):
+            if self._stream.stop_recording():
+                self._gate.hold(self._record_again)
             self._gate.hold(partial(self.on_caller_audio, audio), len(audio))
             return
         heard = self._call.hear(audio, now)

@@ -96,6 +96,11 @@ class SessionRecording:
         if self.recorder is not None:
             self.recorder.hand_over()
 
+    def abandon(self) -> None:
+        """End here, without what there is: another process may have gone on with the file."""
+        if self.recorder is not None:
+            self.recorder.abandon()
+
     def finish(self) -> None:
         """End the recording with the call."""
         if self.recorder is not None:

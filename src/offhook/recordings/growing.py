@@ -46,6 +46,7 @@ class GrowingRecording:
         self._samples = 0
         self._resumed_at = resumed_at
         self._broken = False
+        self._is_abandoned = False
         # Stretches to be silenced come from any thread, until the file is closed.
         self._lock = threading.Lock()
         self._silences: list[tuple[int, int, Side]] = []
@@ -67,6 +68,10 @@ class GrowingRecording:
                 extra={"call_sid": self._call_sid},
             )
 
+    def abandon(self) -> None:
+        """Write no more audio, and no sizes if another process has gone on with the file."""
+        self._is_abandoned = True
+
     def silence(self, start: int, end: int, side: Side) -> bool:
         """Silence samples, now or as soon as they come. Return False if the file is closed."""
         with self._lock:
@@ -76,7 +81,7 @@ class GrowingRecording:
 
     def write(self, parts: list[bytes]) -> None:
         """Append parts. Called by the disk writer's thread."""
-        if self._broken:
+        if self._broken or self._is_abandoned:
             return
         try:
             wav, file = self._opened()
@@ -113,8 +118,9 @@ class GrowingRecording:
         """Put the sizes into the header and close the file. Called by the disk writer's thread."""
         try:
             if self._wav is not None and self._file is not None:
-                self._silence_written()
-                self._wav.close()
+                if not self._is_abandoned or self._wav.is_alone():
+                    self._silence_written()
+                    self._wav.close()
                 self._file.close()
         except OSError as error:
             self._break(error)

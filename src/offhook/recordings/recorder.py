@@ -179,6 +179,12 @@ class CallRecorder:
             self._break(error)
         self._close()
 
+    def abandon(self) -> None:
+        """End here, without what there is: another process may have gone on with the file."""
+        if not self._over:
+            self._file.abandon()
+            self._close()
+
     # --- within ---
 
     def _ask(self, *, pause: bool) -> bool:

@@ -75,6 +75,10 @@ class StereoWriter:
         """Number of samples written."""
         return self._samples
 
+    def is_alone(self) -> bool:
+        """Return whether the file ends with what this writer has written."""
+        return self._file.seek(0, 2) == self._begin + STEREO_HEADER_BYTES + 2 * self._samples
+
     def write(self, caller: bytes, agent: bytes) -> None:
         """Append both sides of the same stretch of time: mu-law, of equal length."""
         if len(caller) != len(agent):

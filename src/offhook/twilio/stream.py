@@ -77,6 +77,11 @@ class CallerLeg:
         self._recorder = recorder
 
     @property
+    def is_recorded(self) -> bool:
+        """True if a recorder gets the audio of both sides."""
+        return self._recorder is not None
+
+    @property
     def held_back(self) -> int:
         """Bytes of audio that wait in this process, as Twilio's socket is full."""
         sent = [messages.read_ours(message) for message in self._outbox]
