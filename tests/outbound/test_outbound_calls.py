@@ -555,6 +555,29 @@ async def test_of_two_processes_that_are_asked_for_a_key_one_asks_twilio(
         assert held.sid == answer.json()["call_sid"]
 
 
+async def test_a_process_that_stood_still_before_it_asked_twilio_does_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one found no such call for SETTLED_S, and has the key by now."""
+    other = LedgerFile(tmp_path / ledger_file.FILE)
+    count = PlacementChecks.count
+
+    async def stood_still(self: PlacementChecks, to: str) -> None:
+        await count(self, to)
+        [(first, _, _)] = other.uncopied(10)
+        assert other.retake(first, replace(first, id="of the other"))
+        monkeypatch.setattr(outbound_calls, "FRESH_S", 0.0)
+
+    monkeypatch.setattr(ledger_feed, "EVERY_S", 600.0)  # what is claimed stays uncopied
+    monkeypatch.setattr(PlacementChecks, "count", stood_still)
+    async with office(tmp_path) as made:
+        answer = await made.ask("key")
+        assert answer.json()["code"] == "E-OUT-08"
+        assert made.api.calls == {}
+        [(held, _, _)] = other.uncopied(10)
+        assert held.id == "of the other"
+
+
 async def test_a_request_that_takes_too_long_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,16 @@ def forbidden(words: str) -> UserError:
     )
 
 
+def being_placed() -> TryLaterError:
+    """Return the error for a key that another request, or another process, has at this moment."""
+    return TryLaterError(
+        "E-OUT-08",
+        "A call with this idempotency key is being placed at this moment.",
+        "Ask again, with the same key.",
+        1.0,
+    )
+
+
 def uncertain(after_s: float) -> UncertainError:
     """Return the error for a call of which it is unknown whether Twilio placed it."""
     return UncertainError(

@@ -24,7 +24,7 @@ from offhook.config import Agent, Config
 from offhook.config.current_agents import CurrentAgents
 from offhook.errors import UserError
 from offhook.outbound.call_tracker import CallTracker
-from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
+from offhook.outbound.errors import TryLaterError, UncertainError, being_placed, uncertain
 from offhook.outbound.ledger import CallLedger, fingerprint
 from offhook.outbound.ledger_file import Placement
 from offhook.outbound.placement_checks import PlacementChecks, no_session
@@ -50,7 +50,11 @@ SETTLED_S: Final = 30.0
 """Seconds after which a call that Twilio does not list was not created; no request lasts longer."""
 
 CREATE_MAX_S: Final = 20.0
-"""Seconds for a request to Twilio. With the count before it, it is over before SETTLED_S."""
+"""Seconds for a request to Twilio."""
+
+FRESH_S: Final = SETTLED_S - CREATE_MAX_S
+"""Seconds after an attempt has its id within which Twilio is asked: the request is then over before
+another process, which counts SETTLED_S from when it first sees the id, asks for the same key."""
 
 CLOCKS_S: Final = 30.0
 """Seconds by which Twilio's clock may differ from ours."""
@@ -123,12 +127,7 @@ class OutboundCalls:
         given = variables.taken(request.variables)[0]
         key = request.key or f"unnamed:{secrets.token_hex(16)}"
         if key in self._busy:
-            raise TryLaterError(
-                "E-OUT-08",
-                "A call with this idempotency key is being placed at this moment.",
-                "Ask again, with the same key.",
-                1.0,
-            )
+            raise being_placed()
         placement = self._placement(key, fingerprint(request.to, request.agent, given))
         self._busy.add(key)
         try:
@@ -160,12 +159,16 @@ class OutboundCalls:
             await self._release(placement)
             raise
         self._creating += 1
+        taken_s = self._clock.now()
         try:
             if not await self._ledger.retake(placement, attempt):
                 raise uncertain(1.0)
             if await self._intake.expect(pending) is not None:
                 raise no_session()
             await self._permission.count(request.to)
+            if self._clock.now() > taken_s + FRESH_S:
+                # This process stood still, and another one may have taken the key meanwhile.
+                raise being_placed()
             self.following.expected[attempt.id] = pending
             sid = await self._create(pending, attempt)
             await self.following.name(sid, attempt.id)
