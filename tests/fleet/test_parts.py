@@ -1,21 +1,28 @@
 """The parts of a process in a fleet, as its server opens them."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.fleet.directories import FACTS, fleet_on, sid
-from tests.waiting import until, until_it
+from tests.waiting import settled, until, until_it
 
 from offhook.clock import LoopClock
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.config import AppConfig, load_app
+from offhook.config import AppConfig, load, load_app
 from offhook.errors import UserError
 from offhook.events.types import CallBegan, CallEnded, CallerSaid, CallEvent
 from offhook.fleet.parts import FleetParts
 from offhook.fleet.places import BegunCall
 from offhook.journal.keeper import EventJournal
 from offhook.journal.reader import JournalReader
+from offhook.link.neighbours import Neighbours
+from offhook.observability.metrics.meter import Metrics
+from offhook.serving.composition import ServerNeeds, compose_server
 
 LIMIT = 64_000_000
 
@@ -80,3 +87,57 @@ async def test_without_the_driver_the_command_says_what_to_install(
     ):
         parts_of(config, journal)
     assert told.value.code == "E-REC-08"
+
+
+async def test_twilio_is_asked_nothing_about_a_call_that_was_lost_in_a_pause(
+    config: AppConfig, tmp_path: Path
+) -> None:
+    """What a timer or a repeated request wants right after a pause waits for the epochs."""
+    asked: list[str] = []
+    vain: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps({"sid": sid(2), "status": "completed"}).encode()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path.rpartition("/")[2])
+        return httpx2.Response(200, content=body())
+
+    account = {"TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_AUTH_TOKEN": "2" * 32}
+    whole = load(None, {"DEEPGRAM_API_KEY": "key", **account})
+    with EventJournal(tmp_path / "journal", LIMIT) as journal:
+        async with (
+            httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http,
+            asyncio.TaskGroup() as group,
+        ):
+            tasks, fleet = ServerTasks(group), parts_of(config, journal)
+            clock = LoopClock(asyncio.get_running_loop())
+            calls = compose_server(
+                ServerNeeds(
+                    config=whole,
+                    metrics=Metrics(),
+                    subscribers=(),
+                    watchers=(),
+                    make_tap=None,
+                    recordings=None,
+                    journal=journal,
+                    ledger=None,
+                    dial_count=None,
+                ),
+                http,
+                clock,
+                tasks,
+                failing=dict,
+                faults=lambda: 0,
+                fleet=fleet,
+                neighbours=Neighbours(tmp_path / "journal", tasks),
+            ).calls
+            fleet.pulse.stop()
+            for call_sid in (sid(1), sid(2)):
+                calls.transfers._updates.hang_up(call_sid, partial(vain.append, call_sid))
+            await settled()
+            assert (asked, vain) == ([], [])
+            calls.releasing.dropped(sid(1))  # as each call that another process has
+            now = clock.now()
+            fleet.pulse.settle(now, now)
+    assert (asked, vain) == ([f"{sid(2)}.json"], [sid(1)])

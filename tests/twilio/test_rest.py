@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -18,8 +18,13 @@ from offhook.config import TwilioSettings
 from offhook.errors import UserError
 from offhook.twilio import errors as refusals
 from offhook.twilio import rest
-from offhook.twilio.errors import WORDS, TwilioRefusedError, TwilioUnreachableError
-from offhook.twilio.rest import MachineDetection, TwilioRest
+from offhook.twilio.errors import (
+    WORDS,
+    CallMovedError,
+    TwilioRefusedError,
+    TwilioUnreachableError,
+)
+from offhook.twilio.rest import MachineDetection, Permit, TwilioRest
 
 ACCOUNT: Final = "AC" + "1" * 32
 KEY: Final = "SK" + "2" * 32
@@ -105,11 +110,13 @@ async def vendor(*script: Answer | Literal["cut", "hang"]) -> AsyncIterator[Vend
 
 
 @asynccontextmanager
-async def client(url: str, **twilio: Any) -> AsyncIterator[TwilioRest]:
+async def client(
+    url: str, permit: Permit | None = None, **twilio: Any
+) -> AsyncIterator[TwilioRest]:
     given: dict[str, Any] = {"api_key": KEY, "api_secret": SecretStr("hush")} | twilio
     async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=None) as http:
         account = TwilioSettings(account_sid=ACCOUNT, api_url=url, **given).require_rest()
-        yield TwilioRest(account, http)
+        yield TwilioRest(account, http, permit=permit)
 
 
 @pytest.fixture(autouse=True)
@@ -321,6 +328,48 @@ async def test_no_more_requests_are_in_flight_than_are_allowed() -> None:
         twilio.dwell_s = 0.05
         await asyncio.gather(*(it.fetch_call(CALL) for _ in range(3 * rest.AT_ONCE)))
     assert twilio.most_at_once == rest.AT_ONCE
+
+
+# --- calls that another process has -----------------------------------------------------------
+
+
+ACTS: Final[dict[str, Callable[[TwilioRest], Awaitable[Any]]]] = {
+    "redirect": lambda it: it.update_call(CALL, url="https://x"),
+    "hang up": lambda it: it.hang_up(CALL),
+    "dial": lambda it: it.create_call(to=ADA, from_=DESK, url="https://x", for_call=CALL),
+    "text": lambda it: it.send_message(to=ADA, from_=DESK, body="x", for_call=CALL),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_about_a_call_that_another_process_has_nothing_is_asked_but_how_it_is(
+    act: str,
+) -> None:
+    asked: list[str] = []
+
+    async def permit(sid: str) -> bool:
+        asked.append(sid)
+        return False
+
+    async with vendor() as twilio, client(twilio.url, permit) as it:
+        with pytest.raises(CallMovedError) as moved:
+            await ACTS[act](it)
+        await it.fetch_call(CALL)
+    assert [each.method for each in twilio.asked] == ["GET"]
+    assert asked == [CALL]
+    assert str(moved.value) == "Twilio was not asked: another process has this call"
+
+
+async def test_a_request_is_not_repeated_once_another_process_has_its_call() -> None:
+    may = [True, False]
+
+    async def permit(sid: str) -> bool:
+        return may.pop(0)
+
+    async with vendor(refusal(429, 20429)) as twilio, client(twilio.url, permit) as it:
+        with pytest.raises(CallMovedError):
+            await it.hang_up(CALL)
+    assert len(twilio.asked) == 1
 
 
 # --- what is refused -------------------------------------------------------------------------

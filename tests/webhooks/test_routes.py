@@ -1,20 +1,25 @@
 """Routes, callbacks and health with a fake registry: what it is told, and what is answered."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx2
 import pytest
+from tests.waiting import settled
 from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
 
 from offhook.call import inputs
 from offhook.calls.call_limits import CallLimit, CallLimits
+from offhook.calls.call_permit import CallPermit
 from offhook.calls.compose import CallHandling
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.config import load
 from offhook.config.current_agents import CurrentAgents
 from offhook.events.types import StreamTrouble
+from offhook.fleet.places import LEASE_S
+from offhook.fleet.pulse import Pulse
 from offhook.net.websocket import Acceptance, Refusal, Upgrade
 from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.signature import HEADER, sign
@@ -39,6 +44,9 @@ class FakeCalls:
     def find(self, call_sid: str) -> Any:
         return self.entries.get(call_sid)
 
+    def pending_lookup(self, call_sid: str) -> None:
+        return None
+
     def is_long_over(self, call_sid: str) -> bool:
         if self.fails:
             raise RuntimeError("boom")
@@ -52,7 +60,7 @@ class FakeCalls:
 
 
 class Rig:
-    def __init__(self, calls: FakeCalls) -> None:
+    def __init__(self, calls: FakeCalls, fleet: Any = None) -> None:
         self.calls, self.metrics = calls, Refusals()
         self.failing: dict[str, str] = {}
         self.pending = PendingStreams(VirtualClock(), lambda *_: None, lambda _: None)
@@ -73,7 +81,7 @@ class Rig:
                 unused,
                 config.webhook_path,
                 unused,
-                None,
+                fleet,
             ),
             self.pending,
             self.metrics,
@@ -121,6 +129,25 @@ async def test_a_status_is_told_when_it_is_final(
     assert answer.status_code == 204
     found = ["over" if isinstance(one, inputs.CallOver) else one for one in rig.calls.told]
     assert found == told
+
+
+async def test_after_a_pause_nothing_is_answered_before_it_is_known_whose_calls_there_are() -> None:
+    pulse, calls = Pulse(0.0), FakeCalls()
+    permit = CallPermit(pulse, lambda: LEASE_S)
+    rig = Rig(calls, SimpleNamespace(permit=permit))
+    calls.entries[SID] = SimpleNamespace(ending=None, session=None)
+    form = {"CallSid": SID, "AccountSid": "AC", "CallStatus": "completed"}
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(rig.post("/twilio/status", CallStatus="completed"))
+        passed_on = group.create_task(rig.webhooks.answer(ForwardedWebhook("status", form, ORIGIN)))
+        await settled()
+        assert not asked.done()
+        assert not passed_on.done()
+        assert calls.told == []
+        calls.entries.clear()  # another process has it
+        pulse.settle(LEASE_S, LEASE_S)
+    assert asked.result().status_code == 204
+    assert passed_on.result() is None
 
 
 @pytest.mark.parametrize(

@@ -192,11 +192,15 @@ def _join(
         if interrupted.go_on(taken) and not is_awaited:
             registry.live[taken.call_sid].handoff.rehome()
 
+    def dropped(call_sid: str) -> None:
+        fleet.permit.lose(call_sid)
+        fleet.end(call_sid)
+
     sessions.ended = ended
     interrupted.lost = fleet.end
     releasing.epoch_of = fleet.epoch_of
     releasing.give_up = fleet.give_up
-    releasing.dropped = fleet.end
+    releasing.dropped = dropped
     fleet.listen(
         fenced=releasing.fence,
         reaped=reaped,

@@ -18,6 +18,7 @@ import msgspec
 
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_limits import CallLimit
+from offhook.calls.call_permit import CallPermit
 from offhook.calls.forwarded import ForwardedWebhook, WebhookAnswer
 from offhook.calls.live_facts import MARK, LiveFacts, decoded, encoded
 from offhook.calls.places import Refusal, TakenCall
@@ -135,6 +136,8 @@ class FleetPlaces:
         """True if the streams of this process's calls come to this node."""
         self._untold: dict[str, str] = {}
         """Nonces of next streams that the directory is not told of yet, by CallSid."""
+        self.permit: Final = CallPermit(fleet.pulse, now)
+        """Permission of this process to act on its calls."""
         self.spares: Final = SpareSessions(fleet.directory.add_leg, self._return_leg)
         """Places of second sessions in the budget that the nodes share."""
 
@@ -220,6 +223,7 @@ class FleetPlaces:
 
     async def give_up(self, call_sid: str) -> None:
         """Give a released call up, with all its lines, to the process that claims it."""
+        self.permit.lose(call_sid)
         self._untold.pop(call_sid, None)
         try:
             await self._lines.flush()
@@ -373,6 +377,7 @@ class FleetPlaces:
         return self._taken(claimed)
 
     def _taken(self, claimed: ClaimedCall) -> TakenCall:
+        self.permit.regain(claimed.call_sid)
         self._inherit(claimed.inherited)
         node, ago_s = self._directory.node, claimed.began_ago_s
         return TakenCall(claimed.call_sid, claimed.lines, claimed.epoch, node, ago_s)
@@ -411,6 +416,7 @@ class FleetPlaces:
 
     def _hold_away(self, file: LiveCallFile, before: str) -> TakenCall:
         """Go on with the call of a file, which was the process `before`'s, until it is claimed."""
+        self.permit.regain(file.call_sid)
         facts = next(_facts_in(file.lines), b"")
         epoch = _epoch_in(file.lines) + 1
         self._directory.held.claim_away(file.call_sid, before, epoch, facts, nonce=None)

@@ -81,7 +81,9 @@ class Messaging:
             reason = refusal_words(phrases, refused)
             raise ToolError(fill(phrases.text_not_sent, reason=reason))
         try:
-            await self._rest.send_message(to=number, from_=texts.from_, body=text)
+            await self._rest.send_message(
+                to=number, from_=texts.from_, body=text, for_call=call_sid
+            )
         except TwilioRefusedError as twilio:
             _log.warning("a text was not sent: %s", twilio)
             reason = refusal_words(phrases, twilio)

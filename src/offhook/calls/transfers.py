@@ -354,6 +354,7 @@ class Transfers:
                 twiml=document,
                 status_callback=twiml.retried(_url(warm, "status")),
                 timeout_s=destination.timeout_seconds,
+                for_call=entry.call_sid,
             )
         except TwilioRefusedError as refused:
             _log.warning("nobody was called: %s", refused)

@@ -138,7 +138,8 @@ def compose_server(
     earlier = count.earlier(clock.now()) if count is not None else ()
     policy = DialPolicy(config.dialling_rules(), earlier=earlier, keep=count)
     account = config.twilio.rest_account
-    rest = TwilioRest(account, http) if account is not None else None
+    permit = None if places is None else places.permit.may_act
+    rest = TwilioRest(account, http, permit=permit) if account is not None else None
 
     runner = Runner(tasks)
     lookups = Lookups(http, config.lookup_secrets, clock)

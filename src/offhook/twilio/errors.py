@@ -147,6 +147,15 @@ class TwilioRefusedError(Exception):
         return UserError("E-TW-03", what, self.fix)
 
 
+class CallMovedError(TwilioRefusedError):
+    """Error: Twilio was not asked, as another process has the call that the request is about."""
+
+    def __init__(self) -> None:
+        super().__init__(409, None)
+        self.words = "another process has this call"
+        self.args = (f"Twilio was not asked: {self.words}",)
+
+
 class TwilioUnreachableError(Exception):
     """Error: Twilio gave no usable answer.
 

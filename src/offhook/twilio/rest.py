@@ -10,7 +10,7 @@ Numbers, texts and TwiML are never logged, and no repr here shows them.
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ import msgspec
 from offhook.text.clean import whole
 from offhook.twilio import call_status
 from offhook.twilio import errors as refusals
-from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
+from offhook.twilio.errors import CallMovedError, TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest_account import RestAccount
 from offhook.twilio.twiml import TWIML_MAX
 
@@ -53,6 +53,12 @@ PAGES_MAX: Final = 100
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 _Form: TypeAlias = Mapping[str, str | Sequence[str] | None]
+
+Permit: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Function that returns whether this process may act on the call with a CallSid, once it knows.
+
+An empty CallSid stands for a call that is yet to be placed, and for what concerns no call.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +173,23 @@ class TwilioRest:
 
     Every method raises TwilioRefusedError for an answer that is not a success, and
     TwilioUnreachableError for no answer or an unusable one, and nothing else. TwiML that is too
-    long for Twilio is refused with 413 before it is sent. A method waits where Twilio asks it to
+    long for Twilio is refused with 413 before it is sent. Where `permit` returns False, a request
+    that changes something is refused with CallMovedError. A method waits where Twilio asks it to
     (429), up to half a minute in all.
     """
 
     def __init__(
-        self, account: RestAccount, http: httpx2.AsyncClient, *, attempts: int = ATTEMPTS
+        self,
+        account: RestAccount,
+        http: httpx2.AsyncClient,
+        *,
+        attempts: int = ATTEMPTS,
+        permit: Permit | None = None,
     ) -> None:
         self.account: Final = account
         self._http = http
         self._attempts = attempts
+        self._permit = permit
         self._auth = httpx2.BasicAuth(account.user, account.password)
         self._origin = account.origin
         # Twilio serves the permissions at another host; an origin of one's own serves both.
@@ -201,12 +214,14 @@ class TwilioRest:
         machine_detection: MachineDetection | None = None,
         call_reason: str | None = None,
         send_digits: str | None = None,
+        for_call: str = "",
     ) -> RestCall:
         """Ring `to`, and run `twiml`, or what `url` answers, when the call is answered.
 
         The call rings for `timeout_s` (Twilio may add 5 s), and lasts `time_limit_s` at most. The
         status callback comes at every step. `send_digits` are played first, and rule out machine
-        detection. The request is never repeated once it may have been sent.
+        detection. `for_call` is the CallSid of the caller for whom somebody is called. The request
+        is never repeated once it may have been sent.
         """
         form: dict[str, str | Sequence[str] | None] = {
             "To": to,
@@ -232,7 +247,7 @@ class TwilioRest:
                 ),
                 "MachineDetectionSilenceTimeout": str(machine_detection.silence_timeout_ms),
             }
-        return await self._post("/Calls", form, RestCall, repeatable=False)
+        return await self._post("/Calls", form, RestCall, repeatable=False, about=for_call)
 
     async def update_call(
         self, sid: str, *, twiml: str | None = None, url: str | None = None
@@ -242,13 +257,15 @@ class TwilioRest:
         A call that is over is refused with 21220 or 20404.
         """
         path = f"/Calls/{quote(sid, safe='')}"
-        return await self._post(path, _instructions(twiml, url), RestCall, repeatable=True)
+        form = _instructions(twiml, url)
+        return await self._post(path, form, RestCall, repeatable=True, about=sid)
 
     async def hang_up(self, sid: str) -> None:
         """End a call in any state. Harmless for a call that is over already."""
         path = f"/Calls/{quote(sid, safe='')}"
         try:
-            await self._post(path, {"Status": "completed"}, RestCall, repeatable=True)
+            form = {"Status": "completed"}
+            await self._post(path, form, RestCall, repeatable=True, about=sid)
         except TwilioRefusedError as refused:
             if refused.code not in (20404, 21220) and refused.status != 404:
                 raise
@@ -265,11 +282,20 @@ class TwilioRest:
     # --- texts and numbers ---
 
     async def send_message(
-        self, *, to: str, from_: str, body: str, status_callback: str | None = None
+        self,
+        *,
+        to: str,
+        from_: str,
+        body: str,
+        status_callback: str | None = None,
+        for_call: str = "",
     ) -> RestMessage:
-        """Send a text of at most 1600 characters. Never repeated once it may have been sent."""
+        """Send a text of at most 1600 characters. Never repeated once it may have been sent.
+
+        `for_call` is the CallSid of the call in which it is sent.
+        """
         form = {"To": to, "From": from_, "Body": body, "StatusCallback": status_callback}
-        return await self._post("/Messages", form, RestMessage, repeatable=False)
+        return await self._post("/Messages", form, RestMessage, repeatable=False, about=for_call)
 
     async def numbers(self, phone_number: str | None = None) -> list[RestNumber]:
         """Return the account's numbers, or only `phone_number` (E.164), if the account has it."""
@@ -329,22 +355,32 @@ class TwilioRest:
 
     # --- requests ---
 
-    async def _post(self, path: str, form: _Form, kind: type[_T], *, repeatable: bool) -> _T:
+    async def _post(
+        self, path: str, form: _Form, kind: type[_T], *, repeatable: bool, about: str = ""
+    ) -> _T:
+        """Make a request that changes something; `about` is the CallSid that `permit` gets."""
         given = {name: _whole(value) for name, value in form.items() if value is not None}
         url = f"{self._origin}{self._account}{path}.json"
-        return _read(await self._request("POST", url, given, repeatable=repeatable), kind)
+        body = await self._request("POST", url, given, repeatable=repeatable, about=about)
+        return _read(body, kind)
 
     async def _get(self, path: str, origin: str | None = None) -> bytes:
         url = f"{origin or self._origin}{path}"
         return await self._request("GET", url, None, repeatable=True)
 
     async def _request(
-        self, method: str, url: str, form: dict[str, Any] | None, *, repeatable: bool
+        self,
+        method: str,
+        url: str,
+        form: dict[str, Any] | None,
+        *,
+        repeatable: bool,
+        about: str = "",
     ) -> bytes:
         for attempt in range(1, self._attempts):
             retry_after = 0.0
             try:
-                return await self._once(method, url, form)
+                return await self._once(method, url, form, about)
             except TwilioUnreachableError as unreachable:
                 if unreachable.sent and not repeatable:
                     raise
@@ -360,11 +396,14 @@ class TwilioRest:
             pause = retry_after + jitter_s(attempt)
             _log.info("Twilio gave no success (%s); again in %.1f s", what, pause)
             await asyncio.sleep(pause)
-        return await self._once(method, url, form)
+        return await self._once(method, url, form, about)
 
-    async def _once(self, method: str, url: str, form: dict[str, Any] | None) -> bytes:
+    async def _once(self, method: str, url: str, form: dict[str, Any] | None, about: str) -> bytes:
         """Make a request, once. Raises as the class says."""
         async with self._free:
+            # Last, as the waits before may have been long.
+            if form is not None and self._permit is not None and not await self._permit(about):
+                raise CallMovedError
             try:
                 async with (
                     asyncio.timeout(ANSWER_S),

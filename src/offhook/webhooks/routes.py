@@ -109,6 +109,7 @@ class Webhooks:
         """The other nodes, once it is known how they are reached; None without a fleet."""
         self.siblings: SiblingProcesses | None = None
         """The other call processes of a server that is exchanged; None if there can be none."""
+        self._permit = None if calls.fleet is None else calls.fleet.permit
         self._flow = CallFlow(calls, metrics, placing)
         self._callbacks = StatusCallbacks(
             calls, placing, journal.process_id if journal is not None else ""
@@ -206,6 +207,7 @@ class Webhooks:
                 form = await self._auth.form(request, _FIELDS[name])
             except UnbelievedRequestError as refused:
                 return PlainTextResponse(refused.words, refused.status)
+            await self._until_known()
             webhook = ForwardedWebhook(name, form, self._auth.origin(request.headers))
             answer = await self._elsewhere(webhook, request.path_params.get("node", ""))
             if answer is not None:
@@ -213,6 +215,11 @@ class Webhooks:
             return await self._reply(webhook)
 
         return checked
+
+    async def _until_known(self) -> None:
+        """Wait, after a pause of a process of a fleet, until it knows which calls it has still."""
+        if self._permit is not None:
+            await self._permit.until_known()
 
     async def _elsewhere(self, webhook: ForwardedWebhook, node: str) -> WebhookAnswer | None:
         """Return the answer of another call process; None: it is to be answered here."""
@@ -235,6 +242,7 @@ class Webhooks:
 
         None: it is about a call that this process does not know.
         """
+        await self._until_known()
         if not self.known.has(webhook):
             return None
         response = await self._reply(webhook)
