@@ -95,6 +95,7 @@ class CallControl:
         Raises ToolError, in words for the one who asked, when the request fails, and
         UserError E-SET-01 or E-SET-02 for a block of Settings that cannot be used.
         """
+        # Before anything else: after a pause of this process another one may have the call.
         if self.entry is not None and self.entry.session is not None:
             await self.entry.session.until_known()
         if self._is_disowned:
@@ -150,12 +151,14 @@ class CallControl:
             if not reply.done():
                 reply.set_result((done, what))
 
+        # Looked at before the request, which may end the call.
         cannot_ask = self._updates.rest is None and entry.is_telephone
         is_beyond_reach = not entry.has_stream and cannot_ask
         number = session.ask(request, replied)
         try:
             done, what = await reply
         except asyncio.CancelledError:
+            # Nobody waits for it: an operation that is withdrawn must not be done later.
             session.receive(RequestCancelled(number))
             raise
         if done and is_beyond_reach and isinstance(request, HangUp):
@@ -206,6 +209,7 @@ class CallControl:
 
     def transfer_by_key(self, destination: str) -> None:
         """Transfer a caller who has pressed the key of a destination."""
+        # In a task: the call, which commands this, must not wait for Twilio.
         _ = self._updates.start(self.call.call_sid, self._transfer_by_key(destination))
 
     async def _transfer_by_key(self, destination: str) -> None:

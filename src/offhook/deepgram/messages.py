@@ -322,6 +322,7 @@ TEXT_MAX: Final = 16 * 1024
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Exceptions of decoding JSON; the last is raised when it is nested too deeply."""
 
+# Not strict: a number may come as a string (deepgram.md §3.9).
 _server: Final = msgspec.json.Decoder[ServerMessage](ServerMessage, strict=False)
 _client: Final = msgspec.json.Decoder[ClientMessage](ClientMessage)
 _envelope: Final = msgspec.json.Decoder(UnknownAgentMessage)
@@ -341,7 +342,7 @@ def read(text: bytes) -> ServerMessage | UnknownAgentMessage:
 
     Raise MalformedAgentMessageError for anything that is not one.
 
-    In a huge message, content, description and arguments are cut visibly.
+    In a message of more than TEXT_MAX bytes each text that is published or logged is cut visibly.
     """
     try:
         message: ServerMessage = _server.decode(text)
@@ -380,7 +381,7 @@ def _cut(message: ServerMessage) -> ServerMessage:
             return InjectionRefused(_short(message.message))
         case Welcome():
             return Welcome(_short(message.request_id))
-        case _:
+        case _:  # a function's arguments, too: cut, they would be no JSON
             return message
 
 
@@ -393,6 +394,7 @@ def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> UnknownAg
         unknown = _envelope.decode(text)
     except UNREADABLE as error:
         raise MalformedAgentMessageError(f"not a Voice Agent message: {error}") from None
+    # An unknown type is ignored (deepgram.md §3.11), a known one that cannot be read is not.
     if unknown.type in known:
         if fault.startswith("Invalid"):  # the faults in which msgspec quotes content
             fault = f"an unknown value - at {fault.rpartition(' - at ')[2]}"

@@ -34,6 +34,7 @@ class Settings:
         """Complete settings that `accept` has checked."""
         message = settings_checks.whole(pasted)
         audio = message.get("audio") or {}
+        # For Twilio; a container around the audio is heard as clicks (§2.2).
         line = {"encoding": "mulaw", "sample_rate": 8000}
         self._message: Final[dict[str, Any]] = {
             "type": "Settings",
@@ -68,6 +69,7 @@ class Settings:
             return msgspec.json.encode(self._message)
         if fill is not None:
             agent = _filled(agent, fill)
+        # A session that goes on has no greeting (§5.4): the caller has heard it.
         if not greeting:
             agent = {key: value for key, value in agent.items() if key != "greeting"}
         if context:
@@ -75,6 +77,7 @@ class Settings:
             agent = {**agent, "context": {**own, "messages": [*own.get("messages", ()), *context]}}
         if functions:
             agent = {**agent, "think": _with_functions(agent.get("think") or {}, functions)}
+        # Last, as the changes were made of all the rest: a think block names its functions itself.
         if changes:
             agent = applied(agent, changes)
         return msgspec.json.encode({**self._message, "agent": agent})
@@ -113,6 +116,7 @@ class Settings:
                 'Write "functions" into the block: all that it is to have, [] for none.',
             )
         own = agent.get("think") or {}
+        # Of a list the first is in use unless it fails (§2.3).
         first = own[0] if isinstance(own, list) else own
         kept = _with_functions({"functions": first.get("functions")}, functions)["functions"]
         return {**think, "functions": kept} if kept else think

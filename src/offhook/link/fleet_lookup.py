@@ -223,6 +223,7 @@ class FleetLookup:
             raise away() from None
         if rows:
             self._read_at = self._now()
+            # The answer is of the middle of the wait, about.
             self._ahead_ms = 1000 * (rows[0][-1] - (began + self._now()) / 2)
         return rows
 

@@ -163,6 +163,7 @@ class _ServedConnection:
         if isinstance(request.order, Withdraw):
             self._withdraw(request.number)
             return
+        # A number that is taken would be withdrawn with the other one.
         if len(self._open) >= REQUESTS_MAX or request.number in self._open:
             self._reply_error(request.number, _too_many())
             return
@@ -181,6 +182,7 @@ class _ServedConnection:
 
     async def _answer(self, request: NumberedOrder) -> None:
         try:
+            # First: who asked was told by now that it was not done.
             if request.until_ms is not None and self._now_ms() > request.until_ms:
                 raise too_late()
             result = await self._orders.obey(request.order)

@@ -81,6 +81,7 @@ class LedgerFile:
             values = (new.id, new.made_ms, _day(connection, new.made_ms), _next(connection), old.id)
             changed = connection.execute(
                 "UPDATE placements SET id = ?, made_ms = ?, day = ?, change = ?"
+                # Of two processes that have seen the same attempt one changes a row.
                 " WHERE id = ? AND sid IS NULL",
                 values,
             )
@@ -101,6 +102,7 @@ class LedgerFile:
 
     def release(self, placement: Placement) -> None:
         """Free the key of an attempt that certainly became no call."""
+        # A late report may have named it: then it is a call.
         unnamed = "DELETE FROM placements WHERE id = ? AND sid IS NULL"
         self._change(lambda connection: connection.execute(unnamed, (placement.id,)))
 
@@ -147,6 +149,7 @@ class LedgerFile:
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT INTO seen VALUES (?)", ((mark,) for mark in marks))
             last, first = connection.execute("SELECT max(rowid), min(rowid) FROM seen").fetchone()
+            # Half of them at once: one with each mark would cost as much as to write it.
             if last - first >= 2 * SEEN_MAX:
                 connection.execute("DELETE FROM seen WHERE rowid <= ?", (last - SEEN_MAX,))
 
@@ -174,6 +177,7 @@ class LedgerFile:
                 self._swept_at = now
             connection.executemany(
                 "INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?)"
+                # Of two processes that had the call the one that is behind may come last.
                 " ON CONFLICT (call) DO UPDATE SET ms = max(ms, excluded.ms)",
                 (
                     (
@@ -209,11 +213,13 @@ class LedgerFile:
         clocks = self._clocks
         monotonic_ms, wall_ms = round(clocks.monotonic() * 1000), round(clocks.wall() * 1000)
         day_ms, boot = round(DAY_S * 1000), clocks.boot
+        # Within a boot the clock that never jumps counts; before it only the wall clock is left.
         connection.execute(
             "DELETE FROM used WHERE CASE WHEN boot = ? AND boot <> ''"
             " THEN monotonic_ms <= ? ELSE wall_ms <= ? END",
             (boot, monotonic_ms - day_ms, wall_ms - day_ms),
         )
+        # A time in the future is of a wall clock that was put back since: it would not age.
         connection.execute(
             "UPDATE used SET boot = ?, monotonic_ms = ?, wall_ms = ?"
             " WHERE (boot <> ? OR boot = '') AND wall_ms > ?",
@@ -310,6 +316,7 @@ def _claim(connection: sqlite3.Connection, placement: Placement) -> Placement | 
     day = _day(connection, placement.made_ms)
     if connection.execute("SELECT 1 FROM placements WHERE day = ?", (day,)).fetchone() is None:
         connection.execute(  # the first claim of a day
+            # Old by both measures: one alone may be a clock that has jumped.
             "DELETE FROM placements WHERE made_ms < ? AND day <= ?",
             (placement.made_ms - KEPT_DAYS * DAY_MS, day - KEPT_DAYS),
         )

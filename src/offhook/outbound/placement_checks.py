@@ -117,6 +117,7 @@ class PlacementChecks:
         refused = await self._dial_policy.check("call", to, self._clock.now())
         if refused is None:
             return
+        # What is over within the hour; the number itself is refused for good.
         if refused in (
             DialRefusal.CALLS_PER_HOUR,
             DialRefusal.SPEND_PER_HOUR,
@@ -141,6 +142,7 @@ class PlacementChecks:
                 "Ask again more slowly.",
                 at - now - PACE_MAX_S,
             )
+        # Taken before the wait: the next request is behind this one.
         self._turn_at = at + 1 / self._config.outbound.calls_per_second
         if at > now:
             await asyncio.sleep(at - now)

@@ -264,6 +264,7 @@ class InboundPolicy:
         day_ago = self._clock.now() - DAY_S
         for use in uses:
             known = self._uses.get(use.call)
+            # Here is known better how long a call that goes on here has lasted.
             if known is not None and use.call not in self._running and use.ms > known.ms:
                 before, known_ms = self._cost(known.ms, known.rate), known.ms
                 known.ms = use.ms
@@ -278,6 +279,7 @@ class InboundPolicy:
         if limit.micros is not None:
             fits, over = 0, round(LONGEST_S)
             if self._cost(over * 1000, rate) > limit.micros:
+                # Prices have steps (a begun minute), so the time is searched, not computed.
                 while over - fits > 1:
                     middle = (fits + over) // 2
                     if self._cost(middle * 1000, rate) <= limit.micros:
@@ -322,6 +324,7 @@ class InboundPolicy:
         use, since = self._uses[call], self._running[call]
         ms = max(0, round((now - since) * 1000))
         self._running[call] = now
+        # By the difference of two sums: each part by itself would be rounded.
         before = self._cost(use.ms, use.rate)
         use.ms += ms
         self._change(use, ms, self._cost(use.ms, use.rate) - before)
@@ -345,6 +348,7 @@ class InboundPolicy:
         while self._uses:
             use = next(iter(self._uses.values()))
             is_old = use.at <= now - DAY_S
+            # A call that goes on stays, and those behind it: it ends, and they are younger.
             if use.call in self._running or not (is_old or len(self._uses) > USES_MAX):
                 return
             self._remove(use)

@@ -25,10 +25,12 @@ class _Details(msgspec.Struct, rename="camel", frozen=True):
 
 
 class _Exact(_Details, frozen=True, forbid_unknown_fields=True):
+    # What goes to Twilio: one field too many, and it ignores the message (twilio.md §1.4).
     pass
 
 
 class _FromTwilio(_Details, frozen=True, tag_field="event"):
+    # Lenient: new events and fields may appear (twilio.md §1.3).
     pass
 
 
@@ -69,6 +71,7 @@ class StartDetails(_Details, frozen=True):
     account_sid: str
     call_sid: str
     stream_sid: str = ""
+    # Only what names the call must be there: a missing format or parameter ends no call.
     tracks: list[str] = msgspec.field(default_factory=list)
     custom_parameters: dict[str, str] = msgspec.field(default_factory=dict)
     media_format: MediaFormat = MediaFormat()
@@ -177,6 +180,7 @@ def read(text: bytes) -> FromTwilio | UnknownTwilioMessage:
         unknown = _envelope.decode(text)
     except _UNREADABLE as error:
         raise MalformedTwilioMessageError(f"not a media-stream message: {error}") from None
+    # An unknown event is ignored (twilio.md §1.3), a known one that cannot be read is not.
     if unknown.event in _KNOWN:
         if fault.startswith("Invalid value"):  # the one fault in which msgspec quotes content
             fault = "another `event` before it"
@@ -246,6 +250,7 @@ class MediaWriter:
     __slots__ = ("_audio_prefix", "_mark_prefix", "clear")
 
     def __init__(self, stream_sid: str) -> None:
+        # Fifty messages a second and call: all but the audio is encoded once (audio-path.md).
         sid = _encode(stream_sid)
         self._audio_prefix = b'{"event":"media","streamSid":' + sid + b',"media":{"payload":"'
         self._mark_prefix = b'{"event":"mark","streamSid":' + sid + b',"mark":{"name":'

@@ -61,8 +61,10 @@ def connect(
     verb = _add(document, "Connect", **_post_to(after_url))
     status = retried(stream_status_url) if stream_status_url else None
     stream = _add(verb, "Stream", url=stream_url, statusCallback=status)
+    # A URL's query is not delivered to the server of a stream (twilio.md §1.1): a parameter is.
     if token is not None:
         _add(stream, "Parameter", name="token", value=token)
+    # Runs only if `action` cannot be requested (twilio.md §2.2).
     if apology is not None:
         _say(document, apology)
         _add(document, "Hangup")
@@ -95,6 +97,7 @@ def dial(
     )
     is_sip = destination.startswith(("sip:", "sips:"))
     _add(verb, "Sip" if is_sip else "Number", destination)
+    # Without `action` Twilio goes on with what stands behind the <Dial> (twilio.md §2.6).
     if after_url is None:
         _add(document, "Hangup")
     return _text(document)
@@ -120,6 +123,8 @@ def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
 def wait_in(conference: str, after_url: str) -> str:
     """Return TwiML that puts a leg into a conference of two, which ends with either."""
     document = Element("Response")
+    # Both attributes on both legs (twilio.md §2.6): whoever comes second meets the first, and
+    # nobody is left alone.
     _add(
         _add(document, "Dial", **_post_to(after_url)),
         "Conference",
@@ -163,6 +168,8 @@ def _whisper(speech: Speech, answer_url: str) -> str:
     for _ in range(2):
         _say(gather, speech)
         _add(gather, "Pause", length="2")
+    # Without a key Twilio goes on with the next verb (twilio.md §2.5): the answer without `Digits`
+    # declines.
     _add(document, "Redirect", retried(answer_url), method="POST")
     return _text(document)
 
@@ -185,6 +192,7 @@ def hang_up(say: Speech | None = None) -> str:
 
 def reject(reason: Literal["rejected", "busy"] = "rejected") -> str:
     """Return TwiML that declines: the caller hears that the number is out of service, or busy."""
+    # Only as the first verb it declines without answering and without charge (twilio.md §2.5).
     document = Element("Response")
     _add(document, "Reject", reason=reason)
     return _text(document)

@@ -114,6 +114,7 @@ class UnverifiedStream:
         except messages.MalformedTwilioMessageError as bad:
             self.refuse(str(bad), kind="no media-stream message")
             return
+        # Once each, in this order; a `start` alone will do: `connected` says nothing of the call.
         if isinstance(message, messages.Connected) and not self._connected:
             self._connected = True
         elif isinstance(message, messages.Start):
@@ -152,7 +153,7 @@ class UnverifiedStream:
         why = "a fault in its admission"
         try:
             why = await waits or ""
-            if not why and not self._left:
+            if not why and not self._left:  # else its socket closed meanwhile
                 why = self._admit(self._channel, start) or ""
         finally:
             if why:
