@@ -188,7 +188,7 @@ async def test_a_fault_in_a_receiver_ends_that_stream_alone(
         assert (await far.end()).received == 1011
         assert near.got == []
         assert not other.closed.done()
-    assert "a fault in what receives a stream's messages" in caplog.text
+    assert "a fault in the receiver of a stream's messages" in caplog.text
 
 
 async def test_a_peer_that_reads_nothing_is_told_of_and_its_buffer_is_bounded() -> None:

@@ -259,6 +259,6 @@ def test_what_ends_a_thread_or_a_finaliser_is_a_line_without_its_words() -> None
     thread, finaliser = logged(work)
     assert (threading.excepthook, sys.unraisablehook) == before
     assert thread["event"] == "a fault ended the thread a worker"
-    assert finaliser["event"] == "a fault where nothing could be raised"
+    assert finaliser["event"] == "an exception that could not be raised"
     assert [line["exception"].endswith("ValueError") for line in (thread, finaliser)] == [True] * 2
     assert SAID not in json.dumps([thread, finaliser])

@@ -103,7 +103,7 @@ def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
         assert said(engine) == calls.said
         assert {row["slug"] for row in rows(engine, tables.calls)} == {"server_died"}
         assert {row["duration_ms"] for row in rows(engine, tables.calls)} == {50}
-    assert "3 calls had no end" in quiet.text
+    assert "3 calls of the last run had no end" in quiet.text
 
 
 def test_a_database_of_a_newer_version_is_refused(engine: Engine, tmp_path: Path) -> None:

@@ -151,7 +151,9 @@ class InterruptedCalls:
                 token=taken.token,
             )
         except Exception as error:  # noqa: BLE001 - one call's lines must not keep the others out
-            _log.exception("a fault with a live call's lines", extra={"call_sid": taken.call_sid})
+            _log.exception(
+                "a fault in reading a live call's lines", extra={"call_sid": taken.call_sid}
+            )
             return type(error).__name__
         if facts.by == "api":
             self.placed(taken.call_sid, entry.agent)

@@ -357,10 +357,10 @@ class Transfers:
                 for_call=entry.call_sid,
             )
         except TwilioRefusedError as refused:
-            _log.warning("nobody was called: %s", refused)
+            _log.warning("the person was not called: %s", refused)
             return _Rung(refusal_words(entry.agent.phrases, refused))
         except TwilioUnreachableError as unreachable:
-            _log.warning("nobody was called: %s", unreachable)
+            _log.warning("the person was not called: %s", unreachable)
             if unreachable.sent:
                 # It may ring all the same; no caller is transferred then.
                 self._note(entry.call_sid, dialled)

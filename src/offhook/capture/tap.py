@@ -161,7 +161,7 @@ class Tapped:
             self._tap.on_wire(OnWire(at_ms, leg, direction, kind, data))
         except Exception:  # noqa: BLE001 - a fault of the tap must not end the call
             self._tap = None
-            _log.exception("a tap failed and is told nothing more", extra=self._sid)
+            _log.exception("a tap failed, and gets nothing more of its call", extra=self._sid)
 
 
 def _without_keys(text: bytes) -> bytes:

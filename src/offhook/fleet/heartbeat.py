@@ -104,7 +104,10 @@ class FleetHeartbeat:
             try:
                 self.reaped(call)
             except Exception:  # noqa: BLE001 - one call's fault must not keep the others
-                _log.exception("a fault with a reaped call", extra={"call_sid": call.call_sid})
+                _log.exception(
+                    "a fault as a call of a dead process was taken over",
+                    extra={"call_sid": call.call_sid},
+                )
         if found:
             _log.warning("%d calls of processes that died are taken over", len(found))
         return AGAIN_S if len(found) >= REAPED_AT_ONCE else self._next_s

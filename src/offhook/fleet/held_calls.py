@@ -213,7 +213,7 @@ class HeldCalls:
         try:
             self.fenced(call_sid)
         except Exception:  # noqa: BLE001 - one call's fault must not keep the others in the dark
-            _log.exception("a fault with a fenced call", extra={"call_sid": call_sid})
+            _log.exception("a fault while a fenced call was dropped", extra={"call_sid": call_sid})
 
     def end(self, call_sid: str) -> None:
         """Note that a call is over: its lines and legs go with the next message, within 0.5 s."""

@@ -92,8 +92,8 @@ class LiveLines:
         self.lost += 1
         if self.lost == 1 or self.lost % 1000 == 0:
             _log.error(
-                "E-FLEET-06 lines of live calls found no room in memory: another machine would not"
-                " know them. They are %d",
+                "E-FLEET-06 lines of live calls are lost to other machines: memory has no room for"
+                " more. Lost so far: %d",
                 self.lost,
             )
 

@@ -65,7 +65,9 @@ class LiveFollower(ThreadOwner):
             try:
                 self._read(process_id, reader)
             except OSError as error:
-                _log.error("live events of %s: %s", reader.folder, error.strerror)
+                _log.error(
+                    "the live events in %s cannot be read: %s", reader.folder, error.strerror
+                )
                 self._drop(process_id, reader)
         return POLL_S
 
@@ -87,7 +89,7 @@ class LiveFollower(ThreadOwner):
         except Exception as error:  # noqa: BLE001 - one event must not keep the others out
             self._faults += 1
             if self._faults == 1:
-                _log.error("a fault in who is told of live events", exc_info=error)
+                _log.error("a fault in a receiver of live events", exc_info=error)
 
     def _find_processes(self) -> None:
         changed_at = self._root.stat().st_mtime_ns if self._root.exists() else 0

@@ -115,7 +115,7 @@ class LinkChannel:
         try:
             self.receiver.on_text(line)
         except Exception:  # noqa: BLE001 - it ends this stream alone
-            _log.exception("a fault in what receives a stream's messages")
+            _log.exception("a fault in the receiver of a stream's messages")
             self.close(INTERNAL_ERROR, "internal error")
 
     def _on_ending(self, line: bytes) -> None:
@@ -136,7 +136,7 @@ class LinkChannel:
         try:
             self.receiver.on_close(Closed(self._received, self._reason, self._sent))
         except Exception:  # noqa: BLE001 - the connection is gone, and this is let go of
-            _log.exception("a fault in what is told of a stream's end")
+            _log.exception("a fault in a receiver whose stream has ended")
         if self._lost is not None:
             self._lost()
         self._lines.on_line = _ignore_line  # It cuts the cycle of references.
@@ -147,7 +147,7 @@ class LinkChannel:
         try:
             tell()
         except Exception:  # noqa: BLE001 - it ends this stream alone
-            _log.exception("a fault in what is told of a stream")
+            _log.exception("a fault in the receiver of a stream")
             self.close(INTERNAL_ERROR, "internal error")
 
 

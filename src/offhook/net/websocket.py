@@ -271,7 +271,7 @@ class Socket(WSListener):
                     return
             except Exception:
                 # picows closes with 1011 then, without the place of the fault.
-                _log.exception("a fault in what receives a socket's messages")
+                _log.exception("a fault in the receiver of a socket's messages")
                 raise
         if kind is _CLOSE:
             self._on_close_frame(transport, frame)
@@ -279,7 +279,7 @@ class Socket(WSListener):
             try:
                 self._on_fragment(frame)
             except Exception:
-                _log.exception("a fault in what receives a socket's messages")
+                _log.exception("a fault in the receiver of a socket's messages")
                 raise
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
@@ -315,7 +315,7 @@ class Socket(WSListener):
         try:
             self.receiver.on_close(Closed(received, reason, sent))
         except Exception:  # noqa: BLE001 - the connection is gone, and this is let go of
-            _log.exception("a fault in what is told of a socket's end")
+            _log.exception("a fault in a receiver whose socket has ended")
         # Cut two cycles of references: ours, and with TLS that of uvloop's and picows' objects.
         # Else each dead connection waits for a full garbage collection, and the heap that it holds
         # till then is not given back (docs/design/engine.md).
@@ -335,7 +335,7 @@ class Socket(WSListener):
         try:
             self.receiver.on_writable(writable)
         except Exception:  # noqa: BLE001 - the end of the socket tells its owner
-            _log.exception("a fault in what is told of a socket's room")
+            _log.exception("a fault in a receiver whose socket is full or has room again")
             self.close(INTERNAL_ERROR, "internal error")
 
     # --- the rare frames ---

@@ -125,7 +125,7 @@ def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
 
     The object is not named: its repr may hold anything.
     """
-    _log.error("a fault where nothing could be raised", exc_info=raised.exc_value)
+    _log.error("an exception that could not be raised", exc_info=raised.exc_value)
 
 
 def _told(lost: int, fault: str) -> logging.LogRecord:

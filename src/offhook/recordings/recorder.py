@@ -303,6 +303,8 @@ class Recordings(ThreadOwner):
         with contextlib.suppress(OSError):
             found = repair(self._store)
             if found.repaired:
-                _log.info("recordings that a crash had left unfinished: %d", len(found.repaired))
+                _log.info(
+                    "%d recordings that a crash left unfinished are repaired", len(found.repaired)
+                )
             for name in found.unreadable:
                 _log.warning("E-AUD-05 %s is not a recording, or cannot be repaired.", name)

@@ -218,7 +218,10 @@ class RecordFollower:
             try:
                 step()
             except Exception as fault:  # noqa: BLE001 - a disk, or a driver, with faults of its own
-                _log.error("after a failure of the records' writer: %s", type(fault).__name__)
+                _log.error(
+                    "the clean-up after a failure of the records' writer has failed, too: %s",
+                    type(fault).__name__,
+                )
         if self.failing_since is None:
             self.failing_since = time.monotonic()
             if isinstance(error, UserError):
@@ -255,7 +258,11 @@ class RecordFollower:
             yield
         except OSError as error:
             if process_id not in self._faulty:
-                _log.error("the journal %s: %s", self._root / process_id, error.strerror)
+                _log.error(
+                    "the files of the journal %s have a fault: %s",
+                    self._root / process_id,
+                    error.strerror,
+                )
             self._faulty.add(process_id)
         else:
             self._faulty.discard(process_id)
@@ -383,7 +390,9 @@ class RecordFollower:
                 return
         # Told behind the commit: they are ends only then.
         if orphaned:
-            _log.warning("%d calls had no end after the last run: they have now", len(orphaned))
+            _log.warning(
+                "%d calls of the last run had no end in the record: it is there now", len(orphaned)
+            )
             self._on_orphaned(orphaned)
         # The folder goes before the note of how far its lines went. The other way round, a death
         # in between would have the next follower write all of them again.

@@ -82,7 +82,7 @@ class ControlPipe:
                 try:
                     self._obey(bytes((number,)), stop, beside, take_over)
                 except Exception:  # noqa: BLE001 - a stop may be behind it
-                    _log.exception("a fault with what the supervisor told")
+                    _log.exception("a fault in a message of the supervisor")
             if not received:
                 self._beat.end()
                 loop.remove_reader(self._socket)

@@ -28,6 +28,6 @@ def run_logged(what: str, main: Coroutine[Any, Any, None]) -> int:
         raise
     except Exception:  # noqa: BLE001 - it ends the process, and the supervisor starts another
         # Python would print the exception's text, which may be what a caller said.
-        _log.exception("the %s is ended by a fault", what)
+        _log.exception("a fault has ended the %s", what)
         return 1
     return 0

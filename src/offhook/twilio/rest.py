@@ -394,7 +394,7 @@ class TwilioRest:
                     raise
                 what = f"HTTP {refused.status}"
             pause = retry_after + jitter_s(attempt)
-            _log.info("Twilio gave no success (%s); again in %.1f s", what, pause)
+            _log.info("Twilio did not do it (%s): asked again in %.1f s", what, pause)
             await asyncio.sleep(pause)
         return await self._once(method, url, form, about)
 

@@ -220,7 +220,7 @@ def call_back(
     try:
         callback(*given, **named)
     except Exception:  # noqa: BLE001 - a callback may raise any exception
-        _log.exception("somebody who was called back by the local engines failed")
+        _log.exception("a fault in a callback of the local engines")
 
 
 # --- within the process ---
