@@ -180,15 +180,16 @@ def test_a_fault_with_one_batch_keeps_no_other_out(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     with EventJournal(tmp_path, LIMIT) as journal:
-        journal._lines.append(b"two\nlines")
-        journal._told += 1
+        journal._lines.extend([b"two\nlines", b"of one batch"])
+        journal._told += 2
         journal._thread.wake()
-        wait_until(lambda: journal.lost == 1)
+        wait_until(lambda: journal.lost == 2)
         journal(said("next"))
         reader = JournalReader(journal.folder)
         found: list[str] = []
         wait_until(lambda: more(reader, found) == ["next"])
         assert journal.state == "ok"
+    assert "E-REC-06 the journal takes no lines (ValueError): 2 are lost" in caplog.text
 
 
 def test_a_dead_thread_shows(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ class EventJournal:
         self._upgrade = UpgradeNote(root)
         self.upgrading = ""
         self._problem = ""
+        self._tell_lost_at = 1
+        """Number of lost lines at which the log says so next."""
         self._look_at, self._retry_at = 0.0, 0.0
         self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S, stop_s=FLUSH_S)
 
@@ -342,7 +344,8 @@ class EventJournal:
         self.filled = self._writer.filled
 
     def _tell_lost(self, why: str) -> None:
-        if self.lost == 1 or self.lost % 1000 == 0:
+        if self.lost >= self._tell_lost_at:
+            self._tell_lost_at = self.lost + 1000
             _log.critical("E-REC-06 the journal takes no lines (%s): %d are lost", why, self.lost)
 
 
