@@ -245,6 +245,15 @@ def test_a_file_that_grows_too_large_is_given_up(
         made.write([LiveLine(SID, bytes(FILE_BYTES // 4))])
     assert files(tmp_path) == []
     assert caplog.text.count("E-REC-07") == 1
+    # Its facts have changed, and another process would know of no conversation.
+    made.write([LiveLine(SID, FACTS, begins=True), LiveLine(SID, b"line")])
+    assert files(tmp_path) == []
+    made.write([LiveLine(SID, None)])
+    made.write([LiveLine(SID, FACTS, begins=True)])
+    assert len(files(tmp_path)) == 1, "it was over, and has come back"
+    made.write([LiveLine(SID, bytes(FILE_BYTES)), LiveLine(SID, None)])
+    made.write([LiveLine(SID, FACTS, begins=True)])
+    assert len(files(tmp_path)) == 1, "it was over as its file was given up"
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:

@@ -70,17 +70,23 @@ class LiveCallFiles:
         self._root = root
         self._folder = root / LIVE / process_id
         self._files: dict[str, _OpenFile] = {}
+        self._given_up: set[str] = set()
+        """Live calls whose files were given up: one that began now would have half of the call."""
         self._folder.mkdir(parents=True, mode=0o700)
 
     def write(self, lines: Iterable[LiveLine]) -> set[str]:
         """Append lines, in one write for each call. Return the calls that are over.
 
-        A call whose file cannot be written goes on, and is not taken over by another process.
+        A call whose file cannot be written goes on, and is not taken over by another process: its
+        file is removed, and none begins until the call is over.
         """
         gathered: dict[str, list[bytes]] = {}
         over: set[str] = set()
         for call_sid, line, begins in lines:
-            if line is None:
+            if call_sid in self._given_up:
+                if line is None:
+                    self._given_up.remove(call_sid)
+            elif line is None:
                 if call_sid in self._files:
                     over.add(call_sid)
                 else:
@@ -97,6 +103,7 @@ class LiveCallFiles:
                 self._append(call_sid, its)
             except OSError as error:
                 self._give_up(call_sid, error.strerror or type(error).__name__)
+        self._given_up -= over
         return over
 
     def _append(self, call_sid: str, lines: list[bytes]) -> None:
@@ -127,6 +134,7 @@ class LiveCallFiles:
             extra={"call_sid": call_sid},
         )
         self.remove(call_sid)
+        self._given_up.add(call_sid)
 
     def remove(self, call_sid: str) -> None:
         """Remove the file of a call, if there is one."""
