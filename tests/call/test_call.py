@@ -1219,15 +1219,6 @@ def test_the_spend_limit_lets_other_last_words_end_and_holds_for_who_comes_back(
     call >> Wait(1) << TIME_UP >> Frame() << ...
 
 
-def test_a_stream_that_comes_again_without_having_been_left_gives_no_new_amount(
-    call: Playbook,
-) -> None:
-    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 19)
-    call.call.limits.come_back(call.now, only_once=False)  # after the process had died
-    present(call, 10)
-    call >> Wait(1) << TIME_UP >> Frame() << ...
-
-
 def test_nothing_is_spent_while_the_stream_is_left(call: Playbook) -> None:
     press = Requested(1, Leave(SendDigits("1")))
     present(call.under(CallSettings(spend_s=30, silence_s=0, answer_s=0)).talking(), 19)

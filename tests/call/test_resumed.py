@@ -1,8 +1,21 @@
 """A call that goes on after its process died is what it was, by its events alone."""
 
-from tests.call.playbook import APPLIED, AUDIO_DONE, START, WELCOME, Playbook, Wait, agent, speech
+from tests.call.playbook import (
+    APPLIED,
+    AUDIO_DONE,
+    START,
+    WELCOME,
+    Forwarded,
+    Frame,
+    Playbook,
+    Wait,
+    agent,
+    inject,
+    speech,
+)
 from tests.events.test_describe import example
 
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import DialAgent, Note, SendSettings, TellAgent
 from offhook.call.ending import Slug
 from offhook.call.inputs import (
@@ -23,7 +36,9 @@ from offhook.events.types import (
     AgentSaid,
     AgentTold,
     CallerBack,
+    CallerLeft,
     CallerSaid,
+    CallReleased,
     CallStarted,
     CallTakenOver,
     Dialled,
@@ -32,6 +47,7 @@ from offhook.events.types import (
     FunctionCalled,
     FunctionDropped,
     RecordingPaused,
+    StreamBroke,
 )
 
 HELLO = AgentSaid("Hello.", "Hello.", 500, interrupted=False)
@@ -190,6 +206,33 @@ def test_a_caller_is_not_held_for_longer() -> None:
     assert ending.how is Slug.AGENT_BUSY
 
 
+def test_a_call_spends_on_its_streams_alone_and_in_every_process() -> None:
+    call = ResumedCall()
+    for at_s, event in (
+        (0, CallStarted()),
+        (10, CallerLeft("transfer", "ann")),
+        (610, CallerBack()),
+        (614, StreamBroke("cut off")),
+        (620, CallerBack()),
+        (625, HELLO),  # then its process dies
+        (640, CallTakenOver(15_000)),
+        (641, CallerBack()),
+        (643, CallReleased("handed_over")),
+        (643, CallTakenOver(0)),
+        (644, CallerBack()),
+        (646, HELLO),  # then its process dies
+    ):
+        call.take(event, at_s * 1000)
+    assert call.streamed_ms == 23_000
+    book = Playbook().under(CallSettings(spend_s=30, silence_s=0, answer_s=0))
+    (book >> ProcessDied(call) << ... >> Wait(5) >> CallerReturning() << ... >> START << ...)
+    book >> WELCOME << ... >> APPLIED << ...
+    for _ in range(6):
+        book >> Wait(1) >> Frame() << Forwarded()
+    goodbye = inject(book.call.phrases.time_up, "queue")
+    book >> Wait(1) << goodbye >> Frame() << ...
+
+
 def test_no_agent_is_dialled_ahead_of_a_stream_that_may_come_to_another_node() -> None:
     book = Playbook(dials_ahead=False)
     book >> ProcessDied(resumed(HELLO)) << ... >> CallerReturning() << Phase.AWAY
@@ -209,6 +252,7 @@ def test_every_event_that_a_file_keeps_is_used() -> None:
             each.ringing, each.agent_since_ms, each.recording = "x", 5, ("x", 1)
             each.taken = "x", 1
             each.taken_over_ms = [1]
+            each._stream_since_ms = 0
         event = Dialled("warm-transfer", "y", "") if kind is Dialled else example(kind)
         made.take(event, 0)
         assert _state(made) != _state(untouched), kind

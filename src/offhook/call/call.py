@@ -296,7 +296,8 @@ class Call:
         self.turns.resume(resumed)
         self.operator.resume(resumed, now)
         if resumed.started_ms is not None:
-            self.limits.resume(self._state.at(resumed.started_ms))
+            started = self._state.at(resumed.started_ms)
+            self.limits.resume(started, resumed.streamed_ms / 1000)
         self.handoff.resume(died, retold, now)
 
     def _begin_talking(self, now: float) -> None:

@@ -40,9 +40,8 @@ class Limits:
         self._is_suspended = False
 
     def start(self, now: float) -> None:
-        """Start the time limit, as the stream has come."""
-        self._time_up_at = now + self._state.settings.max_s
-        self._keys_until = self._time_up_at + ON_RETURN_S
+        """Start the limits, as the stream has come."""
+        self._limit_time(now)
         self._spend(now)
 
     def leave(self, now: float) -> None:
@@ -50,9 +49,14 @@ class Limits:
         if self._spent_at is not None:
             self._spend_s, self._spent_at = self._spent_at - now, None
 
-    def resume(self, started: float) -> None:
-        """Go on with the time limit of a call whose stream first came at `started`."""
-        self.start(started)
+    def resume(self, started: float, streamed_s: float) -> None:
+        """Go on with the limits of a call whose stream first came at `started`.
+
+        Its caller was on streams for `streamed_s` seconds, and is on none now.
+        """
+        self._limit_time(started)
+        if self._spend_s is not None:
+            self._spend_s -= streamed_s
 
     def come_back(self, now: float, *, only_once: bool) -> None:
         """Extend the time of a returning caller when it is nearly over, or has run out meanwhile.
@@ -110,8 +114,12 @@ class Limits:
             self._spent_at = self._spend_s = None
             self._state.steps.close(Slug.SPEND_LIMIT, self._state.phrases.time_up, now)
 
+    def _limit_time(self, started: float) -> None:
+        self._time_up_at = started + self._state.settings.max_s
+        self._keys_until = self._time_up_at + ON_RETURN_S
+
     def _spend(self, now: float) -> None:
-        if self._spend_s is not None and self._spent_at is None:
+        if self._spend_s is not None:
             self._spent_at = now + self._spend_s
 
     def _time_up_due(self) -> float | None:

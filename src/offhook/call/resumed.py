@@ -39,6 +39,7 @@ from offhook.events.types import (
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    StreamBroke,
     TransferFailed,
 )
 
@@ -70,6 +71,7 @@ KEPT: Final[frozenset[type[Event]]] = frozenset(
         RecordingPaused,
         RecordingResumed,
         RecordingStarted,
+        StreamBroke,
         TransferFailed,
     }
 )
@@ -140,6 +142,9 @@ class ResumedCall:
         self.is_over = False
         self.taken_over_ms: list[int] = []
         self._has_spoken = False
+        self._stream_since_ms: int | None = None
+        self._streamed_ms = 0
+        """Time in ms for which the caller was on streams before the present one."""
         self._turns: list[Turn | KeysEntered] = []
         self._speech = UnfinishedSpeech()
 
@@ -154,6 +159,12 @@ class ResumedCall:
         return not self._has_spoken
 
     @property
+    def streamed_ms(self) -> int:
+        """Time in ms for which the caller was on a stream, until the last event."""
+        since_ms = self._stream_since_ms
+        return self._streamed_ms + (0 if since_ms is None else self.last_ms - since_ms)
+
+    @property
     def cut(self) -> list[AgentSaid]:
         """The utterances in which the agent was when the process died, as if cut then."""
         return [said for _, said in self._speech.cut()]
@@ -162,6 +173,7 @@ class ResumedCall:
         """Take an event, which came at `at_ms` of the call."""
         self.last_ms = max(self.last_ms, at_ms)
         self._speech.take(event, at_ms)
+        self._count_stream(event, at_ms)
         match event:
             case CallStarted():
                 self.started_ms = at_ms
@@ -191,6 +203,15 @@ class ResumedCall:
                 self.is_over = True
             case _:
                 self._take_other(event, at_ms)
+
+    def _count_stream(self, event: Event, at_ms: int) -> None:
+        if isinstance(event, CallStarted | CallerBack) and self._stream_since_ms is None:
+            self._stream_since_ms = at_ms
+        elif self._stream_since_ms is not None and isinstance(event, _WITHOUT_STREAM):
+            # Of a process that died the time until its last event is known.
+            after_ms = event.after_ms if isinstance(event, CallTakenOver) else 0
+            self._streamed_ms += at_ms - after_ms - self._stream_since_ms
+            self._stream_since_ms = None
 
     def _take_function(
         self, event: FunctionCalled | FunctionAnswered | FunctionDropped, at_ms: int
@@ -254,6 +275,9 @@ class ResumedCall:
 
 
 _ASKS: Final = (CallerSaid, AgentTold)
+
+_WITHOUT_STREAM: Final = (CallerLeft, StreamBroke, CallReleased, CallTakenOver)
+"""Events after which the caller is on no stream until CallerBack."""
 
 
 def finished(called: FunctionCalled, content: str) -> FinishedFunction:
