@@ -1,4 +1,4 @@
-"""A long call recorded, beside what the simulated Twilio really played: the proof of issue 5.
+"""A recording of an hour, beside what the simulated Twilio really played.
 
     python -m bench.recording [--seconds 3600] [--seed 5]
 

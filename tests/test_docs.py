@@ -289,6 +289,20 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_files_that_the_table_of_a_room_names_are_there() -> None:
+    missing = []
+    for page in pages():
+        if not page.is_relative_to(SRC):
+            continue
+        firsts = "\n".join(row[0] for row in rows(page.read_text()))
+        missing += [
+            f"{page.relative_to(ROOT)}: {name}"
+            for name in re.findall(r"`([\w/.]+(?:\.py|/))`", firsts)
+            if not ((page.parent / name).exists() or (SRC / name).exists())
+        ]
+    assert missing == []
+
+
 def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -3,9 +3,10 @@
 import asyncio
 import io
 import json
+import sqlite3
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
-from sqlalchemy import select, update
+from sqlalchemy import func, select, text, update
+from tests import migrated
 from tests.api.desk import TOKEN, Desk, desk
 from tests.api.spec import Spec, spec_of_servers
 from tests.postgres import Postgres
@@ -25,7 +27,8 @@ from offhook.api.reading import Readers
 from offhook.call.ending import Slug
 from offhook.events.types import CallStarted
 from offhook.recordings.wav import decode, parse
-from offhook.records import tables
+from offhook.records import follower, tables
+from offhook.records.database import HEAD
 from offhook.testing.scenarios.scenario import ScenarioStep
 
 RECORDED: dict[str, Any] = {"announcement": {"say": "Hi."}, "recording": True}
@@ -466,6 +469,30 @@ async def test_a_database_that_hangs_is_said_and_calls_go_on(
                 return len(answer.json()["calls"]) if answer.status_code == 200 else 0
 
             assert await until_more(stored, 0) == 1
+
+
+async def test_a_database_of_a_newer_offhook_is_said_and_calls_go_on_and_are_stored_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(follower, "RETRY_S", (0.05,))
+    migrated.put(tmp_path / "offhook.db")
+    with closing(sqlite3.connect(tmp_path / "offhook.db")) as newer, newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    async with desk(tmp_path) as d:
+        assert "E-REC-04 The database has schema 9999" in caplog.text
+        report = await d.whole.call(GREET, ASK, GREET, HANG_UP)
+        assert report.faults == []
+        assert (await d.ask("/readyz")).status_code == 200
+        await d.whole.until_ended()
+        assert d.files.journal.waiting
+        with d.engine.begin() as connection:
+            assert connection.scalar(select(func.count()).select_from(tables.calls)) == 0
+            connection.execute(
+                text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD}
+            )
+        await d.until_stored()
+        listed = (await d.ask("/api/v1/calls")).json()["calls"]
+    assert [call["sid"] for call in listed] == [report.call_sid]
 
 
 async def test_the_document_is_whole(tmp_path: Path) -> None:

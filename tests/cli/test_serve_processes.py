@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -139,7 +140,8 @@ async def test_an_operator_process_that_hangs_is_yellow_and_noticed_by_no_call(
     operator.suspend()
     reports = await asyncio.gather(shared.call(), shared.call())
     assert [report.faults for report in reports] == [[], []]
-    await until_found(records, lambda state: state != "ok")
+    behind = re.compile(r"the operator process is \d+ s behind").fullmatch
+    await until_found(records, lambda state: behind(state) is not None)
     operator.resume()
     await until_found(records, lambda state: state == "ok")
     for report in reports:

@@ -44,7 +44,9 @@ class Record:
     @property
     def state(self) -> str:
         kept = self.journal.state
-        return kept if kept != "ok" else self.follower.state
+        if kept != "ok" or self.follower.failing_since is None:
+            return kept
+        return "waiting for the database"
 
     def __enter__(self) -> Self:
         self.journal.__enter__()

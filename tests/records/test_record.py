@@ -99,7 +99,7 @@ def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
     calls.say(50)
     journal.close()
     with record_of(engine, tmp_path):
-        # All of it is there before the first call is answered.
+        # All of it is there as soon as the follower has settled.
         assert said(engine) == calls.said
         assert {row["slug"] for row in rows(engine, tables.calls)} == {"server_died"}
         assert {row["duration_ms"] for row in rows(engine, tables.calls)} == {50}

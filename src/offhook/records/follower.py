@@ -150,15 +150,6 @@ class RecordFollower:
         self.failing_since: float | None = None
         self.thread: Final = BackgroundThread("records", self._work, stop_s=STOP_S)
 
-    @property
-    def state(self) -> str:
-        """State for readiness: `ok`, `waiting for the database`, or what the thread's fault is."""
-        if self.thread.state != "ok":
-            return f"the {self.thread.name} thread is {self.thread.state}"
-        if not self.is_following:
-            return "another process follows the journals"
-        return "ok" if self.failing_since is None else "waiting for the database"
-
     def __enter__(self) -> Self:
         self.thread.start()
         if self.is_following:
