@@ -13,7 +13,9 @@ from tests.cli.in_process import Ended, offhook
 from tests.processes import started
 from websockets.sync.client import ClientConnection, connect
 
+from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.server import PATH
+from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.speech import installed
 
 COMMAND = [sys.executable, "-m", "offhook", "standin"]
@@ -129,6 +131,23 @@ def test_a_model_needs_its_url_and_its_name() -> None:
     ended = run("--model", "small")
     assert ended.returncode == 2
     assert "--model-url" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "asks"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)]
+)
+def test_only_who_listens_on_loopback_asks_models_that_settings_name(
+    host: str, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def ready(*_: object, asks_named: bool) -> None:
+        told.append(asks_named)
+        raise UserError("E-STANDIN-02", "It is not to start.", "Nothing.")
+
+    monkeypatch.setattr(agents, "ready", ready)
+    assert run("--host", host).returncode == 1
+    assert told == [asks]
 
 
 def test_a_port_in_use_is_said() -> None:
