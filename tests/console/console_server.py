@@ -68,7 +68,7 @@ class ConsoleServer:
     async def page(
         self,
         browser: Browser,
-        path: str = "/live",
+        path: str | None = "/live",
         *,
         user: str | None = None,
         role: Role = Role.ADMIN,
@@ -77,13 +77,15 @@ class ConsoleServer:
     ) -> AsyncIterator[Watched]:
         """Open a path of the console, signed in as a user, or as by a link, as an admin.
 
-        `options` are of chromium.context.
+        With None nothing is opened yet, for a test that adds a script first. `options` are of
+        chromium.context.
         """
         async with chromium.context(browser, **options) as context:
             if signed_in:
                 await self.sign_in(context, user, role)
             async with chromium.watched(context) as watched:
-                await watched.page.goto(self.url + path)
+                if path is not None:
+                    await watched.page.goto(self.url + path)
                 yield watched
 
     async def sign_in(

@@ -1,42 +1,23 @@
 """Every view, and every state of one, before axe-core: no serious finding, in light and in dark."""
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
+from tests.console.axe import serious
 from tests.console.calls import kept_call
 from tests.console.console_server import GREETING, ConsoleServer, require_built
 from tests.console.scripted import is_wider_than_its_window
 from tests.console.views import STATES, VIEWS
 
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 UNRECORDED: Final = "+12025550101"
 """The number of the agent billing, which records nothing."""
-SERIOUS = ("serious", "critical")
 SCHEMES: Final[Mapping[Literal["light", "dark"], dict[str, Any]]] = {
     "light": {},
     "dark": {"runOnly": ["color-contrast"]},
 }
 """The rules by which each scheme is checked: dark differs from light in its colours alone."""
-
-
-async def findings(page: Page, rules: dict[str, Any] | None = None) -> list[str]:
-    """What axe finds that keeps somebody from using the page."""
-    if await page.evaluate("!window.axe"):
-        await page.evaluate(AXE)
-    # Without what passes, which axe would describe at length.
-    options = {"resultTypes": ["violations"], **(rules or {})}
-    found: list[dict[str, Any]] = await page.evaluate(
-        "async options => (await axe.run(document, options)).violations", options
-    )
-    return [
-        f"{one['impact']}: {one['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
-        for one in found
-        if one["impact"] in SERIOUS
-        for node in one["nodes"]
-    ]
 
 
 def test_every_view_is_looked_at() -> None:
@@ -64,7 +45,7 @@ async def test_no_view_has_a_serious_finding(browser: Browser, server: ConsoleSe
             await view.open(watched.page, server.url, **sids)
             for scheme, rules in SCHEMES.items():
                 await watched.page.emulate_media(color_scheme=scheme)
-                found = await findings(watched.page, rules)
+                found = await serious(watched.page, rules=rules)
                 left += [f"{view.name}, {scheme}: {finding}" for finding in found]
             # 1280 by 1024 at 400 %.
             await watched.page.set_viewport_size({"width": 320, "height": 256})
@@ -81,4 +62,4 @@ async def test_the_page_before_signing_in_has_no_serious_finding(
     async with server.page(browser, "/", signed_in=False) as watched:
         await expect(watched.page.get_by_role("button", name="Sign in")).to_be_visible()
         watched.expects("401")
-        assert await findings(watched.page) == []
+        assert await serious(watched.page) == []

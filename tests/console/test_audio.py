@@ -20,9 +20,9 @@ BLOCK_MS = 128 / audio.BYTES_PER_MS
 LINEAR_SAMPLES = numpy.array(LINEAR, numpy.float64) / 32768
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def thread(browser: Browser) -> AsyncIterator[AudioThread]:
-    """The built audio thread."""
+    """The built audio thread; each of its runs begins with new processors."""
     require_built()
     async with chromium.context(browser) as context, chromium.watched(context) as watched:
         made = AudioThread(watched.page)

@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Browser, Page, expect
 from tests.console import recorded
+from tests.console.axe import serious
 from tests.console.calls import kept_call
 from tests.console.chromium import Watched
 from tests.console.console_server import GREETING, HOURS, OPEN, ConsoleServer
 from tests.console.views import drawn
 
 LIST = "/calls?text=on+a+Sunday"
-AXE = {"resultTypes": ["violations"]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -239,6 +238,4 @@ async def test_axe_finds_nothing_serious(
                 await expect(page.locator(".call-row").first).to_be_visible()
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= sizes[scheme]["width"]
-            found = (await Axe().run(page, ".view", AXE)).response["violations"]
-            serious = [one for one in found if one["impact"] in ("serious", "critical")]
-            assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
+            assert await serious(page, ".view") == []

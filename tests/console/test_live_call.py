@@ -138,7 +138,7 @@ async def test_whoever_begins_to_listen_in_mid_answer_is_less_than_half_a_second
     behind_ms: dict[bytes, list[float]] = {answer: [], question: []}
     async with (
         kept_call(server.public_url) as call,
-        server.page(browser, "/docs") as watched,
+        server.page(browser, None) as watched,
     ):
         page, person = watched.page, call.person
         loudspeaker = Loudspeaker(page)
@@ -192,7 +192,7 @@ async def test_a_page_that_nobody_sees_holds_no_stream_and_then_shows_what_it_mi
         while len(ended) < count:
             await page.clock.fast_forward(1000)
 
-    async with server.page(browser, "/docs") as watched:
+    async with server.page(browser, None) as watched:
         page = watched.page
         await page.clock.install()
         page.on("requestfailed", keep)

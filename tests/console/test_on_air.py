@@ -148,7 +148,7 @@ async def operator(
     api = scripted(call(), call(call_sid=OTHER), **answers(SID), **answers(OTHER))
     api.answers["DELETE /api/v1/session"] = (204, "")
     streams = Streams()
-    async with server.page(browser, "/docs", microphone=True) as watched:
+    async with server.page(browser, None, microphone=True) as watched:
         await watched.page.route(f"{server.url}/api/**", api.handle)
         await watched.page.route_web_socket(lambda url: "/console/streams/" in url, streams.answer)
         await watched.page.add_init_script(MICROPHONES + CONTEXTS)

@@ -113,7 +113,7 @@ async def phone(
 ) -> AsyncIterator[Call]:
     """Open the Phone view; `script` runs in the page before its own."""
     require_built()
-    async with server.page(browser, "/docs", **options) as watched:
+    async with server.page(browser, None, **options) as watched:
         # The record of a call comes moments after its beginning, and a process may be away.
         watched.expects("Failed to load resource")
         call = Call(watched)

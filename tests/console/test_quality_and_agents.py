@@ -2,18 +2,11 @@
 
 import re
 
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
+from tests.console.axe import serious
 from tests.console.calls import kept_call
 from tests.console.chromium import Watched
 from tests.console.console_server import GREETING, ConsoleServer
-
-
-async def accessible(page: Page) -> None:
-    """Fail for what axe calls serious or critical."""
-    found = (await Axe().run(page)).response["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert serious == []
 
 
 async def test_agents_are_shown_checked_and_their_functions_tried(
@@ -22,7 +15,7 @@ async def test_agents_are_shown_checked_and_their_functions_tried(
     page = console.page
     await page.goto(f"{server.url}/agents")
     await expect(page.get_by_role("link", name="billing", exact=True)).to_be_visible()
-    await accessible(page)
+    assert await serious(page) == []
     await page.get_by_role("link", name="reception", exact=True).click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("reception")
     await expect(page.get_by_role("region", name="The file", exact=True)).to_contain_text(
@@ -46,7 +39,7 @@ async def test_agents_are_shown_checked_and_their_functions_tried(
     await book.get_by_role("button", name="Try it").click()
     await book.get_by_label("day").fill("Monday")
     await book.get_by_label("people").fill("many")
-    await accessible(page)
+    assert await serious(page) == []
     run = book.get_by_role("button", name="Run it…")
     await run.click()
     asked = page.get_by_role("dialog", name="Run book_table?")
@@ -88,7 +81,7 @@ async def test_quality_leads_to_the_calls_behind_it(
     await expect(page.get_by_role("heading", name="Quality")).to_be_visible()
     await expect(page.get_by_text("Latency of a turn")).to_be_visible()
     await expect(page.get_by_text("Answer heard after")).to_be_visible()
-    await accessible(page)
+    assert await serious(page) == []
     counted = re.compile(r"^(Of )?(\d+) calls?$")
     links = page.get_by_role("link", name=counted)
     shown = [

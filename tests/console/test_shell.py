@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
+from tests.console.axe import violations
 from tests.console.console_server import require_built
 from tests.console.scripted import (
     SID,
@@ -37,11 +37,6 @@ def built() -> None:
     require_built()
 
 
-async def serious(page: Page) -> list[str]:
-    found = await Axe().run(page)
-    return [f"{v['id']}: {v['help']}" for v in found.response["violations"]]
-
-
 async def test_a_one_time_link_signs_in_and_leaves_the_address(browser: Browser) -> None:
     server = scripted()
     server.answers["GET /api/v1/session"] = problem(401, "Nobody is signed in.")
@@ -64,7 +59,7 @@ async def test_a_session_that_ends_is_told_and_continues_where_it_was(browser: B
         await page.keyboard.type("be kind")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Your session has ended.")).to_be_visible()
-        assert await serious(page) == []
+        assert await violations(page) == []
         await page.get_by_label("Name").fill("ada")
         await page.get_by_label("Password").fill("a password")
         await page.keyboard.press("Enter")
@@ -84,7 +79,7 @@ async def test_a_lost_stream_is_told_and_resumed_behind_its_last_event(browser: 
         await expect(watched.page.get_by_text("+12025550142")).to_be_visible()
         await watched.page.get_by_role("button", name="Try now").click()
         await until(lambda: f"{URL}/api/v1/live?after=r-7" in asked)
-        assert await serious(watched.page) == []
+        assert await violations(watched.page) == []
 
 
 async def test_the_node_of_a_call_is_shown_and_that_it_is_away(browser: Browser) -> None:
@@ -246,5 +241,5 @@ async def test_the_live_views_are_accessible_at_400_percent_too(
             # 320 by 256 is a window of 1280 by 1024 at 400 %.
             for width, height in ((1280, 800), (320, 256)):
                 await watched.page.set_viewport_size({"width": width, "height": height})
-                assert await serious(watched.page) == [], (path, width)
+                assert await violations(watched.page) == [], (path, width)
                 assert not await is_wider_than_its_window(watched.page), (path, width)
