@@ -30,9 +30,8 @@ SID = "CA1"
 
 @pytest.fixture
 def engine(postgres: Postgres) -> Iterator[Engine]:
-    with postgres.database() as url:
+    with postgres.database(migrated=True) as url:
         made = database.open_engine(database.url_of(url.render_as_string(hide_password=False)))
-        database.upgrade(made)
         yield made
         made.dispose()
 

@@ -105,9 +105,8 @@ CALL = """INSERT INTO fleet_calls (call_sid, epoch, process_id, from_process, an
 async def test_of_several_nodes_all_calls_and_the_capacity_of_those_that_live(
     postgres: Postgres,
 ) -> None:
-    with postgres.database() as url:
+    with postgres.database(migrated=True) as url:
         engine = database.open_engine(database.url_of(url.render_as_string(hide_password=False)))
-        database.upgrade(engine)
         operator = Shared(engine)
 
         def beat(node: str, capacity: int, *, drains: bool = False, ago: int = 0) -> None:

@@ -22,7 +22,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         yield None
         return
     server: Postgres = request.getfixturevalue("postgres")
-    with server.database() as of_postgres:
+    with server.database(migrated=True) as of_postgres:
         yield of_postgres.render_as_string(hide_password=False)
 
 

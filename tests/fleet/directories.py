@@ -19,7 +19,6 @@ from offhook.fleet.directory import CallDirectory
 from offhook.fleet.heartbeat import FleetHeartbeat
 from offhook.fleet.live_lines import LiveLines
 from offhook.fleet.pulse import Pulse
-from offhook.records import database
 
 FACTS = b'{"agent":"desk"}'
 
@@ -35,10 +34,7 @@ def url_text(url: URL) -> str:
 @contextmanager
 def migrated(postgres: Postgres) -> Iterator[str]:
     """A database with the schema; its URL."""
-    with postgres.database() as url:
-        engine = database.open_engine(database.url_of(url_text(url)))
-        database.upgrade(engine)
-        engine.dispose()
+    with postgres.database(migrated=True) as url:
         yield url_text(url)
 
 

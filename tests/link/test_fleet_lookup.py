@@ -21,9 +21,8 @@ _T = TypeVar("_T")
 
 @pytest.fixture
 def engine(postgres: Postgres) -> Iterator[Engine]:
-    with postgres.database() as url:
+    with postgres.database(migrated=True) as url:
         engine = database.open_lookup_engine(url)
-        tables.metadata.create_all(engine)
         try:
             yield engine
         finally:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
+from tests.cases import check_each
 from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
 
 from offhook.errors import UserError
@@ -85,53 +86,53 @@ CALLS: dict[str, list[tuple[int, events.Event]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("asked", "meant"),
-    [
-        ({}, set(CALLS)),
-        ({"agent": "sales"}, {"other agent"}),
-        ({"agent": "Sales"}, set()),
-        ({"number": OTHER}, {"from other", "to other"}),
-        ({"number": CALLER}, set(CALLS) - {"from other"}),
-        ({"number": CALLED}, set(CALLS) - {"to other"}),
-        ({"number": "+1999"}, set()),
-        ({"direction": "outbound"}, {"to other"}),
-        ({"live": True}, {"live"}),
-        ({"live": False}, set(CALLS) - {"live"}),
-        ({"slug": "agent_lost"}, {"lost"}),
-        ({"fault": "agent"}, {"lost"}),
-        ({"min_ms": 4000}, {"plain", "other agent", "percent", "umlaut", "kana"}),
-        ({"min_ms": 9001}, set()),
-        (
-            {"since_ms": BEGAN_MS + 60_000, "until_ms": BEGAN_MS + 180_000},
-            {"other agent", "from other"},
-        ),
-        ({"text": "HELLO"}, {"plain"}),
-        ({"text": "50%_off"}, {"percent"}),
-        ({"text": "5_%"}, set()),
-        ({"text": "\\"}, {"percent"}),
-        ({"text": "öffnungszeiten"}, {"umlaut"}),
-        ({"text": "Öffnungszeiten [H"}, {"umlaut"}),
-        ({"text": "ö*"}, set()),
-        ({"text": "öf.n"}, set()),
-        ({"text": "時間"}, {"kana"}),
-        ({"text": "we ARE"}, {"cut"}),
-        ({"text": "from nine"}, set()),  # nobody heard it
-        ({"text": "Hello", "agent": "sales"}, set()),
-        ({"text": "hello", "number": CALLER, "live": False}, {"plain"}),
-        ({"number": CALLER, "fault": "agent"}, {"lost"}),
-    ],
-)
-def test_filters(
-    engine: Engine, house: dict[str, str], asked: dict[str, Any], meant: set[str]
-) -> None:
-    newest_first = [house[name] for name in reversed(CALLS) if name in meant]
-    assert found(engine, **asked) == newest_first
-    assert found(engine, limit=1, **asked) == newest_first
-    with engine.connect() as connection:
-        assert queries.totals(connection, CallFilter(**asked)).calls == len(meant)
-        by_agent = queries.sums(connection, CallFilter(**asked), "agent")
-    assert sum(one.totals.calls for one in by_agent) == len(meant)
+FILTERS: list[tuple[dict[str, Any], set[str]]] = [
+    ({}, set(CALLS)),
+    ({"agent": "sales"}, {"other agent"}),
+    ({"agent": "Sales"}, set()),
+    ({"number": OTHER}, {"from other", "to other"}),
+    ({"number": CALLER}, set(CALLS) - {"from other"}),
+    ({"number": CALLED}, set(CALLS) - {"to other"}),
+    ({"number": "+1999"}, set()),
+    ({"direction": "outbound"}, {"to other"}),
+    ({"live": True}, {"live"}),
+    ({"live": False}, set(CALLS) - {"live"}),
+    ({"slug": "agent_lost"}, {"lost"}),
+    ({"fault": "agent"}, {"lost"}),
+    ({"min_ms": 4000}, {"plain", "other agent", "percent", "umlaut", "kana"}),
+    ({"min_ms": 9001}, set()),
+    (
+        {"since_ms": BEGAN_MS + 60_000, "until_ms": BEGAN_MS + 180_000},
+        {"other agent", "from other"},
+    ),
+    ({"text": "HELLO"}, {"plain"}),
+    ({"text": "50%_off"}, {"percent"}),
+    ({"text": "5_%"}, set()),
+    ({"text": "\\"}, {"percent"}),
+    ({"text": "öffnungszeiten"}, {"umlaut"}),
+    ({"text": "Öffnungszeiten [H"}, {"umlaut"}),
+    ({"text": "ö*"}, set()),
+    ({"text": "öf.n"}, set()),
+    ({"text": "時間"}, {"kana"}),
+    ({"text": "we ARE"}, {"cut"}),
+    ({"text": "from nine"}, set()),  # nobody heard it
+    ({"text": "Hello", "agent": "sales"}, set()),
+    ({"text": "hello", "number": CALLER, "live": False}, {"plain"}),
+    ({"number": CALLER, "fault": "agent"}, {"lost"}),
+]
+
+
+def test_filters(engine: Engine, house: dict[str, str]) -> None:
+    def check(asked: dict[str, Any], meant: set[str]) -> None:
+        newest_first = [house[name] for name in reversed(CALLS) if name in meant]
+        assert found(engine, **asked) == newest_first
+        assert found(engine, limit=1, **asked) == newest_first
+        with engine.connect() as connection:
+            assert queries.totals(connection, CallFilter(**asked)).calls == len(meant)
+            by_agent = queries.sums(connection, CallFilter(**asked), "agent")
+        assert sum(one.totals.calls for one in by_agent) == len(meant)
+
+    check_each(check, FILTERS)
 
 
 def test_a_text_search_looks_through_all_calls_in_pages(
@@ -147,10 +148,10 @@ def test_a_text_search_looks_through_all_calls_in_pages(
     assert found(engine, text="maybe") == []
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "*", cursor_of(PagePosition(1, "CA"))[:-2], "é"])
-def test_a_bad_cursor_is_said(engine: Engine, cursor: str) -> None:
-    with engine.connect() as connection, pytest.raises(UserError, match="E-ASK-02"):
-        queries.find(connection, CallFilter(), 10, cursor)
+def test_a_bad_cursor_is_said(engine: Engine) -> None:
+    for cursor in ("", "x", "*", cursor_of(PagePosition(1, "CA"))[:-2], "é"):
+        with engine.connect() as connection, pytest.raises(UserError, match="E-ASK-02"):
+            queries.find(connection, CallFilter(), 10, cursor)
 
 
 def test_a_cursor_from_anywhere_is_a_place(engine: Engine) -> None:

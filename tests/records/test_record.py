@@ -193,7 +193,7 @@ def test_a_commit_of_which_no_answer_came_is_not_made_twice(
 @pytest.fixture
 def on_postgres(postgres: Postgres) -> Iterator[URL]:
     """A database of its own on a PostgreSQL that others use, too."""
-    with postgres.database() as url:
+    with postgres.database(migrated=True) as url:
         yield url
 
 
@@ -271,12 +271,18 @@ def test_a_connection_that_dies_at_any_statement_loses_and_doubles_nothing(
     assert not (tmp_path / "journal" / "dead-letters").exists()
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL that a test may stop."""
+@pytest.fixture(scope="module")
+def postgres_of_this_file() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_postgres(postgres_of_this_file: Postgres) -> Postgres:
+    """A PostgreSQL that runs, and that a test may stop."""
+    postgres_of_this_file.start_again()
+    return postgres_of_this_file
 
 
 def test_a_postgresql_that_is_stopped_for_a_while_and_one_that_hangs(

@@ -32,7 +32,7 @@ SID = "CA" + "1" * 32
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    with postgres.database() as made:
+    with postgres.database(migrated=True) as made:
         yield made.render_as_string(hide_password=False)
 
 
