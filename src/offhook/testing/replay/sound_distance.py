@@ -7,7 +7,7 @@ milliseconds longer. The bytes are therefore not compared, but the levels of fou
 
 import math
 from itertools import accumulate, pairwise
-from operator import itemgetter, sub
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
@@ -96,18 +96,25 @@ def _along_the_best_way(rows: list[_Levels], columns: list[_Levels]) -> list[flo
     slope = len(columns) / len(rows)
     above: dict[int, tuple[float, _Way]] = {-1: (0.0, None)}
     ends = []
-    for number, row in enumerate(rows):
+    for number, (a, b, c, d) in enumerate(rows):
         middle = int(number * slope)
+        first = max(0, middle - slack)
         here: dict[int, tuple[float, _Way]] = {}
-        for column in range(max(0, middle - slack), min(len(columns), middle + slack + 1)):
-            cost = sum(map(abs, map(sub, row, columns[column]))) / 4
-            before = (above.get(column - 1, _FAR), above.get(column, _FAR))
-            total, way = min(*before, here.get(column - 1, _FAR), key=itemgetter(0))
-            here[column] = (total + cost, (cost, way))
+        left, corner = _FAR, above.get(first - 1, _FAR)
+        for column in range(first, min(len(columns), middle + slack + 1)):
+            e, f, g, h = columns[column]
+            cost = (abs(a - e) + abs(b - f) + abs(c - g) + abs(d - h)) / 4
+            over = above.get(column, _FAR)
+            best = corner if corner[0] <= over[0] else over
+            if left[0] < best[0]:
+                best = left
+            left = here[column] = (best[0] + cost, (cost, best[1]))
+            corner = over
             if number == len(rows) - 1 or column == len(columns) - 1:
-                ends.append(here[column])
+                ends.append(left)
         above = here
-    way, costs = min(ends, key=itemgetter(0))[1], []
+    way: _Way = min(ends, key=itemgetter(0))[1]
+    costs = []
     while way is not None:
         cost, way = way
         costs.append(cost)
