@@ -3,9 +3,9 @@
 import ast
 import collections
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.sources import syntax_tree
 
@@ -17,29 +17,55 @@ SHARED: Final = {"Call": "users' functions import offhook.tools.Call; call/call.
 """Names that two classes have, with the reason."""
 
 
-def classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    """Every class of the package, with its file."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                yield path.relative_to(SOURCE).as_posix(), node
+class Named(NamedTuple):
+    """What a source names, and says of it."""
+
+    classes: list[tuple[str, list[str]]]
+    """Each class, and its bases."""
+    texts: list[tuple[int, str]]
+    """Each text that is a statement, with its line: docstrings, also of constants and fields."""
+    shown: list[str]
+    """The texts of routes and commands that users read in a list, without what is around."""
+
+
+def named(source: str) -> Named:
+    found = Named([], [], [])
+    for node in ast.walk(syntax_tree(source)):
+        match node:
+            case ast.ClassDef():
+                found.classes.append((node.name, [ast.unparse(base) for base in node.bases]))
+            case ast.Expr(value=ast.Constant(value=str() as text)):
+                found.texts.append((node.lineno, text))
+            case ast.keyword(arg="summary" | "help", value=ast.Constant(value=str() as text)):
+                found.shown.append(text)
+    return found
+
+
+@cache
+def named_in_package() -> dict[str, Named]:
+    """What each file of the package names: to parse all takes a second."""
+    return {
+        path.relative_to(SOURCE).as_posix(): named(path.read_text(encoding="utf-8"))
+        for path in sorted(SOURCE.rglob("*.py"))
+    }
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
     files = collections.defaultdict(list)
-    for file, node in classes():
-        if not node.name.startswith("_"):
-            files[node.name].append(file)
+    for file, found in named_in_package().items():
+        for name, _ in found.classes:
+            if not name.startswith("_"):
+                files[name].append(file)
     assert {name: where for name, where in files.items() if len(where) > 1}.keys() == SHARED.keys()
 
 
 def test_an_exception_ends_in_error() -> None:
     ours = set()
-    for file, node in classes():
-        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        if any(base.endswith(("Error", "Exception")) for base in bases):
-            assert node.name.endswith("Error"), f"{file}: {node.name}"
-            ours.add(node.name)
+    for file, found in named_in_package().items():
+        for name, bases in found.classes:
+            if any(base.rpartition(".")[2].endswith(("Error", "Exception")) for base in bases):
+                assert name.endswith("Error"), f"{file}: {name}"
+                ours.add(name)
     assert "UserError" in ours
 
 
@@ -49,39 +75,19 @@ VAGUE: Final = re.compile(
 """Beginnings that leave out a docstring's subject: it must make sense in a tooltip."""
 
 
-def texts(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Every text that is a statement: docstrings, also those of constants and fields."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Expr(value=ast.Constant(value=str()) as text):
-                yield text
-
-
-def vague(source: str) -> list[int]:
+def vague(found: Named) -> list[int]:
     """Return the lines of docstrings that do not begin with a verb or a noun."""
-    return [text.lineno for text in texts(syntax_tree(source)) if VAGUE.match(str(text.value))]
+    return [line for line, text in found.texts if VAGUE.match(text)]
 
 
 def test_a_docstring_names_its_subject() -> None:
-    found = {
-        path.relative_to(SOURCE).as_posix(): lines
-        for path in sorted(SOURCE.rglob("*.py"))
-        if (lines := vague(path.read_text(encoding="utf-8")))
-    }
+    found = {file: lines for file, each in named_in_package().items() if (lines := vague(each))}
     assert found == {}
 
 
-def shown(source: str) -> Iterator[ast.Constant]:
-    """Yield the texts of routes and commands that users read in a list, without what is around."""
-    for node in ast.walk(syntax_tree(source)):
-        match node:
-            case ast.keyword(arg="summary" | "help", value=ast.Constant(value=str()) as text):
-                yield text
-
-
-def vaguely_shown(source: str) -> list[str]:
-    """Return those texts that do not begin with a verb or a noun phrase."""
-    return [str(text.value) for text in shown(source) if VAGUE_SHOWN.match(str(text.value))]
+def vaguely_shown(found: Named) -> list[str]:
+    """Return the texts of lists that do not begin with a verb or a noun phrase."""
+    return [text for text in found.shown if VAGUE_SHOWN.match(text)]
 
 
 VAGUE_SHOWN: Final = re.compile(VAGUE.pattern + r"|(All|Some|Each) of\b")
@@ -89,28 +95,25 @@ VAGUE_SHOWN: Final = re.compile(VAGUE.pattern + r"|(All|Some|Each) of\b")
 
 def test_what_users_read_of_a_route_or_an_option_names_its_subject() -> None:
     found = {
-        path.relative_to(SOURCE).as_posix(): texts
-        for path in sorted(SOURCE.rglob("*.py"))
-        if (texts := vaguely_shown(path.read_text(encoding="utf-8")))
+        file: texts for file, each in named_in_package().items() if (texts := vaguely_shown(each))
     }
     assert found == {}
-    assert vaguely_shown('a(summary="What calls come to", help="All of one call.")') == [
+    assert vaguely_shown(named('a(summary="What calls come to", help="All of one call.")')) == [
         "What calls come to",
         "All of one call.",
     ]
-    assert vaguely_shown('a(summary="Show a call", help="Allow it.", name="What")') == []
+    assert vaguely_shown(named('a(summary="Show a call", help="Allow it.", name="What")')) == []
 
 
 def test_vague_docstrings_are_found() -> None:
     source = '"""What it does."""\nA = 1\n"""Its size."""\nB = 2\n"""Asynchronous."""\n'
-    assert vague(source) == [1, 3]
+    assert vague(named(source)) == [1, 3]
 
 
 RETIRED: Final = re.compile(
     r"errand|lobby|forsaken|conceal|\bdeaf|spoilt|ghosts?\b|happenings?\b|wish(es)?\b"
     r"|house_file|\bput(s|ting)? (\w+ ){0,3}through\b|\b_?guard\b|\bfindings_of\b"
-    r"|\b_front\b|\.front\b|\b_?outgoing\b|\b_pace\b|passages?\b|\bby[_ ]ear\b",
-    re.IGNORECASE,
+    r"|\b_front\b|\.front\b|\b_?outgoing\b|\b_pace\b|passages?\b|\bby[_ ]ear\b"
 )
 """Words that the glossary has replaced, in identifiers, prose and texts alike."""
 
@@ -126,8 +129,8 @@ ALLOWED: Final = {
 
 
 def retired(source: str) -> set[str]:
-    """Return the retired words of a text."""
-    return {found[0].lower() for found in RETIRED.finditer(source)}
+    """Return the retired words of a text, in lower case."""
+    return {found[0] for found in RETIRED.finditer(source.lower())}
 
 
 def test_retired_words_do_not_come_back() -> None:

@@ -115,6 +115,14 @@ READ_THE_ENVIRONMENT: Final = (
     "offhook.serving.operator_process",  # likewise
 )
 ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")
+ENDS: Final = frozenset(
+    {
+        *("environ", "environb", "getenv", "getenvb", "putenv", "now", "utcnow", "today"),
+        *("time", "monotonic", "perf_counter", "process_time"),
+        *("time_ns", "monotonic_ns", "perf_counter_ns", "process_time_ns"),
+    }
+)
+"""Last parts of the names that CLOCK and ENVIRONMENT match: only those are written out."""
 
 
 def modules() -> dict[str, Path]:
@@ -138,10 +146,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 
 def reads(tree: ast.Module) -> Iterator[str]:
-    """Every dotted name that a module reads, `_loop` taken for `loop`, and what it imports."""
+    """Dotted names that a module reads, `_loop` taken for `loop`, and what it imports."""
     yield from imports(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and node.attr in ENDS:
             yield ast.unparse(node).replace("_loop.time", "loop.time").removeprefix("self.")
 
 
