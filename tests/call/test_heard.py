@@ -45,7 +45,6 @@ def figures() -> Figures:
     return measure(200, seed=1)
 
 
-@pytest.mark.long
 def test_200_interruptions_at_random_moments(figures: Figures) -> None:
     print("\n".join(described(figures)))
     assert len(figures.cut) == 200
