@@ -8,6 +8,7 @@ import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from html import unescape
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -376,38 +377,36 @@ async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
         assert (await d.whole.http.post(url, content=endless(), headers=headers)).status_code == 413
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/api", 404),
-        ("GET", "/api/", 404),
-        ("GET", "/api/v1/nothing", 404),
-        ("GET", "/api/v1/calls/", 404),
-        ("GET", "/api/v1/calls/CA1/audio/more", 404),
-        ("GET", "/api/v1/calls/..%2F..%2Fetc/audio", 404),
-        ("PUT", "/api/v1/calls", 405),
-        ("DELETE", "/api/v1/calls", 405),
-        ("POST", "/api/v1/live", 405),
-        ("TRACE", "/api/v1/calls", 405),
-        ("POST", "/openapi.json", 405),
-        ("GET", "/api/v1/calls/CA1/links", 405),
-    ],
+NOT_THERE = (
+    ("GET", "/api", 404),
+    ("GET", "/api/", 404),
+    ("GET", "/api/v1/nothing", 404),
+    ("GET", "/api/v1/calls/", 404),
+    ("GET", "/api/v1/calls/CA1/audio/more", 404),
+    ("GET", "/api/v1/calls/..%2F..%2Fetc/audio", 404),
+    ("PUT", "/api/v1/calls", 405),
+    ("DELETE", "/api/v1/calls", 405),
+    ("POST", "/api/v1/live", 405),
+    ("TRACE", "/api/v1/calls", 405),
+    ("POST", "/openapi.json", 405),
+    ("GET", "/api/v1/calls/CA1/links", 405),
 )
-async def test_paths_and_methods_that_are_not_there(
-    tmp_path: Path, method: str, path: str, status: int
-) -> None:
-    async with desk(tmp_path) as d:
-        answer = await d.ask(path, method=method)
-        assert (answer.status_code, answer.json()["code"]) == (status, "E-API-07")
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert set(answer.json()) == {"type", "title", "status", "detail", "code", "fix"}
-        assert ("allow" in answer.headers) == (status == 405)
 
 
-@pytest.mark.parametrize("path", ["calls", "calls/CA1/hang-up", "totals", "live"])
-async def test_a_path_of_before_is_told_the_present_one(tmp_path: Path, path: str) -> None:
+async def test_paths_and_methods_that_are_not_there(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        for method in ("GET", "POST"):
+        for method, path, status in NOT_THERE:
+            answer = await d.ask(path, method=method)
+            assert (answer.status_code, answer.json()["code"]) == (status, "E-API-07"), path
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert set(answer.json()) == {"type", "title", "status", "detail", "code", "fix"}
+            assert ("allow" in answer.headers) == (status == 405)
+
+
+async def test_a_path_of_before_is_told_the_present_one(tmp_path: Path) -> None:
+    paths = ("calls", "calls/CA1/hang-up", "totals", "live")
+    async with desk(tmp_path) as d:
+        for path, method in product(paths, ("GET", "POST")):
             answer = await d.ask(f"/api/{path}", method=method)
             assert (answer.status_code, answer.json()["code"]) == (404, "E-API-21")
             assert answer.json()["fix"] == f"Request /api/v1/{path}."
@@ -449,7 +448,7 @@ async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path
 async def test_a_database_that_hangs_is_said_and_calls_go_on(
     tmp_path: Path, postgres: Postgres
 ) -> None:
-    with postgres.database() as url:
+    with postgres.database(migrated=True) as url:
         text = url.render_as_string(hide_password=False)
         async with asked(tmp_path, url=text, readers=Readers(patience_s=0.3)) as ask:
             assert (await ask("/api/v1/calls")).status_code == 200

@@ -36,6 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash at little cost; tests/users/test_passwords.py has the real parameters."""
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr(passwords, "_hasher", cheap)
+    monkeypatch.setattr(passwords, "NO_ONES", cheap.hash("nobody's"))
 
 
 def add(d: Desk, name: str, role: Role = Role.OPERATOR, password: str = PASSWORD) -> None:
@@ -121,32 +122,32 @@ async def test_a_password_signs_in_with_its_user_s_role(tmp_path: Path) -> None:
         assert {who for who, *_ in audited(d)[:-1]} == {"ada", ""}, "no name that nobody has"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{}",
-        "[]",
-        "null",
-        '{"code": null}',
-        '{"code": "x", "name": "ada", "password": "y"}',
-        '{"name": "ada"}',
-        '{"code": ["x"]}',
-        '{"code": "' + "x" * 1000 + '"}',
-        '{"name": "ada", "password": "' + "x" * 2000 + '"}',
-        '{"name": "ada", "password": "y", "role": "admin"}',
-        "{",
-        "\udcff",
-    ],
+NO_WAY_IN = (
+    "{}",
+    "[]",
+    "null",
+    '{"code": null}',
+    '{"code": "x", "name": "ada", "password": "y"}',
+    '{"name": "ada"}',
+    '{"code": ["x"]}',
+    '{"code": "' + "x" * 1000 + '"}',
+    '{"name": "ada", "password": "' + "x" * 2000 + '"}',
+    '{"name": "ada", "password": "y", "role": "admin"}',
+    "{",
+    "\udcff",
 )
-async def test_what_is_no_way_to_sign_in_is_refused(tmp_path: Path, body: str) -> None:
+
+
+async def test_what_is_no_way_to_sign_in_is_refused(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        answer = await d.whole.http.request(
-            "POST",
-            d.url + SESSION,
-            content=body.encode("utf-8", "surrogateescape"),
-            headers={"Content-Type": "application/json"},
-        )
-        assert code_of(answer) in ((422, "E-API-08"), (400, "E-API-07"))
+        for body in NO_WAY_IN:
+            answer = await d.whole.http.request(
+                "POST",
+                d.url + SESSION,
+                content=body.encode("utf-8", "surrogateescape"),
+                headers={"Content-Type": "application/json"},
+            )
+            assert code_of(answer) in ((422, "E-API-08"), (400, "E-API-07")), body
         assert audited(d) == []
 
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.api.desk import TOKEN as API_TOKEN
 from tests.api.desk import Desk, desk
 from tests.waiting import until
@@ -150,24 +149,25 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("mistake", BAD)
-async def test_a_mistake_changes_nothing(tmp_path: Path, mistake: str) -> None:
-    name, text, code, place = BAD[mistake]
+async def test_a_mistake_changes_nothing(tmp_path: Path) -> None:
+    greeting = "First greeting."
     async with served(tmp_path) as (files, d):
-        files.write("front.yaml", agent("front", "Second greeting."))
-        files.write(name, text)
-        status, body = await reload(d)
-        assert status == (409 if code == "E-CFG-07" else 422), body
-        assert body["code"] == code or not code, body
-        assert place in body["detail"]
-        assert body["fix"]
-        assert await greeting_of(d) == ("front", "First greeting.")
-        assert await greeting_of(d, "+12025550101") == ("back", "Back.")
-        # And after it is corrected all of it is used.
-        Files(files.folder)
-        files.write("front.yaml", agent("front", "Third greeting."))
-        assert (await reload(d))[0] == 200
-        assert await greeting_of(d) == ("front", "Third greeting.")
+        for mistake, (name, text, code, place) in BAD.items():
+            files.write("front.yaml", agent("front", "Another greeting."))
+            files.write(name, text)
+            status, body = await reload(d)
+            assert status == (409 if code == "E-CFG-07" else 422), (mistake, body)
+            assert body["code"] == code or not code, (mistake, body)
+            assert place in body["detail"], mistake
+            assert body["fix"], mistake
+            assert await greeting_of(d) == ("front", greeting), mistake
+            assert await greeting_of(d, "+12025550101") == ("back", "Back."), mistake
+            # And after it is corrected all of it is used.
+            greeting = f"Greeting after {mistake}."
+            Files(files.folder)
+            files.write("front.yaml", agent("front", greeting))
+            assert (await reload(d))[0] == 200, mistake
+            assert await greeting_of(d) == ("front", greeting), mistake
 
 
 async def test_a_tool_file_that_hangs_blocks_no_call(tmp_path: Path) -> None:
