@@ -5,8 +5,8 @@
 
 The real rules of a call hear a simulated line in virtual time. On the line are recorded speech of
 the agent and its echo, noise, and recorded callers; turns are found in the audio as the stand-in
-finds them. Deepgram's own ears are not among it: what they take for speech, and how soon, only a
-live account tells.
+finds them. Deepgram's own recogniser is not among it: what that takes for speech, and how soon,
+only a live account tells.
 """
 
 import argparse

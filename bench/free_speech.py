@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from bench.ears import Listener, Score, on_a_line
+from bench.recognition import Listener, Score, on_a_line
 
 from offhook import yamlfile
 from offhook.audio import BYTES_PER_SECOND
@@ -47,7 +47,7 @@ from offhook.testing.simulator.speech.free_transcript import FreeTranscript
 PICO_VOICES = ("en-US", "en-GB")
 FLITE_VOICES = ("rms", "slt")
 LISTS = ("sentences", "unseen")
-EARS = ("PocketSphinx", "Whisper", "both")
+RECOGNISERS = ("PocketSphinx", "Whisper", "both")
 
 
 @dataclass
@@ -132,7 +132,7 @@ def judge(desk: Dialogue, sentence: dict[str, Any], heard: Heard, result: Result
 def judge_all(
     desk: Dialogue, sounds: list[Sound], sentences: dict[str, dict[str, Any]]
 ) -> dict[str, Result]:
-    results = {ears: Result() for ears in EARS}
+    results = {recogniser: Result() for recogniser in RECOGNISERS}
     for one in sounds:
         first, free = one.by_sphinx(), one.by_whisper()
         both = first
@@ -140,18 +140,18 @@ def judge_all(
             counts = better(first.transcript, free.transcript)
             both = Heard(counts, first.end_s + free.end_s, first.cpu_s + free.cpu_s)
             results["both"].asked += 1
-        for ears, heard in zip(EARS, (first, free, both), strict=True):
-            judge(desk, sentences[one.say], heard, results[ears])
-            results[ears].speech_s += one.speech_s
+        for recogniser, heard in zip(RECOGNISERS, (first, free, both), strict=True):
+            judge(desk, sentences[one.say], heard, results[recogniser])
+            results[recogniser].speech_s += one.speech_s
     return results
 
 
-def show(voice: str, ears: str, result: Result) -> None:
+def show(voice: str, recogniser: str, result: Result) -> None:
     right = sum(result.meant) + sum(result.refused)
     waited = sorted(result.waited_s)
     asked = f"asked {result.asked}" if result.asked else ""
     print(
-        f"{voice:24} {ears:13} {1 - result.errors / result.words:6.1%}"
+        f"{voice:24} {recogniser:13} {1 - result.errors / result.words:6.1%}"
         f"   {right:4} of {len(waited)}  {sum(result.refused):3} of {len(result.refused)}"
         f"   {statistics.median(waited):5.2f} {waited[int(0.95 * len(waited))]:5.2f}"
         f"   {result.cpu_s / result.speech_s:5.2f}  {asked}",
@@ -221,17 +221,17 @@ def main() -> None:
                 with given.heard.open("a") as file:
                     file.write(json.dumps(asdict(one)) + "\n")
     print(
-        f"{'voice':24} {'ears':13} {'words':>6}   {'intents':>11}  {'refused':>8}"
+        f"{'voice':24} {'recogniser':13} {'words':>6}   {'intents':>11}  {'refused':>8}"
         f"   {'answer s, p95':>11}  CPU/s"
     )
     for voice in dict.fromkeys(one.voice for one in sounds):
         of_voice = [one for one in sounds if one.voice == voice and one.list_name == LISTS[0]]
-        for ears, result in judge_all(desk, of_voice, sentences).items():
-            show(voice, ears, result)
+        for recogniser, result in judge_all(desk, of_voice, sentences).items():
+            show(voice, recogniser, result)
     for name in LISTS:
         of_list = [one for one in sounds if one.list_name == name]
-        for ears, result in judge_all(desk, of_list, sentences).items():
-            show(f"all voices, {name}", ears, result)
+        for recogniser, result in judge_all(desk, of_list, sentences).items():
+            show(f"all voices, {name}", recogniser, result)
 
 
 if __name__ == "__main__":

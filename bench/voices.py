@@ -58,12 +58,12 @@ async def agent(of_each: int, espeak: list[tuple[str, int]], pico: list[tuple[st
         ways += [
             (f"Pico {voice} {speed:g}", partial(by_pico, voice, speed)) for voice, speed in pico
         ]
-    async with recognising(vocabulary) as recogniser, listening(vocabulary) as ears:
+    async with recognising(vocabulary) as recogniser, listening(vocabulary) as speech_to_text:
         for name, say in ways:
             said = await say(texts)
             await report(recogniser.transcribe, texts, name, said)
-            if installed.missing_ears() is None:
-                await report(partial(heard_by, ears), texts, "  with Whisper", said)
+            if installed.missing_free_speech() is None:
+                await report(partial(heard_by, speech_to_text), texts, "  with Whisper", said)
 
 
 async def callers() -> None:
@@ -99,9 +99,9 @@ async def by_pico(voice: str, speed: float, texts: Sequence[str]) -> dict[str, b
         return {text: await render.said(speaker, text) for text in texts}
 
 
-async def heard_by(ears: Callable[[], SpeechToText], speech: bytes) -> Transcript:
+async def heard_by(speech_to_text: Callable[[], SpeechToText], speech: bytes) -> Transcript:
     heard: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-    caller = ears()
+    caller = speech_to_text()
     for start in range(0, len(speech), FRAME_BYTES):
         caller.hear(speech[start : start + FRAME_BYTES])
         await asyncio.sleep(0)

@@ -28,7 +28,7 @@ def names(pieces: list[Piece]) -> list[str]:
     return [name for _, name in pieces if name is not None]
 
 
-class Ear:
+class TwilioSide:
     """Twilio's side: plays what it is sent at 8 bytes a millisecond, and echoes the marks."""
 
     def __init__(self) -> None:
@@ -285,15 +285,15 @@ def test_finishing_between_utterances_does_nothing() -> None:
 @settings(max_examples=150)
 @given(st.data())
 def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
-    """A whole conversation against a true ear, its echoes late and sometimes lost."""
-    playback, ear = Playback(), Ear()
+    """A whole conversation against what a caller hears, its echoes late and sometimes lost."""
+    playback, twilio = Playback(), TwilioSide()
     now, claimed, told, sent = 0.0, 0, 0, 0
     epoch = b""  # What was sent since the last cut.
     on_the_way: list[tuple[float, str]] = []
 
     def send(pieces: list[Piece]) -> None:
         nonlocal sent, epoch
-        ear.take(pieces)
+        twilio.take(pieces)
         sent += len(joined(pieces))
         epoch += joined(pieces)
 
@@ -305,15 +305,15 @@ def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
     delay = data.draw(st.sampled_from([0.0, 0.05, 0.3]))
     for _ in range(data.draw(st.integers(1, 30))):
         now += data.draw(st.sampled_from([0.0, 0.01, 0.05, 0.2, 1.0]))
-        ear.pass_to(now)
-        echo(ear.echoes())
+        twilio.pass_to(now)
+        echo(twilio.echoes())
         due = [name for at, name in on_the_way if at <= now]
         on_the_way = [mark for mark in on_the_way if mark[0] > now]
         for name in due:
             said = playback.confirm(name, now)
             told += sum(utterance.heard_ms for utterance in said or [])
         heard = playback.heard(now)
-        assert claimed <= heard <= ear.heard + 1e-3
+        assert claimed <= heard <= twilio.heard + 1e-3
         assert playback.unheard(now) == epoch[heard:]
         claimed = heard
         match data.draw(st.sampled_from(["play", "play", "play", "say", "finish", "cut"])):
@@ -327,7 +327,7 @@ def test_no_more_is_claimed_than_an_ear_heard(data: st.DataObject) -> None:
                 told += sum(utterance.heard_ms for utterance in said)
             case _:
                 told += sum(utterance.heard_ms for utterance in playback.cut(now))
-                echo(ear.clear())
+                echo(twilio.clear())
                 claimed, epoch = 0, b""
         assert playback.heard(now) >= claimed
     told += sum(utterance.heard_ms for utterance in playback.cut(now))

@@ -15,7 +15,7 @@ from offhook.net.websocket import UnreachableError
 from offhook.testing.scenarios.scenario import ScenarioStep
 
 
-class Ear:
+class KeptTap:
     """Remembers all that it is told."""
 
     def __init__(self) -> None:
@@ -52,33 +52,35 @@ class Tapping(Rehearsal):
 
 
 def test_every_message_of_both_wires_is_told_with_its_time() -> None:
-    ear = Ear()
-    rehearsal = Tapping(ear, GREET, ASK, GREET, HANG_UP)
+    kept = KeptTap()
+    rehearsal = Tapping(kept, GREET, ASK, GREET, HANG_UP)
     assert rehearsal.run(60) == ["caller_hung_up"]
     (call,) = rehearsal.made
     assert (call.call_sid, call.agent, call.webhook) == ("CA" + "2" * 32, "seed", False)
-    (ending,) = ear.endings
+    (ending,) = kept.endings
     assert ending is not None
     assert ending.how.slug == "caller_hung_up"
 
-    from_twilio = Counter(m["event"] for m in ear.texts("caller", "in"))
+    from_twilio = Counter(m["event"] for m in kept.texts("caller", "in"))
     stream = rehearsal.stream
     assert from_twilio["start"] == from_twilio["stop"] == 1
     assert from_twilio["media"] == len(stream.sent_at)
     assert from_twilio["mark"] == len(stream.echoes)
-    to_twilio = Counter(m["event"] for m in ear.texts("caller", "out"))
+    to_twilio = Counter(m["event"] for m in kept.texts("caller", "out"))
     assert to_twilio["media"] > 20
     assert to_twilio["mark"] == len(stream.echoes)
     (agent,) = rehearsal.agents
-    heard = [m.data for m in ear.wire if (m.leg, m.direction, m.kind) == ("agent", "out", "binary")]
+    heard = [
+        m.data for m in kept.wire if (m.leg, m.direction, m.kind) == ("agent", "out", "binary")
+    ]
     assert len(b"".join(heard)) == 160 * len(agent.arrivals.frame_times())
-    told = [m["type"] for m in ear.texts("agent", "in")]
+    told = [m["type"] for m in kept.texts("agent", "in")]
     assert told[:2] == ["Welcome", "SettingsApplied"]
     asked = {"role": "user", "content": HOURS, "conversational_behavior": "default"}
-    assert asked | {"type": "ConversationText"} in ear.texts("agent", "in")
-    assert ear.texts("agent", "out")[0]["type"] == "Settings"
+    assert asked | {"type": "ConversationText"} in kept.texts("agent", "in")
+    assert kept.texts("agent", "out")[0]["type"] == "Settings"
 
-    times = [m.at_ms for m in ear.wire]
+    times = [m.at_ms for m in kept.wire]
     assert times == sorted(times)
     assert times[-1] == pytest.approx(1000 * (rehearsal.clock.now() - 5 - 1000), abs=100)
 
@@ -86,25 +88,25 @@ def test_every_message_of_both_wires_is_told_with_its_time() -> None:
 def test_a_call_is_the_same_with_a_tap_and_without() -> None:
     barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
     steps = (GREET, ASK, barge_in, GREET, HANG_UP)
-    tapped, bare = Tapping(Ear(), *steps), Rehearsal(*steps)
+    tapped, bare = Tapping(KeptTap(), *steps), Rehearsal(*steps)
     assert tapped.run(60) == bare.run(60)
     assert tapped.happened == bare.happened
     assert tapped.stream.heard == bare.stream.heard
 
 
 def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
-    ear = Ear()
+    kept = KeptTap()
     rehearsal = Tapping(
-        ear, ScenarioStep(say=HOURS), ScenarioStep(press="42"), ScenarioStep(say=HOURS), HANG_UP
+        kept, ScenarioStep(say=HOURS), ScenarioStep(press="42"), ScenarioStep(say=HOURS), HANG_UP
     )
     rehearsal.clock.run(0.5)
     (session,) = (rehearsal.calls.registry.live[call.call_sid].session for call in rehearsal.made)
     assert session is not None
     assert session._tapped is not None
-    seen = len(ear.wire)
+    seen = len(kept.wire)
     session._tapped.is_masked = True
     rehearsal.run(60)
-    told = [m for m in ear.wire[seen:] if (m.leg, m.direction) == ("caller", "in")]
+    told = [m for m in kept.wire[seen:] if (m.leg, m.direction) == ("caller", "in")]
     after = [json.loads(m.data) for m in told if m.kind == "text"]
     assert [m["dtmf"]["digit"] for m in after if m["event"] == "dtmf"] == ["?", "?"]
     heard = b"".join(
@@ -114,11 +116,11 @@ def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
     assert not heard.strip(b"\xff")
     assert after[-1]["event"] == "stop"
     # Nor of what is no message at all.
-    ear.wire.clear()
-    session._tapped._tap = ear
-    ear.endings.clear()
+    kept.wire.clear()
+    session._tapped._tap = kept
+    kept.endings.clear()
     session._tapped.tell("caller", "in", "text", b'{"event":"dtmf","dtmf":{"digit":4217}}')
-    assert [m.data for m in ear.wire] == [b""]
+    assert [m.data for m in kept.wire] == [b""]
 
 
 class Broken:
@@ -156,8 +158,8 @@ def test_a_tap_that_cannot_be_made_harms_no_call(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_dial_that_fails_is_told() -> None:
-    ear = Ear()
-    rehearsal = Tapping(ear, GREET)
+    kept = KeptTap()
+    rehearsal = Tapping(kept, GREET)
     dialled: list[Any] = []
 
     class Called:
@@ -171,4 +173,4 @@ def test_a_dial_that_fails_is_told() -> None:
     rehearsal.clock.run(0.1)
     dialled[0](UnreachableError("no route"))
     assert rehearsal.run(10) == ["agent_unreachable"]
-    assert [(m.kind, m.data) for m in ear.wire if m.leg == "agent"] == [("close", b"no route")]
+    assert [(m.kind, m.data) for m in kept.wire if m.leg == "agent"] == [("close", b"no route")]

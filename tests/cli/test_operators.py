@@ -1,4 +1,4 @@
-"""Two operators on one call of a server of two processes, checked at the caller's ear."""
+"""Two operators on one call of a server of two processes, checked by what the caller hears."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ FRAME = b"\x2a" * FRAME_BYTES
 """A frame of an operator's that nothing else on the line resembles."""
 
 
-class Ear:
+class SilentCaller:
     """A caller who says nothing, and keeps all that they hear."""
 
     def __init__(self) -> None:
@@ -98,15 +98,15 @@ class Page:
 
 
 @asynccontextmanager
-async def called(folder: Path) -> AsyncIterator[tuple[Serving, Ear, CallProcesses]]:
+async def called(folder: Path) -> AsyncIterator[tuple[Serving, SilentCaller, CallProcesses]]:
     """A call that has been greeted."""
     async with serving(folder) as server, asyncio.TaskGroup() as group:
         await server.operator_url()
-        ear = Ear()
+        who = SilentCaller()
         call = group.create_task(
             place_call(
                 server.url + "/twilio/voice",
-                ear,
+                who,
                 clock=LoopClock(asyncio.get_running_loop()),
                 auth_token=TOKEN,
                 account_sid=ACCOUNT,
@@ -117,8 +117,8 @@ async def called(folder: Path) -> AsyncIterator[tuple[Serving, Ear, CallProcesse
         )
         processes = CallProcesses(server.records / "journal")
         try:
-            await until(lambda: middle(GREETING) in ear.heard)
-            yield server, ear, processes
+            await until(lambda: middle(GREETING) in who.heard)
+            yield server, who, processes
         finally:
             processes.close()
             call.cancel()
@@ -132,7 +132,7 @@ def middle(text: str) -> bytes:
 @pytest.mark.limit(600)
 async def test_two_operators_whisper_say_take_over_hand_back_and_hang_up(tmp_path: Path) -> None:
     async with (
-        called(tmp_path) as (server, ear, processes),
+        called(tmp_path) as (server, who, processes),
         httpx2.AsyncClient(trust_env=False, verify=False, timeout=240) as http,
         asyncio.TaskGroup() as group,
     ):
@@ -141,20 +141,20 @@ async def test_two_operators_whisper_say_take_over_hand_back_and_hang_up(tmp_pat
 
         # Whispered: the agent answers, and the caller hears nothing else.
         told = await asyncio.gather(
-            processes.perform(SID, "tell", {"text": HOURS}, "Ann"), ear.until_heard(middle(ANSWER))
+            processes.perform(SID, "tell", {"text": HOURS}, "Ann"), who.until_heard(middle(ANSWER))
         )
         assert told[0].outcome == "done"
-        assert middle(HOURS) not in ear.heard
+        assert middle(HOURS) not in who.heard
 
         said = processes.perform(SID, "say", {"text": HOURS, "behavior": "queue"}, "Bob")
-        await asyncio.gather(said, ear.until_heard(middle(HOURS)))
+        await asyncio.gather(said, who.until_heard(middle(HOURS)))
         assert middle(HOURS) in bob.heard("agent")
 
         await ann.join(processes, "take-over")
         microphone = group.create_task(ann.speak())
         try:
             assert await ann.until_told("taken") == {"event": "taken", "by": "Ann"}
-            await until(lambda: ear.heard.count(FRAME) >= 25)
+            await until(lambda: who.heard.count(FRAME) >= 25)
             await until(lambda: bob.heard("agent").count(FRAME) >= 25)
             with pytest.raises(ToolError, match="Ann is speaking with the caller"):
                 await bob_too.join(processes, "take-over")
@@ -170,7 +170,7 @@ async def test_two_operators_whisper_say_take_over_hand_back_and_hang_up(tmp_pat
 
         answer = {"text": ANSWER, "behavior": "queue"}
         said = processes.perform(SID, "say", answer, "Ann")
-        await asyncio.gather(said, ear.until_heard(middle(ANSWER)))
+        await asyncio.gather(said, who.until_heard(middle(ANSWER)))
         await processes.perform(SID, "hang-up", {}, "Bob")
         await bob.until_told("end")
         await until(lambda: bob.closed is not None)

@@ -131,20 +131,20 @@ def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lateness, "HELD_S", math.inf)
     monkeypatch.setattr(lateness, "BEHIND", math.inf)
     # The agents here make noise. To find no words in it takes a process and a second of CPU.
-    monkeypatch.setattr(installed, "missing_ears", without_ears)
+    monkeypatch.setattr(installed, "missing_free_speech", without_free_speech)
 
 
-MISSING_EARS = installed.missing_ears
+MISSING_FREE_SPEECH = installed.missing_free_speech
 
 
-def without_ears() -> str:
-    return "no ears installed"
+def without_free_speech() -> str:
+    return "no recogniser installed"
 
 
 @pytest.fixture
-def ears(_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def free_speech(_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is heard is recognised, where that is installed."""
-    monkeypatch.setattr(installed, "missing_ears", MISSING_EARS)
+    monkeypatch.setattr(installed, "missing_free_speech", MISSING_FREE_SPEECH)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def rehearse(*arguments: Any) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.usefixtures("ears")
+@pytest.mark.usefixtures("free_speech")
 def test_a_clip_is_asked_and_answered(port: int, clip: Path) -> None:
     code, output = rehearse("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--json")
     facts = json.loads(output)
@@ -379,7 +379,7 @@ def test_a_server_within_the_rehearsal_is_seen_from_inside(tmp_path: Path, scrip
 
 
 @pytest.mark.skipif(installed.missing() is not None, reason="there is no recogniser here")
-@pytest.mark.usefixtures("ears")
+@pytest.mark.usefixtures("free_speech")
 def test_the_front_desk_is_rehearsed_by_one_command() -> None:
     code, output = rehearse(
         DESK / "scenarios" / "hours-on-sunday.yaml",
@@ -403,7 +403,7 @@ def test_a_server_without_an_agent_does_not_start(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(installed.missing() is not None, reason="there are no processes to end")
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text("steps: [wait_for_agent, {wait: 100}, hang_up]")
-    # The server reads its tools when ears and voice are there, right before the call.
+    # The server reads its tools when recogniser and voice are there, right before the call.
     started = tmp_path / "started"
     tool = "from offhook.tools import tool\n\n@tool\ndef f() -> None:\n    'Nothing.'\n"
     (tmp_path / "tools.py").write_text(f"open({str(started)!r}, 'w').close()\n{tool}")

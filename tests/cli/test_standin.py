@@ -39,12 +39,12 @@ def test_it_says_how_to_use_it_listens_and_ends_on_ctrl_c() -> None:
 
 
 def children(pid: int) -> list[str]:
-    """The processes that this one has started: its ears and its voice."""
+    """The processes that this one has started: its recogniser and its voice."""
     tasks = Path(f"/proc/{pid}/task")
     return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 
-@pytest.mark.skipif(installed.missing() is None, reason="there are local ears and voice here")
+@pytest.mark.skipif(installed.missing() is None, reason="there are local engines here")
 def test_without_ears_a_dialogue_is_refused() -> None:
     ended = run("--script", "examples/front-desk/dialogue.yaml")
     assert ended.returncode == 1

@@ -330,7 +330,7 @@ FRONT_DESK = types.AgentV1Settings.model_validate(
 )
 
 
-@pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
+@pytest.mark.skipif(installed.missing() is not None, reason="no local engines here")
 async def test_a_spoken_conversation_with_a_function_call() -> None:
     async with (
         agents.ready() as ready,

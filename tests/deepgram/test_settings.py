@@ -267,7 +267,7 @@ def test_anything_is_either_accepted_or_refused(pasted: Any) -> None:
 
 # --- What is changed in a session ---
 
-EARS: dict[str, Any] = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
+LISTEN: dict[str, Any] = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
 BRAIN: dict[str, Any] = {
     "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
     "prompt": "Greet {{name}}.",
@@ -299,7 +299,7 @@ def test_a_stored_agents_think_block_has_to_name_its_functions() -> None:
     assert stored.change("think", whole) == UpdateThink(whole)
     voice = {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}}
     assert stored.change("speak", voice) == UpdateSpeak(voice)
-    assert stored.change("listen", {"provider": EARS}) == UpdateListen({"provider": EARS})
+    assert stored.change("listen", {"provider": LISTEN}) == UpdateListen({"provider": LISTEN})
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_stored_agents_think_block_has_to_name_its_functions() -> None:
         ("listen", {"provider": {"type": "deepgram"}}, "no version"),
         ("listen", {"provider": {"version": "v2", "type": "deepgram"}}, "needs a model"),
         ("listen", {"provider": {"version": "v2", "model": "flux-general-en"}}, "no type"),
-        ("listen", {"provider": {**EARS, "smart_format": True}}, "not allowed with Flux"),
+        ("listen", {"provider": {**LISTEN, "smart_format": True}}, "not allowed with Flux"),
     ],
 )
 def test_a_change_that_would_end_the_session_is_refused(

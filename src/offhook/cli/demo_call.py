@@ -277,8 +277,8 @@ async def _go_on(console: Console, side: OperatorSide, cast: _Cast, *, is_remote
         console.print('Ask it: "What are your opening hours?", or "Book a table, please."')
     console.print("Your calls are under Calls there until Ctrl-C, which ends the demo.")
     console.print("Your own number: offhook init, and then offhook dev")
-    if cast.understands and installed.missing_ears() is not None:
-        command = escape(installed.get_ears())
+    if cast.understands and installed.missing_free_speech() is not None:
+        command = escape(installed.free_speech_command())
         console.print(
             f"A stand-in that understands free speech (115 MB): {command}", soft_wrap=True
         )

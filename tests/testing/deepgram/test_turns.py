@@ -39,7 +39,7 @@ ACTIONS = st.one_of(
 def act(line: Line, action: tuple[Any, ...], open_: dict[str, str]) -> None:
     match action:
         case ("speak", words, understood):
-            line.ears.words = [Transcript(words, understood)]
+            line.speech_to_text.words = [Transcript(words, understood)]
             line.speech = YES
             line.clock.run(0.7)
         case ("cough",):
@@ -83,11 +83,11 @@ def calls(line: Line) -> dict[str, str]:
 )
 @given(st.lists(ACTIONS, max_size=12), st.sampled_from([0.0, 0.05, 0.6, -1]), st.booleans())
 def test_whatever_happens_the_line_comes_to_rest(
-    actions: list[tuple[Any, ...]], ears_s: float, slow: bool
+    actions: list[tuple[Any, ...]], recognised_s: float, slow: bool
 ) -> None:
     line = Line(
         partial(conversing, DESK, conduct=Conduct(function_ms=8000)),
-        ears_s=ears_s,
+        recognised_s=recognised_s,
         **({"voice": lambda clock: SlowVoice(clock, pieces=15)} if slow else {}),
     ).settle(settings(BOOK, ORDER, listen=FLUX, greeting="Hello! How can I help you today?"))
     for action in actions:
@@ -107,21 +107,22 @@ def test_whatever_happens_the_line_comes_to_rest(
         assert not (call.cancelled and call.response is not None)
     line.log.clear()
     line.answers = lambda call: '{"status": "ready"}'
-    line.ears.after, line.ears.words = 0.05, []
+    line.speech_to_text.after, line.speech_to_text.words = 0.05, []
     line.send(messages.UpdateThink({**THINK, "functions": [BOOK, ORDER]}))
     assert "We are closed on Sundays." in line.say("are you open on sunday")
 
 
-@pytest.mark.parametrize("ears_s", [0.0, 0.05, 0.6])
+@pytest.mark.parametrize("recognised_s", [0.0, 0.05, 0.6])
 @pytest.mark.parametrize("spoken_s", [0.5, 0.9, 1.0, 1.1])
 def test_what_is_written_behind_a_forced_end_comes_after_the_words(
-    ears_s: float, spoken_s: float
+    recognised_s: float, spoken_s: float
 ) -> None:
     """As keys come right behind speech: in its middle, and where the turn has only paused."""
     line = Line(
-        partial(conversing, DESK, conduct=Conduct(silence_ms=300, reply_ms=600)), ears_s=ears_s
+        partial(conversing, DESK, conduct=Conduct(silence_ms=300, reply_ms=600)),
+        recognised_s=recognised_s,
     ).settle(settings(BOOK, ORDER, listen=FLUX))
-    line.ears.words = [Transcript("are you open on sunday", True)]
+    line.speech_to_text.words = [Transcript("are you open on sunday", True)]
     line.speech = YES
     line.clock.run(spoken_s)
     assert "UserStartedSpeaking" in line.kinds(), "else this shows nothing"

@@ -1,4 +1,4 @@
-"""A client of the stand-in, in memory, whose caller is typed: ears that are told what to hear."""
+"""A client of the stand-in, in memory, whose recogniser is told what the caller says."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,8 +25,8 @@ SPEECH = clips.load("caller-opening-hours")
 """What a caller who is typed sounds like."""
 
 
-class TypedEars:
-    """Ears that hear what `words` says, `after` seconds later; the audio is kept."""
+class TypedSpeechToText:
+    """A recogniser that hears what `words` says, `after` seconds later; the audio is kept."""
 
     def __init__(self, clock: VirtualClock, after: float = 0.05) -> None:
         self.clock = clock
@@ -149,12 +149,12 @@ class Line:
         agent: Callable[[Callable[[], SpeechToText], TextToSpeech], StandInAgent],
         *,
         voice: Callable[[VirtualClock], TextToSpeech] = lambda clock: ClipTextToSpeech(),
-        ears_s: float = 0.05,
+        recognised_s: float = 0.05,
     ) -> None:
         self.clock = VirtualClock(now=1000.0)
-        self.ears = TypedEars(self.clock, ears_s)
+        self.speech_to_text = TypedSpeechToText(self.clock, recognised_s)
         self.voice = voice(self.clock)
-        self.standin = StandIn(agent(lambda: self.ears, self.voice), self.clock)
+        self.standin = StandIn(agent(lambda: self.speech_to_text, self.voice), self.clock)
         self.log: list[messages.ServerMessage | messages.UnknownAgentMessage | bytes] = []
         self.closed: Closed | None = None
         self.answers: Answers = lambda call: None
@@ -203,7 +203,7 @@ class Line:
 
     def speak(self, text: str, *, understood: bool = True, then: float = 0.0) -> None:
         """Speak until the end, and `then` seconds longer."""
-        self.ears.words.append(Transcript(text, understood))
+        self.speech_to_text.words.append(Transcript(text, understood))
         self.speech = SPEECH
         self.clock.run(len(SPEECH) / audio.BYTES_PER_SECOND + then)
 

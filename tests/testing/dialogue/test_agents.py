@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from tests.testing.dialogue.line import settings
-from tests.testing.ears import need_ears
+from tests.testing.free_speech_extra import need_free_speech
 
 from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.script import Script
@@ -30,7 +30,9 @@ async def test_a_script_needs_nothing() -> None:
         assert ready.dialogue is None
 
 
-@pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
+@pytest.mark.skipif(
+    installed.missing() is not None, reason="no local speech_to_text and voice here"
+)
 async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
     async with agents.ready() as ready:
         assert isinstance(ready.agent.policy(SETTINGS), DialogueFilePolicy)
@@ -48,13 +50,13 @@ async def test_a_model_does_the_talking() -> None:
 async def test_a_model_hears_free_speech_and_says_what_it_lacks_for_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    need_ears()
+    need_free_speech()
     model = Model("http://127.0.0.1:1/", "small")
     async with agents.ready(None, model) as ready:
         assert isinstance(ready.agent.policy(SETTINGS), ModelPolicy)
         assert isinstance(ready.agent.speech_to_text(), FreeSpeechToText)
         assert ready.words == "The model small does the talking."
-    monkeypatch.setattr(installed, "missing_ears", lambda: "ctranslate2 not installed")
+    monkeypatch.setattr(installed, "missing_free_speech", lambda: "ctranslate2 not installed")
     async with agents.ready(None, model) as ready:
         assert isinstance(ready.agent.speech_to_text(), SphinxSpeechToText)
         assert "ctranslate2 not installed" in ready.words

@@ -102,7 +102,7 @@ def test_noise_beside_words_is_not_held_against_them() -> None:
 
 
 def test_a_recogniser_that_takes_long_is_waited_for() -> None:
-    line = desk(ears_s=2.0).settle()
+    line = desk(recognised_s=2.0).settle()
     line.speak("when are you open", then=2.0)
     assert line.said() == []
     line.clock.run(1.0)
@@ -116,7 +116,7 @@ def test_a_recogniser_that_takes_long_is_waited_for() -> None:
 
 
 def test_a_recogniser_that_never_answers_is_not_waited_for_for_ever() -> None:
-    line = desk(ears_s=-1).settle()
+    line = desk(recognised_s=-1).settle()
     line.speak("when are you open", then=12)
     assert line.said() == ["Sorry, I did not catch that."]
 
@@ -124,13 +124,13 @@ def test_a_recogniser_that_never_answers_is_not_waited_for_for_ever() -> None:
 def test_the_ears_get_each_turn_with_its_beginning_and_are_closed() -> None:
     line = desk().settle()
     line.say("when are you open")
-    (heard,) = line.ears.audio
+    (heard,) = line.speech_to_text.audio
     speech = clips.load("caller-opening-hours")
     start = heard.find(speech[2000:2800])
     assert 2000 <= start <= 2000 + 400 * audio.BYTES_PER_MS
     line.socket.close()
     line.clock.run(1)
-    assert line.ears.closed
+    assert line.speech_to_text.closed
 
 
 def test_a_cough_is_not_heard() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.testing.dialogue.line import BOOK, ORDER, settings
 from tests.testing.dialogue.openai_server import HEAD, OpenAI, calls, event, openai, status, texts
-from tests.testing.ears import need_ears
+from tests.testing.free_speech_extra import need_free_speech
 from tests.testing.front_desk import DESK
 from tests.waiting import until
 
@@ -35,8 +35,8 @@ from offhook.testing.simulator.speech.free_speech import recognising_freely
 QUICK = Conduct(silence_ms=200, reply_ms=50, speed=1000)
 
 
-class Ears:
-    """Ears that hear what they are told."""
+class GivenSpeechToText:
+    """A recogniser that hears what it is told."""
 
     def __init__(self) -> None:
         self.words: list[Transcript] = []
@@ -57,8 +57,8 @@ class Ears:
 class Client:
     """The client's end of one session."""
 
-    def __init__(self, ears: Ears) -> None:
-        self.ears = ears
+    def __init__(self, speech_to_text: GivenSpeechToText) -> None:
+        self.speech_to_text = speech_to_text
         self.log: list[Any] = []
         self.socket: websocket.Channel
         self.session: StandIn
@@ -108,7 +108,7 @@ class Client:
 
     def speak(self, words: str, *, understood: bool = True) -> None:
         """Speak, faster than anybody can."""
-        self.ears.words.append(Transcript(words, understood))
+        self.speech_to_text.words.append(Transcript(words, understood))
         sound = clips.load("caller-yes") + audio.silence(400)
         for start in range(0, len(sound), audio.FRAME_BYTES):
             self.socket.send_binary(sound[start : start + audio.FRAME_BYTES])
@@ -124,13 +124,15 @@ async def session(
     asks_named: bool = True,
     **agent: Any,
 ) -> AsyncIterator[Client]:
-    ears = Ears()
+    speech_to_text = GivenSpeechToText()
     sessions: list[StandIn] = []
-    desk: StandInAgent = conversing(DESK, lambda: hearing or ears, ClipTextToSpeech(), conduct)
+    desk: StandInAgent = conversing(
+        DESK, lambda: hearing or speech_to_text, ClipTextToSpeech(), conduct
+    )
     async with thinking(desk, model, asks_named=asks_named) as agent_:
         clock = LoopClock(asyncio.get_running_loop())
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)
-        client = Client(ears)
+        client = Client(speech_to_text)
         headers = {"Authorization": "Token k"}
         await websocket.connect(server.url, client, headers=headers, timeout=5, max_size=2**20)
         client.session = sessions[0]
@@ -193,8 +195,8 @@ async def test_sentences_are_spoken_as_they_come() -> None:
 async def test_with_the_extra_ears_it_is_asked_anything_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    need_ears()
-    monkeypatch.setattr(turn_listener, "EARS_S", 240)
+    need_free_speech()
+    monkeypatch.setattr(turn_listener, "RECOGNISED_S", 240)
     conduct = Conduct(silence_ms=600, reply_ms=50, speed=1000)
     async with (
         recognising_freely(at_once=True) as recogniser,

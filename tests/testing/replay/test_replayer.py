@@ -137,7 +137,7 @@ def capture_of(folder: Path, *steps: ScenarioStep, **options: Any) -> Captured:
 
 
 def replay(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison:
-    """The verdict by ear alone, as a rehearsal elsewhere has it."""
+    """The verdict by speech alone, as a rehearsal elsewhere has it."""
     return compare(one, call(ReplayedCaller(one), script, **options), None)
 
 
@@ -257,7 +257,7 @@ def test_an_unfinished_capture_is_played_as_far_as_it_goes(
 
 # --- not the same --------------------------------------------------------------------------------
 
-# What was changed, and what is then said by ear alone and with the agent's wire tapped.
+# What was changed, and what is then said by speech alone and with the agent's wire tapped.
 MUTANTS: dict[str, tuple[Script, str, str]] = {
     "other words as long as these": (
         changed(turn=2, say=[READY[0], "Can I help you with anything else?"]),
@@ -282,8 +282,12 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
         "the agent said ''",
     ),
     "slower answers": (changed(reply_ms=1200), "ms later than captured", "later"),
-    "a slower ear": (changed(silence_ms=1600), "ms later than captured", "later"),
-    "another ear": (changed(turn=2, hear="Is my murder ready?"), "", "'Is my murder ready?'"),
+    "a slower recogniser": (changed(silence_ms=1600), "ms later than captured", "later"),
+    "another recogniser": (
+        changed(turn=2, hear="Is my murder ready?"),
+        "",
+        "'Is my murder ready?'",
+    ),
     "no function": (changed(turn=2, function_calls=[]), "", "no function was called"),
     "another function": (
         changed(turn=2, function_calls=[ScriptFunctionCall(name="look", arguments={"order": 7})]),

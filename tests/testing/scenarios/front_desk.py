@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testing.scenarios.knowing import KnowingEars
+from tests.testing.scenarios.knowing import KnowingSpeechToText
 
 from offhook import config as configuration
 from offhook import yamlfile
@@ -31,11 +31,11 @@ DIALOGUE = HOUSE / "dialogue.yaml"
 
 
 @dataclass(frozen=True)
-class Senses:
+class SpeechEngines:
     """What the stand-in hears and speaks with."""
 
-    ears: Callable[[], SpeechToText]
-    voice: TextToSpeech
+    speech_to_text: Callable[[], SpeechToText]
+    text_to_speech: TextToSpeech
 
 
 def mutated(text: str, change: tuple[str, str]) -> Dialogue:
@@ -60,22 +60,24 @@ async def serving(agent: StandInAgent, clock: LoopClock) -> AsyncIterator[Config
 
 
 @asynccontextmanager
-async def senses() -> AsyncIterator[Senses]:
-    """This machine's ears and voice; where it has none, ears that know the recordings."""
+async def speech_engines() -> AsyncIterator[SpeechEngines]:
+    """The engines of this machine; where it has none, a recogniser that knows the recordings."""
     if installed.missing() is not None:
-        yield Senses(KnowingEars, ClipTextToSpeech())
+        yield SpeechEngines(KnowingSpeechToText, ClipTextToSpeech())
         return
     from offhook.testing.simulator.speech.speech_to_text import recognising
     from offhook.testing.simulator.speech.text_to_speech import speaking_as_agent
 
     vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
     async with recognising(vocabulary) as recogniser, speaking_as_agent() as voice:
-        yield Senses(recogniser.speech_to_text, voice)
+        yield SpeechEngines(recogniser.speech_to_text, voice)
 
 
-def desk(senses: Senses, dialogue: Dialogue | None = None) -> StandInAgent:
+def desk(engines: SpeechEngines, dialogue: Dialogue | None = None) -> StandInAgent:
     """The agent that talks along the front desk's dialogue, or a mutated one."""
-    return conversing(dialogue or dialogue_file.read(DIALOGUE), senses.ears, senses.voice)
+    return conversing(
+        dialogue or dialogue_file.read(DIALOGUE), engines.speech_to_text, engines.text_to_speech
+    )
 
 
 async def run(

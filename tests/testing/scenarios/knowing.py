@@ -1,4 +1,4 @@
-"""Ears for a clean line: they know the recordings that callers speak from, byte by byte."""
+"""A recogniser for a clean line: it knows the recordings that callers speak from, byte by byte."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,8 +11,8 @@ _PART: Final = 400
 """Bytes from the middle of a recording by which it is known."""
 
 
-class KnowingEars:
-    """senses.Ears that need no recogniser: what is no recording of ours is not understood."""
+class KnowingSpeechToText:
+    """A recogniser without a model: what is no recording of ours is not understood."""
 
     def __init__(self) -> None:
         self._now = b""

@@ -35,13 +35,13 @@ too early."""
 @pytest.mark.limit(900)  # what fails while this machine is late runs again, alone
 async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     right = DIALOGUE.read_text()
-    async with front_desk.senses() as senses, asyncio.TaskGroup() as group:
-        good = group.create_task(front_desk.run([SCENARIOS], front_desk.desk(senses)))
+    async with front_desk.speech_engines() as engines, asyncio.TaskGroup() as group:
+        good = group.create_task(front_desk.run([SCENARIOS], front_desk.desk(engines)))
         mutated = {
             name: group.create_task(
                 front_desk.run(
                     [SCENARIOS / name],
-                    front_desk.desk(senses, front_desk.mutated(right, change)),
+                    front_desk.desk(engines, front_desk.mutated(right, change)),
                     attempts=1,
                 )
             )
@@ -58,9 +58,9 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
 ) -> None:
     monkeypatch.setattr(CallerLeg, "clear", lambda leg: None)
     names = ("interrupted-by-a-word.yaml", "interrupted-by-a-question.yaml")
-    async with front_desk.senses() as senses:
+    async with front_desk.speech_engines() as engines:
         paths = [SCENARIOS / name for name in names]
-        results = await front_desk.run(paths, front_desk.desk(senses), attempts=1)
+        results = await front_desk.run(paths, front_desk.desk(engines), attempts=1)
     judged = [result for result in results if result.late is None]
     if not judged:
         pytest.skip(f"{TOO_BUSY} to judge")
@@ -71,14 +71,14 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
 
 async def test_the_twentieth_scenario_goes_through_a_language_model() -> None:
     booking = '{"day": "friday", "time": "19:00", "people": 2}'
-    async with openai() as server, front_desk.senses() as senses:
+    async with openai() as server, front_desk.speech_engines() as engines:
         server.plans = [
             texts("We are open from nine to six. ", "The kitchen closes at five. " * 3),
             texts("Of course, what else?"),
             calls(("call_1", "book_table", booking)),
             texts("It is booked ", "for you."),
         ]
-        async with thinking(front_desk.desk(senses), Model(server.url, "small")) as agent:
+        async with thinking(front_desk.desk(engines), Model(server.url, "small")) as agent:
             results = await front_desk.run([HERE / "a_model.yaml"], agent)
         assert front_desk.told(results) == ""
         asked = server.requests[-1]["messages"]
@@ -100,8 +100,8 @@ async def test_from_outside_the_words_are_recognised_in_what_the_caller_hears(
         "  - hang_up\n"
         "expect: {absent: what time, turns: 2}\n"
     )
-    async with front_desk.senses() as senses:
-        (result,) = await front_desk.run([path], front_desk.desk(senses), outside=True)
+    async with front_desk.speech_engines() as engines:
+        (result,) = await front_desk.run([path], front_desk.desk(engines), outside=True)
     assert result.how.startswith("recognised in the caller's audio")
     heard = " ".join(line.text for line in result.calls["caller"].lines() if line.who == "agent")
     assert "we close at four" in heard or "saturday" in heard

@@ -5,7 +5,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from tests.testing.ears import need_ears
+from tests.testing.free_speech_extra import need_free_speech
 from tests.whole_server import configured
 
 from offhook.capture.tap import NewCall
@@ -74,7 +74,7 @@ async def test_else_nobody_does_and_it_is_said_why(
     known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
-    monkeypatch.setattr(installed, "missing_ears", lambda: "ctranslate2 not installed")
+    monkeypatch.setattr(installed, "missing_free_speech", lambda: "ctranslate2 not installed")
     async with listening.listeners(None, None) as listeners:
         for of, why in ((None, "there is no dialogue"), (known, "pocketsphinx not installed")):
             sight, listen = await listeners.choose(of)
@@ -90,7 +90,7 @@ async def test_else_nobody_does_and_it_is_said_why(
 async def test_any_agents_words_are_recognised_without_dialogue_and_key(
     known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_ears()
+    need_free_speech()
     said = "agent-hours-week"
     async with listening.listeners(None, None) as listeners:
         sight, listen = await listeners.choose(None)

@@ -1,4 +1,4 @@
-"""What was heard, recognised by ears of a call's own."""
+"""What was heard, recognised by a recogniser of the call's own."""
 
 import asyncio
 from array import array
@@ -17,8 +17,8 @@ from offhook.testing.scenarios.local_hearing import NOISE_DBFS, LocalHearing
 from offhook.testing.simulator.speech.mulaw import with_noise
 
 
-class Ears:
-    """Ears that a test answers for."""
+class GivenSpeechToText:
+    """A recogniser that a test answers for."""
 
     def __init__(self) -> None:
         self.now = b""
@@ -45,28 +45,28 @@ def stretch(began: float, seconds: float) -> Stretch:
 
 
 async def test_the_first_sounds_are_heard_twice_and_the_rest_once() -> None:
-    ears = Ears()
-    heard = LocalHearing(ears)
+    speech_to_text = GivenSpeechToText()
+    heard = LocalHearing(speech_to_text)
     stretches = [stretch(0, 1.5), stretch(3, 1.5), stretch(6, 1.0)]
     for one in stretches:
         heard.over(one)
         assert heard.words(one) is None
-    sizes = [len(sound) for sound, _ in ears.turns]
+    sizes = [len(sound) for sound, _ in speech_to_text.turns]
     assert sizes == [12000, 12000, 12000, 12000, 8000]
     finishing = asyncio.get_running_loop().create_task(heard.finish())
-    for number, (_, told) in enumerate(ears.turns):
-        assert not ears.closed
+    for number, (_, told) in enumerate(speech_to_text.turns):
+        assert not speech_to_text.closed
         await asyncio.sleep(0)
         told(Transcript(f"words {number}", understood=number % 2 == 0))
     await finishing
-    assert ears.closed
+    assert speech_to_text.closed
     assert [heard.words(one) for one in stretches] == ["words 1", "words 3", "words 4"]
 
 
 async def test_of_a_silent_call_there_is_nothing_to_wait_for() -> None:
-    ears = Ears()
-    await LocalHearing(ears).finish()
-    assert ears.closed
+    speech_to_text = GivenSpeechToText()
+    await LocalHearing(speech_to_text).finish()
+    assert speech_to_text.closed
 
 
 def test_the_noise_is_that_of_a_quiet_line() -> None:

@@ -14,7 +14,7 @@ from offhook.yamlfile import InvalidFileError
 
 PATH = Path("a.yaml")
 ALL = Sight("from the wire", words=True, inside=True)
-EARS = Sight("by ear", words=True, inside=False)
+BY_SPEECH = Sight("by speech", words=True, inside=False)
 NOTHING = Sight("no reason", words=False, inside=False)
 DIALOGUE = """\
 intents:
@@ -143,8 +143,8 @@ def test_meanings_take_a_dialogue() -> None:
         ("{says: yes}", NOTHING, "cannot be made into words here: no reason"),
         ("{absent: yes}", NOTHING, "cannot be made into words here"),
         ("{matches: yes}", NOTHING, "cannot be made into words here"),
-        ("{called: f}", EARS, "functions that an agent calls"),
-        ("{not_called: f}", EARS, "functions that an agent calls"),
+        ("{called: f}", BY_SPEECH, "functions that an agent calls"),
+        ("{not_called: f}", BY_SPEECH, "functions that an agent calls"),
     ],
 )
 def test_what_cannot_be_seen_is_refused(expected: str, sight: Sight, says: str) -> None:
@@ -165,12 +165,12 @@ def test_endings_that_only_a_server_knows() -> None:
         text = f"steps: [{{say: x}}, hang_up]\nexpect: {{ending: {ending}}}"
         check(text, None)
         with pytest.raises(InvalidFileError, match="not seen from outside"):
-            check(text, None, EARS)
+            check(text, None, BY_SPEECH)
     check("steps: [hang_up]\nexpect: {ending: caller_hung_up, turns: 0}", None, NOTHING)
 
 
 def test_a_phrase_to_barge_in_on_must_be_heard() -> None:
     text = "steps: [{barge_in: {after: hello, say: x}}]"
-    check(text, None, EARS)
+    check(text, None, BY_SPEECH)
     with pytest.raises(InvalidFileError, match=r"a\.yaml:1:28"):
         check(text, None, NOTHING)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.testing.ears import need_ears
+from tests.testing.free_speech_extra import need_free_speech
 from tests.testing.speech.processes import children
 
 from offhook import audio
@@ -47,11 +47,11 @@ class Told:
         self.heard.put_nowait(heard)
 
 
-async def turn(ears: FreeSpeechToText, speech: bytes) -> Transcript:
+async def turn(speech_to_text: FreeSpeechToText, speech: bytes) -> Transcript:
     told = Told()
     for start in range(0, len(speech), audio.FRAME_BYTES):
-        ears.hear(speech[start : start + audio.FRAME_BYTES])
-    ears.end(told)
+        speech_to_text.hear(speech[start : start + audio.FRAME_BYTES])
+    speech_to_text.end(told)
     return await told.heard.get()
 
 
@@ -63,27 +63,29 @@ def errors(name: str, heard: Transcript) -> float:
 async def test_any_sentence_is_understood_and_a_process_that_hangs_is_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    need_ears()
+    need_free_speech()
     before = children()
     async with recognising_freely(at_once=True) as recogniser:
-        ears = recogniser.speech_to_text()
-        heard = await turn(ears, clips.load(WEATHER))
+        speech_to_text = recogniser.speech_to_text()
+        heard = await turn(speech_to_text, clips.load(WEATHER))
         assert heard.understood
         assert errors(WEATHER, heard) <= 0.2
         noise = bytes(random.Random(1).choices(range(256), k=2 * audio.BYTES_PER_SECOND))
-        assert not (await turn(ears, noise)).understood
-        assert not (await turn(ears, audio.silence(1000))).understood
-        assert not (await turn(ears, b"")).understood
+        assert not (await turn(speech_to_text, noise)).understood
+        assert not (await turn(speech_to_text, audio.silence(1000))).understood
+        assert not (await turn(speech_to_text, b"")).understood
 
         (pid,) = children() - before
         monkeypatch.setattr(worker_process, "HANG_S", 0.2)
         os.kill(pid, signal.SIGSTOP)
-        hung = await turn(ears, clips.load(WEATHER))
+        hung = await turn(speech_to_text, clips.load(WEATHER))
         monkeypatch.undo()
         assert hung == NOTHING
         assert "does not answer" in caplog.text
         async with asyncio.timeout(240):
-            while not (heard := await turn(ears, clips.load("caller-opening-hours"))).understood:
+            while not (
+                heard := await turn(speech_to_text, clips.load("caller-opening-hours"))
+            ).understood:
                 pass
         assert errors("caller-opening-hours", heard) <= 0.2
     assert children() <= before
@@ -92,12 +94,12 @@ async def test_any_sentence_is_understood_and_a_process_that_hangs_is_replaced(
 async def test_without_pocketsphinx_it_hears_alone_and_with_it_only_what_that_does_not_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    need_ears()
+    need_free_speech()
     small = Vocabulary((Phrase("yes please"), Phrase("no thank you")))
     before = children()
-    async with listening(small) as ears:
+    async with listening(small) as speech_to_text:
         assert len(children() - before) == min(os.cpu_count() or 1, 4), "Whisper is not wanted yet"
-        both = ears()
+        both = speech_to_text()
         assert isinstance(both, BackedSpeechToText)
         told = Told()
         for name in ("caller-yes", WEATHER):
@@ -108,8 +110,8 @@ async def test_without_pocketsphinx_it_hears_alone_and_with_it_only_what_that_do
     assert heard[0] == Transcript("yes please", understood=True), "PocketSphinx's own form"
     assert errors(WEATHER, heard[1]) <= 0.2
     monkeypatch.setattr(installed, "knows_vocabularies", lambda: False)
-    async with listening(small) as ears:
-        alone = ears()
+    async with listening(small) as speech_to_text:
+        alone = speech_to_text()
         assert isinstance(alone, FreeSpeechToText)
         assert errors("caller-yes", await turn(alone, clips.load("caller-yes"))) == 0
     assert children() <= before
@@ -136,7 +138,7 @@ async def test_a_backing_that_does_not_start_leaves_turns_not_understood(
 
 
 def test_another_model_is_not_loaded(tmp_path: Path) -> None:
-    need_ears()
+    need_free_speech()
     from offhook.testing.simulator.speech.whisper_model import WhisperModel, WrongModelError
 
     (tmp_path / "model.bin").write_bytes(b"another")
@@ -184,9 +186,9 @@ async def test_turns_wait_for_one_another_and_one_too_many_is_not_understood(
 ) -> None:
     told = Told()
     for name in (b"a", b"b", b"c"):
-        ears = unanswered.speech_to_text()
-        ears.hear(name)
-        ears.end(told)
+        speech_to_text = unanswered.speech_to_text()
+        speech_to_text.hear(name)
+        speech_to_text.end(told)
     assert unanswered.asked == [b"a"]
     assert await told.heard.get() == NOTHING, "the third"
     unanswered.answer("first")
@@ -197,9 +199,9 @@ async def test_turns_wait_for_one_another_and_one_too_many_is_not_understood(
 
 async def test_a_turn_that_is_forgotten_is_not_told_of(unanswered: Unanswered) -> None:
     first, second, told = unanswered.speech_to_text(), unanswered.speech_to_text(), Told()
-    for ears in (first, second):
-        ears.hear(b"x")
-        ears.end(told)
+    for speech_to_text in (first, second):
+        speech_to_text.hear(b"x")
+        speech_to_text.end(told)
     second.forget()
     first.close()
     unanswered.answer("first")
@@ -215,11 +217,11 @@ async def test_a_turn_that_is_forgotten_is_not_told_of(unanswered: Unanswered) -
 async def test_a_turn_that_is_too_long_is_not_understood_and_takes_no_memory(
     unanswered: Unanswered,
 ) -> None:
-    ears, told = unanswered.speech_to_text(), Told()
+    speech_to_text, told = unanswered.speech_to_text(), Told()
     for _ in range(200):
-        ears.hear(bytes(audio.BYTES_PER_SECOND))
-    assert len(ears._audio) <= (TURN_S_MAX + 1) * audio.BYTES_PER_SECOND
-    ears.end(told)
+        speech_to_text.hear(bytes(audio.BYTES_PER_SECOND))
+    assert len(speech_to_text._audio) <= (TURN_S_MAX + 1) * audio.BYTES_PER_SECOND
+    speech_to_text.end(told)
     assert await told.heard.get() == NOTHING
     assert unanswered.asked == []
 
@@ -233,7 +235,7 @@ async def test_when_it_dies_all_that_wait_are_told(unanswered: Unanswered) -> No
     unanswered.on_message(0, 1, b"an answer to nobody")
 
 
-class Ears:
+class GivenSpeechToText:
     """A recogniser that a test answers for."""
 
     def __init__(self) -> None:
@@ -256,13 +258,13 @@ class Ears:
 
 
 def test_the_second_is_asked_only_about_what_the_first_does_not_understand() -> None:
-    first, free, told = Ears(), Ears(), list[Transcript]()
-    ears = BackedSpeechToText(first, free)
+    first, free, told = GivenSpeechToText(), GivenSpeechToText(), list[Transcript]()
+    speech_to_text = BackedSpeechToText(first, free)
     for piece in (b"on", b"e"):
-        ears.hear(piece)
-    ears.end(told.append)
-    ears.hear(b"two")
-    ears.end(told.append)
+        speech_to_text.hear(piece)
+    speech_to_text.end(told.append)
+    speech_to_text.hear(b"two")
+    speech_to_text.end(told.append)
     assert [heard for heard, _ in first.turns] == [b"one", b"two"]
     first.turns[1][1](Transcript("the second", understood=True))
     assert free.turns == []
@@ -271,6 +273,6 @@ def test_the_second_is_asked_only_about_what_the_first_does_not_understand() -> 
     assert asked == b"one"
     answer(Transcript("Anything.", understood=True))
     assert [one.text for one in told] == ["the second", "Anything."]
-    ears.forget()
-    ears.close()
+    speech_to_text.forget()
+    speech_to_text.close()
     assert (first.dropped, free.dropped) == (2, 2)

@@ -1,4 +1,4 @@
-"""The local ears, with PocketSphinx's real processes."""
+"""The local recogniser, with PocketSphinx's real processes."""
 
 import asyncio
 import logging
@@ -60,12 +60,12 @@ class Told:
         return self._heard.empty()
 
 
-async def turn(ears: SphinxSpeechToText, speech: bytes) -> Transcript:
+async def turn(speech_to_text: SphinxSpeechToText, speech: bytes) -> Transcript:
     """Heard in frames, as it comes from a line."""
     told = Told()
     for start in range(0, len(speech), audio.FRAME_BYTES):
-        ears.hear(speech[start : start + audio.FRAME_BYTES])
-    ears.end(told)
+        speech_to_text.hear(speech[start : start + audio.FRAME_BYTES])
+    speech_to_text.end(told)
     return await told.next()
 
 
@@ -97,8 +97,8 @@ async def test_the_front_desk_understands_its_callers() -> None:
 
 async def test_turns_follow_one_another_and_callers_do_not_mix(small: Recogniser) -> None:
     async def caller(speech: bytes) -> list[Transcript]:
-        ears = small.speech_to_text()
-        return [await turn(ears, speech) for _ in range(3)]
+        speech_to_text = small.speech_to_text()
+        return [await turn(speech_to_text, speech) for _ in range(3)]
 
     said = [YES, NO] * 5
     heard = await asyncio.gather(*map(caller, said))
@@ -106,10 +106,10 @@ async def test_turns_follow_one_another_and_callers_do_not_mix(small: Recogniser
 
 
 async def test_the_next_turn_may_begin_before_the_last_is_known(small: Recogniser) -> None:
-    ears, told = small.speech_to_text(), Told()
+    speech_to_text, told = small.speech_to_text(), Told()
     for speech in (YES, NO, b"", b"\x7f", YES):
-        ears.hear(speech)
-        ears.end(told)
+        speech_to_text.hear(speech)
+        speech_to_text.end(told)
     heard = [await told.next() for _ in range(5)]
     assert [one.text for one in heard if one.understood] == [
         "yes please",
@@ -117,23 +117,23 @@ async def test_the_next_turn_may_begin_before_the_last_is_known(small: Recognise
         "yes please",
     ]
     assert heard[4] == HEARD_YES
-    ears.end(told)  # a turn of which nothing was heard
+    speech_to_text.end(told)  # a turn of which nothing was heard
     assert await told.next() == NOTHING
 
 
 async def test_what_is_forgotten_is_not_told_and_the_next_is(small: Recogniser) -> None:
-    ears, before, told = small.speech_to_text(), Told(), Told()
-    ears.hear(YES)
-    ears.end(before)
-    ears.hear(NO)
-    ears.forget()
-    ears.hear(YES)
-    ears.end(told)
+    speech_to_text, before, told = small.speech_to_text(), Told(), Told()
+    speech_to_text.hear(YES)
+    speech_to_text.end(before)
+    speech_to_text.hear(NO)
+    speech_to_text.forget()
+    speech_to_text.hear(YES)
+    speech_to_text.end(told)
     assert await told.next() == HEARD_YES
-    ears.hear(NO)
-    ears.end(told)
-    ears.close()
-    ears.close()
+    speech_to_text.hear(NO)
+    speech_to_text.end(told)
+    speech_to_text.close()
+    speech_to_text.close()
     assert await turn(small.speech_to_text(), YES) == HEARD_YES
     assert before.is_empty
     assert told.is_empty
@@ -142,10 +142,10 @@ async def test_what_is_forgotten_is_not_told_and_the_next_is(small: Recogniser) 
 async def test_more_speech_than_a_process_follows_is_not_understood(small: Recogniser) -> None:
     everybody = [small.speech_to_text() for _ in range(sphinx_worker.TURNS_MAX + 1)]
     told = [Told() for _ in everybody]
-    for ears in everybody:
-        ears.hear(YES)
-    for ears, one in zip(everybody, told, strict=True):
-        ears.end(one)
+    for speech_to_text in everybody:
+        speech_to_text.hear(YES)
+    for speech_to_text, one in zip(everybody, told, strict=True):
+        speech_to_text.end(one)
     heard = [await one.next() for one in told]
     assert heard == [HEARD_YES] * sphinx_worker.TURNS_MAX + [NOTHING]
     assert await turn(everybody[-1], YES) == HEARD_YES
@@ -154,19 +154,19 @@ async def test_more_speech_than_a_process_follows_is_not_understood(small: Recog
 async def test_beyond_the_backlog_a_turn_is_not_heard_and_the_next_is(
     small: Recogniser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ears, told = small.speech_to_text(), Told()
+    speech_to_text, told = small.speech_to_text(), Told()
     monkeypatch.setattr(module, "BACKLOG_MAX", 64 * 1024)
     for _ in range(100):
-        ears.hear(YES)
-    ears.end(told)
+        speech_to_text.hear(YES)
+    speech_to_text.end(told)
     assert await told.next() == NOTHING
     assert "cannot keep up" in caplog.text
     assert len(caplog.records) == 1, "told once"
-    ears.hear(NO)
-    ears.hear(NO)
-    ears.end(told)
-    ears.forget()  # nor is anybody told of a lost turn any more
-    while await turn(ears, NO) != HEARD_NO:
+    speech_to_text.hear(NO)
+    speech_to_text.hear(NO)
+    speech_to_text.end(told)
+    speech_to_text.forget()  # nor is anybody told of a lost turn any more
+    while await turn(speech_to_text, NO) != HEARD_NO:
         pass
     assert told.is_empty
 
@@ -174,22 +174,22 @@ async def test_beyond_the_backlog_a_turn_is_not_heard_and_the_next_is(
 async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixture) -> None:
     before = children()
     async with recognising(SMALL, workers=1) as recogniser:
-        ears, told = recogniser.speech_to_text(), Told()
-        assert await turn(ears, YES) == HEARD_YES
+        speech_to_text, told = recogniser.speech_to_text(), Told()
+        assert await turn(speech_to_text, YES) == HEARD_YES
         (pid,) = children() - before
         os.kill(pid, signal.SIGSTOP)
-        ears.hear(YES)
-        ears.end(told)  # a turn that is waited for
-        ears.hear(NO)  # and one that is under way
+        speech_to_text.hear(YES)
+        speech_to_text.end(told)  # a turn that is waited for
+        speech_to_text.hear(NO)  # and one that is under way
         os.kill(pid, signal.SIGKILL)
         assert await told.next() == NOTHING
         async with asyncio.timeout(240):
             while await turn(recogniser.speech_to_text(), YES) != HEARD_YES:
                 pass
-        ears.hear(NO)
-        ears.end(told)
+        speech_to_text.hear(NO)
+        speech_to_text.end(told)
         assert await told.next() == NOTHING, "its beginning is lost"
-        assert await turn(ears, NO) == HEARD_NO
+        assert await turn(speech_to_text, NO) == HEARD_NO
         assert "started anew" in caplog.text
     assert children() <= before
 
@@ -235,10 +235,10 @@ async def test_whoever_is_told_may_fail_and_others_are_told(
     def fail(heard: Transcript) -> None:
         raise ValueError(heard)
 
-    ears, told = small.speech_to_text(), Told()
+    speech_to_text, told = small.speech_to_text(), Told()
     for listener in (fail, told):
-        ears.hear(YES)
-        ears.end(listener)
+        speech_to_text.hear(YES)
+        speech_to_text.end(listener)
     assert await told.next() == HEARD_YES
     assert "ValueError" in caplog.text
 

@@ -69,7 +69,7 @@ class Listeners:
             how = "taken from the wire, as the server in this process saw it"
             return Sight(how, words=True, inside=True), lambda sid: inside(own, sid)
         why = "there is no dialogue that tells the agent's words"
-        missing_ears = installed.missing_ears()
+        missing_free_speech = installed.missing_free_speech()
         if known is not None:
             missing = installed.missing()
             if missing is None and installed.knows_vocabularies():
@@ -84,12 +84,12 @@ class Listeners:
             how = "transcribed by Deepgram from the caller's audio"
             sight = Sight(how, words=True, inside=False)
             return sight, lambda _: DeepgramHearing(deepgram, group)
-        if missing_ears is None:
+        if missing_free_speech is None:
             how = "recognised in the caller's audio, as free speech"
             free = await self._free_recogniser()
             sight = Sight(how, words=True, inside=False)
             return sight, lambda _: FreeHearing(free.speech_to_text())
-        how = f"There is no DEEPGRAM_API_KEY; {why}; for free speech, {missing_ears}"
+        how = f"There is no DEEPGRAM_API_KEY; {why}; for free speech, {missing_free_speech}"
         return Sight(how, words=False, inside=False), lambda _: NoWords()
 
     async def _speech_to_text(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:

@@ -17,7 +17,7 @@ from offhook.testing.simulator.speech.turn_finder import TurnChange, TurnFinder
 BEFORE_MS: Final = 400
 """Milliseconds of audio before detected speech that are also recognised: words begin softly."""
 
-EARS_S: Final = 8.0
+RECOGNISED_S: Final = 8.0
 """Seconds that a recogniser may take, after which the turn counts as not understood."""
 
 _BEFORE: Final = BEFORE_MS * audio.BYTES_PER_MS
@@ -114,7 +114,7 @@ class TurnListener:
         self._stretches.append(stretch)
         self._paused()
         known = partial(self._known, stretch)
-        self._timers.after(EARS_S, partial(known, Transcript("", understood=False)))
+        self._timers.after(RECOGNISED_S, partial(known, Transcript("", understood=False)))
         self._speech_to_text.end(known)
 
     def _known(self, stretch: _Stretch, heard: Transcript) -> None:

@@ -43,8 +43,8 @@ async def ready(
     needs engines that are missing, E-EAR-... if they do not start or a word is unknown.
     """
     missing = installed.missing()
-    missing_ears = installed.missing_ears()
-    freely = model is not None and missing_ears is None
+    missing_free_speech = installed.missing_free_speech()
+    freely = model is not None and missing_free_speech is None
     async with AsyncExitStack() as stack:
         if isinstance(what, Script):
             made = ReadyAgent(agent_of(what), "It plays a script, whatever is said.", None)
@@ -52,8 +52,9 @@ async def ready(
             dialogue = what or front_desk()
             agent = await stack.enter_async_context(talking(dialogue, freely=freely, delays=delays))
             words = "It understands what is said, and answers."
-            if missing_ears is not None:
-                words += f" It knows one file's sentences; for free speech: {installed.get_ears()}."
+            if missing_free_speech is not None:
+                command = installed.free_speech_command()
+                words += f" It knows one file's sentences; for free speech: {command}."
             made = ReadyAgent(agent, words, dialogue)
         elif what is None:
             words = f"It plays a script and understands nothing: {missing}."
@@ -66,8 +67,8 @@ async def ready(
             )
         if model is not None:
             words = f"The model {model.name} does the talking."
-            if made.dialogue is not None and missing_ears is not None:
-                words += f" It hears one file's sentences only: {missing_ears}."
+            if made.dialogue is not None and missing_free_speech is not None:
+                words += f" It hears one file's sentences only: {missing_free_speech}."
             made = ReadyAgent(made.agent, words, None)
         agent = await stack.enter_async_context(thinking(made.agent, model, asks_named=asks_named))
         yield ReadyAgent(agent, made.words, made.dialogue)

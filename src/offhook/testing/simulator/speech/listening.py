@@ -22,7 +22,7 @@ async def listening(
     """
     async with AsyncExitStack() as stack:
         sphinx = vocabulary is not None and installed.knows_vocabularies()
-        free = installed.missing_ears() is None
+        free = installed.missing_free_speech() is None
         if sphinx and vocabulary is not None:
             from offhook.testing.simulator.speech.speech_to_text import recognising
 

@@ -30,7 +30,7 @@ _log: Final = logging.getLogger("offhook.testing.local")
 
 TRUSTED: Final = 0.0002
 """Probability from the decoder below which a result counts as not understood: noise, or sentences
-of another subject. bench/ears.py prints the results for other bounds."""
+of another subject. bench/recognition.py prints the results for other bounds."""
 
 BACKLOG_MAX: Final = 512 * 1024
 """Bytes that may wait for a process: a minute of speech. A turn beyond that is not heard."""
@@ -242,7 +242,7 @@ async def recognising(
     E-EAR-03 if there is no recogniser on this machine.
     """
     count = workers or min(os.cpu_count() or 1, WORKERS_MAX)
-    with tempfile.TemporaryDirectory(prefix="offhook-ears-") as name:
+    with tempfile.TemporaryDirectory(prefix="offhook-recogniser-") as name:
         folder = Path(name)
         words = "\n".join(dictionary.lines(vocabulary))
         (folder / "words.dict").write_text(words + "\n", encoding="utf-8")

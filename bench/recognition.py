@@ -1,11 +1,11 @@
 """What the local recogniser understands, and what that costs.
 
-    python bench/ears.py
+    python bench/recognition.py
 
-32 sentences (bench/ears.yaml), of which the phrases make 21 and 11 say the same in other words, by
-every voice at hand: flite's, if it is installed, and the one that pip alone brings. Then the front
-desk's recorded callers. Each sentence is the first of a call, and each voice is heard on a clean
-line and 20 dB above white noise. CPU is the decoder's own, by process time.
+32 sentences (bench/recognition.yaml), of which the phrases make 21 and 11 say the same in other
+words, by every voice at hand: flite's, if it is installed, and the one that pip alone brings. Then
+the front desk's recorded callers. Each sentence is the first of a call, and each voice is heard on
+a clean line and 20 dB above white noise. CPU is the decoder's own, by process time.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ def voices(texts: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def main() -> None:
-    content = yamlfile.read(HERE / "ears.yaml").value
+    content = yamlfile.read(HERE / "recognition.yaml").value
     kinds = slots.builtin("12:00")
     kinds["name"] = slots.ChoiceSlot({name: [] for name in content["slots"]["name"]})
     matcher = Matcher(content["intents"], kinds)

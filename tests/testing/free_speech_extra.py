@@ -6,13 +6,13 @@ import pytest
 
 from offhook.testing.simulator.speech import installed
 
-REQUIRED = "EARS_ARE_REQUIRED"
+REQUIRED = "FREE_SPEECH_IS_REQUIRED"
 """Environment variable that scripts/run-tests sets: a skip would hide that nothing was tested."""
 
 
-def need_ears() -> None:
+def need_free_speech() -> None:
     """Skip a test where the extra is missing; in `make test`, fail it."""
-    missing = installed.missing_ears()
+    missing = installed.missing_free_speech()
     if missing is None:
         return
     why = f"{missing}; in a checkout: make ears"
