@@ -53,7 +53,7 @@ def role_needed(method: str, dependencies: Any) -> Role:
 
 
 async def require_role(request: Request) -> None:
-    """Refuse a request whose principal has not the role that its route needs."""
+    """Refuse a request whose principal lacks the role that its route needs."""
     principal = principal_of(request)
     needed = role_needed(request.method, request.scope["route"].dependencies)
     if not principal.role.includes(needed):

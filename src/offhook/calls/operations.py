@@ -54,13 +54,15 @@ Block: TypeAlias = dict[str, Any]
 class HangUpRequest(OperationModel):
     """Arguments of a hang-up."""
 
-    farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
+    farewell: Annotated[
+        Words | None, Field(description="Words that the agent says in full before it hangs up.")
+    ] = None
 
 
 class SayRequest(OperationModel):
     """Words that the agent is to say."""
 
-    text: Words
+    text: Annotated[Words, Field(description="Words that the agent says.")]
     behavior: Annotated[
         Literal["default", "queue", "interrupt"],
         Field(
@@ -74,13 +76,17 @@ class SayRequest(OperationModel):
 class TellRequest(OperationModel):
     """Information that the agent is to be told."""
 
-    text: Words
+    text: Annotated[Words, Field(description="Information for the agent.")]
 
 
 class PromptRequest(OperationModel):
     """Text that is added to the prompt."""
 
-    prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
+    prompt: Annotated[
+        str,
+        Field(max_length=PROMPT_LIMIT, description="Text that is added to the prompt."),
+        AfterValidator(_sendable),
+    ]
 
 
 class ThinkRequest(OperationModel):
@@ -118,9 +124,9 @@ class TransferRequest(OperationModel):
         Metavar("DESTINATION"),
         Field(description="A name in `transfer.destinations` of the agent's file."),
     ]
-    summary: Annotated[Words | None, Field(description="Told to a person who is called first.")] = (
-        None
-    )
+    summary: Annotated[
+        Words | None, Field(description="Summary for a person who is called first.")
+    ] = None
 
 
 class DigitsRequest(OperationModel):
@@ -264,7 +270,7 @@ OPERATIONS: Final = (
         name="think",
         id="updateThink",
         title="replace think",
-        summary="Replace what the agent thinks with",
+        summary="Replace the agent's language model",
         description="All of it: a block without `functions` keeps the agent's own. Answered as"
         " `prompt`.",
         methods=("update_think",),

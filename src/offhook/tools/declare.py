@@ -230,7 +230,7 @@ class Call:
         return await self._ask(Update(UpdatePrompt(self._words(text))))
 
     async def update_think(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
-        """Replace what the agent thinks with, all of it: provider, prompt, endpoint, functions.
+        """Replace the agent's language model, all of it: provider, prompt, endpoint, functions.
 
         A block without `functions` keeps those of the agent. Returns and raises as `say` does.
         """
