@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from offhook.errors import UserError
+from offhook.fleet.places import LEASE_S
 from offhook.link.client import CallProcess, node_away
 from offhook.link.node_links import NodeLinks, NotHereError
 from offhook.outbound.errors import TryLaterError
@@ -37,7 +38,7 @@ _OWNER: Final = text(
 _PROCESSES: Final = text(
     "SELECT process_id, node, address, is_draining,"
     " extract(epoch FROM clock_timestamp())::double precision FROM fleet_processes"
-    " WHERE beat_at > clock_timestamp() - interval '10 s' ORDER BY started_at DESC"
+    " WHERE beat_at > clock_timestamp() - :lease * interval '1 s' ORDER BY started_at DESC"
 )
 
 _T = TypeVar("_T")
@@ -136,7 +137,11 @@ class FleetLookup:
         The database tells them apart from those that have died by its own clock.
         """
         with contextlib.suppress(TryLaterError):
-            rows = [row for row in await self._ask(_PROCESSES) if row.node != self._links.node]
+            rows = [
+                row
+                for row in await self._ask(_PROCESSES, lease=LEASE_S)
+                if row.node != self._links.node
+            ]
             alive = {row.process_id for row in rows}
             for gone in self._known.keys() - alive:
                 self._known.pop(gone).process.close()
@@ -150,7 +155,7 @@ class FleetLookup:
         nodes send the same key to the same one of those that take new calls: by the highest hash.
         Raises TryLaterError E-LINK-09 while the database does not answer.
         """
-        rows = [row for row in await self._ask(_PROCESSES) if not row.is_draining]
+        rows = [row for row in await self._ask(_PROCESSES, lease=LEASE_S) if not row.is_draining]
         if not rows:
             return None
         row = max(rows, key=lambda row: hashlib.sha256(f"{row.node} {key}".encode()).digest())
@@ -200,7 +205,7 @@ class FleetLookup:
             found = self._known[process_id] = FoundProcess(node, made)
         return found
 
-    async def _ask(self, statement: Any, **values: str) -> list[Any]:
+    async def _ask(self, statement: Any, **values: str | float) -> list[Any]:
         """Return the rows of a statement, whose last column is the database's clock."""
 
         def ask() -> list[Any]:
