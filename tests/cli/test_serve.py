@@ -1,6 +1,7 @@
-"""offhook serve, as a process: what it says at start, and how it stops."""
+"""offhook serve, as a process: what it says at start and of a call, and how it stops."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -15,9 +16,11 @@ import pytest
 import uvloop
 from tests.cli.in_process import refused_start
 from tests.cli.served import COMMAND, SECRETS, run, serving
+from tests.cli.test_serve_log import SAID
 from tests.waiting import GIVEN_UP_AFTER_S, until_it
 from tests.whole_server import TOKEN
 
+from offhook.observability.metrics.catalogue import SECTIONS
 from offhook.testing.scenarios.caller import CallReport
 
 
@@ -28,6 +31,7 @@ class Start:
     said: str
     report: CallReport
     token: str
+    metrics: str
     answers: Mapping[str, list[int]]
     """Status of each of API_PATHS without the token, with it, and with it at the public port."""
 
@@ -53,9 +57,10 @@ async def start(folder: Path, *arguments: str) -> Start:
             )
             answers[path] = [answer.status_code for answer in asked]
         report = await server.call()
+        metrics = (await http.get(url + "/metrics", headers=headers)).text
         assert await server.stop() == 0
         assert not (server.records / "operator.json").exists()
-    return Start(server.said, report, token, answers)
+    return Start(server.said, report, token, metrics, answers)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,48 @@ def test_without_show_nothing_that_was_said_is_printed(starts: tuple[Start, Star
     assert quiet.report.call_sid in quiet.said
     assert "How can I help" not in quiet.said
     assert "+1202" not in quiet.said
+
+
+def test_a_call_is_in_the_log_by_its_sid_without_words_and_in_every_metric(
+    starts: tuple[Start, Start],
+) -> None:
+    quiet, _ = starts
+    lines = [json.loads(line) for line in quiet.said.splitlines()]
+    of_call = [line for line in lines if line["logger"] == "offhook.call"]
+    assert {line["fields"]["happened"] for line in of_call} == LOGGED
+    assert {line["call_sid"] for line in of_call} == {quiet.report.call_sid}
+    assert [text for text in SAID if text in quiet.said] == []
+    has_every_metric(quiet.metrics)
+
+
+LOGGED = {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
+"""Events of a call that are lines of the log."""
+
+
+def test_the_log_is_whole_where_it_is_kept_and_the_conversation_shown(
+    starts: tuple[Start, Start],
+) -> None:
+    _, shown = starts
+    rows = shown.said.splitlines()
+    lines = [json.loads(row) for row in rows if row.startswith("{")]
+    happened = {line["fields"]["happened"] for line in lines if line["logger"] == "offhook.call"}
+    assert happened == LOGGED
+    assert [row for row in rows if "caller  What are your opening hours?" in row] != []
+
+
+def has_every_metric(scrape: str) -> None:
+    """Check what a server tells after its first call, by the webhook."""
+    typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", scrape, re.MULTILINE))
+    # Gauges of a fleet are asked for in a fleet alone.
+    fleet = {metric.name for metric in SECTIONS["Fleet"] if metric.kind == "gauge"}
+    every = [metric for section in SECTIONS.values() for metric in section]
+    network = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
+    named = {n.removesuffix("_bucket") for n in re.findall(r"\b(offhook_\w+)[{]", network)}
+    assert len(named) == len(every)
+    assert named - fleet <= typed.keys()
+    alone = [metric for metric in every if metric.name not in fleet]
+    assert {m.name: typed.get(m.name) for m in alone} == {m.name: m.kind for m in alone}
+    assert 'offhook_calls_admitted_total{by="webhook"} 1.0' in scrape
 
 
 def test_a_name_that_looks_misspelt_is_warned_about_and_the_server_starts(

@@ -20,7 +20,7 @@ from tests.waiting import GIVEN_UP_AFTER_S
 from tests.whole_server import ACCOUNT, QUICK, TOKEN
 
 from offhook.clock import LoopClock
-from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
+from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
@@ -170,23 +170,6 @@ async def test_a_log_that_nobody_reads_stops_no_call_and_no_server(tmp_path: Pat
         assert await server.stop() == 0
 
 
-async def test_a_call_is_in_the_log_by_its_sid_without_words_and_in_every_metric(
-    tmp_path: Path,
-) -> None:
-    async with piped(tmp_path) as server, client() as http:
-        report = await server.call()
-        scrape = await server.metrics(http)
-        assert await server.stop() == 0
-        server.read_to_the_end()
-    lines = server.lines()
-    of_call = [line for line in lines if line["logger"] == "offhook.call"]
-    happened = {line["fields"]["happened"] for line in of_call}
-    assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
-    assert {line["call_sid"] for line in of_call} == {report.call_sid}
-    assert [text for text in SAID if text in server.said.decode()] == []
-    has_every_metric(scrape)
-
-
 OUR_ROW = re.compile(
     r"Offhook .+ answers at |  \S|\d\d:\d\d:\d\d (?:"
     r"\[\w+ *\] .*\[offhook(?:\.\w+)*\]|\[\w+ *\] [^\[]*$|  ?\w{4}  \w+ )"
@@ -209,18 +192,6 @@ async def test_a_terminal_has_our_lines_alone_and_each_once(tmp_path: Path) -> N
     assert len([row for row in rows if "ended, caller_hung_up" in row]) == 1
 
 
-async def test_the_log_is_whole_where_it_is_kept(tmp_path: Path) -> None:
-    async with piped(tmp_path, "--show") as server:
-        await server.call()
-        assert await server.stop() == 0
-        server.read_to_the_end()
-    rows = server.said.decode().splitlines()
-    lines = [json.loads(row) for row in rows if row.startswith("{")]
-    happened = {line["fields"]["happened"] for line in lines if line["logger"] == "offhook.call"}
-    assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
-    assert [row for row in rows if "caller  What are your opening hours?" in row] != []
-
-
 async def test_a_setting_has_the_log_say_what_was_said(tmp_path: Path) -> None:
     (tmp_path / "offhook.yaml").write_text("logs: {level: info, texts: true}\n")
     async with piped(tmp_path) as server:
@@ -231,18 +202,3 @@ async def test_a_setting_has_the_log_say_what_was_said(tmp_path: Path) -> None:
     assert "agent: Hello! How can I help you today?" in events
     assert "caller: What are your opening hours?" in events
     assert [secret for secret in (TOKEN, "canary-key") if secret in server.said.decode()] == []
-
-
-def has_every_metric(scrape: str) -> None:
-    """Check what a server tells after its first call, by the webhook."""
-    typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", scrape, re.MULTILINE))
-    # Gauges of a fleet are asked for in a fleet alone.
-    fleet = {metric.name for metric in SECTIONS["Fleet"] if metric.kind == "gauge"}
-    every = [metric for section in SECTIONS.values() for metric in section]
-    network = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
-    named = {n.removesuffix("_bucket") for n in re.findall(r"\b(offhook_\w+)[{]", network)}
-    assert len(named) == len(every)
-    assert named - fleet <= typed.keys()
-    alone = [metric for metric in every if metric.name not in fleet]
-    assert {m.name: typed.get(m.name) for m in alone} == {m.name: m.kind for m in alone}
-    assert 'offhook_calls_admitted_total{by="webhook"} 1.0' in scrape
