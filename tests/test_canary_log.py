@@ -275,7 +275,7 @@ def test_every_secret_of_the_environment_is_among_the_canaries() -> None:
 
 
 LEVELS: Final = get_args(LogSettings.model_fields["level"].annotation)
-SHORT: Final = [("debug", False), ("debug", True), ("error", False)]
+SHORT: Final = [("debug", False), ("debug", True)]
 """Levels, and whether a terminal shows the log. What the others write is written at debug too
 (test_a_level_is_nothing_but_a_threshold)."""
 LOGS: Final = SHORT + [(one, False) for one in LEVELS if (one, False) not in SHORT][: sized(0, 9)]
