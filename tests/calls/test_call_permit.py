@@ -20,7 +20,7 @@ async def test_after_a_pause_it_waits_until_it_knows_what_it_has_lost() -> None:
         await asyncio.sleep(0)
         assert not any(task.done() for task in asked)
         permit.lose(SID)  # as the epochs tell
-        pulse.settle(now[0], now[0])
+        pulse.settle(now[0])
     assert [task.result() for task in asked] == [False, True, True]
 
 

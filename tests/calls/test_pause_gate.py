@@ -161,6 +161,7 @@ def test_what_comes_after_a_pause_is_not_recorded_before_it_is_known_whose_call_
     path, length_ms = recorded_so_far(process, tmp_path)
     watch.is_paused = True
     of.clock.run(12)
+    assert recorded_so_far(process, tmp_path) == (path, length_ms)
     others = b"\x11" * 8000
     if goes_on:
         with path.open("ab") as file:

@@ -138,6 +138,5 @@ async def test_twilio_is_asked_nothing_about_a_call_that_was_lost_in_a_pause(
             await settled()
             assert (asked, vain) == ([], [])
             calls.releasing.dropped(sid(1))  # as each call that another process has
-            now = clock.now()
-            fleet.pulse.settle(now, now)
+            fleet.pulse.settle(clock.now())
     assert (asked, vain) == ([f"{sid(2)}.json"], [sid(1)])

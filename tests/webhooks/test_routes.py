@@ -145,7 +145,7 @@ async def test_after_a_pause_nothing_is_answered_before_it_is_known_whose_calls_
         assert not passed_on.done()
         assert calls.told == []
         calls.entries.clear()  # another process has it
-        pulse.settle(LEASE_S, LEASE_S)
+        pulse.settle(LEASE_S)
     assert asked.result().status_code == 204
     assert passed_on.result() is None
 

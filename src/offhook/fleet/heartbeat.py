@@ -133,7 +133,7 @@ class FleetHeartbeat:
         directory.budget.nodes_alive = len(alive)
         since = self._clock.now()
         await directory.settling.settle(link)
-        self._pulse.settle(since, self._clock.now())
+        self._pulse.settle(since)
         if self.beats % PURGED_EVERY == 0:
             await together(link, statements.PURGE, {})
         self.beats += 1
@@ -189,4 +189,4 @@ class FleetHeartbeat:
                 await asyncio.sleep(AGAIN_S)
             else:
                 break
-        self._pulse.settle(since, self._clock.now())
+        self._pulse.settle(since)

@@ -46,15 +46,14 @@ class Pulse:
         self._late_at = None
         self._settled.clear()
 
-    def settle(self, since: float, now: float) -> None:
+    def settle(self, since: float) -> None:
         """Go on: the epochs were asked for at `since`, or the database does not answer.
 
-        If the process was stopped again before it had them, for a lease, they say nothing, and it
-        stays late.
+        If the process was stopped again before it had them, for a lease, they say nothing: it is
+        late still.
         """
-        if now < since + LEASE_S:
-            self._late_at = since + LEASE_S
-            self._settled.set()
+        self._late_at = since + LEASE_S
+        self._settled.set()
 
     async def settled(self, now: Callable[[], float]) -> None:
         """Wait while the process is late, by `now`; it is still in time when this returns."""
