@@ -14,6 +14,7 @@ from tests.waiting import wait_until
 
 from offhook.config import Prices, RetentionSettings
 from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
+from offhook.journal.entries import JournalEntry
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.wav import StereoWriter
 from offhook.records import erasing, queries, retention, tables
@@ -162,7 +163,7 @@ def test_two_processes_that_sweep_at_once_do_it_once(
 ) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()
-    count, line = 2 * erasing.BATCH_CALLS + 50, 1
+    count, told = 2 * erasing.BATCH_CALLS + 50, list[JournalEntry]()
     for number in range(count):
         (folder / f"{number}.wav").write_bytes(b"RIFF")
         events = (
@@ -171,10 +172,10 @@ def test_two_processes_that_sweep_at_once_do_it_once(
             (5, WHOLE[4].event),
             (9, ended()),
         )
-        apply(engine, lines(*events, call_sid=f"CA{number:04}", first=line))
-        line += len(events)
-    live = [one._replace(wall_ms=WALL + 30 * DAY_MS) for one in lines((0, began()), first=line)]
-    apply(engine, [one._replace(call_sid="CA9999") for one in live])
+        told += lines(*events, call_sid=f"CA{number:04}", first=len(told) + 1)
+    live = lines((0, began()), call_sid="CA9999", first=len(told) + 1)
+    told += [one._replace(wall_ms=WALL + 30 * DAY_MS) for one in live]
+    apply(engine, told)
     command = [sys.executable, "-c", SWEEPER, url, str(folder), str(WALL + 30 * DAY_MS + 1000)]
     sweepers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
