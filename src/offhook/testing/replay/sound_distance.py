@@ -6,8 +6,8 @@ milliseconds longer. The bytes are therefore not compared, but the levels of fou
 """
 
 import math
-from itertools import accumulate, pairwise
-from operator import itemgetter
+from itertools import accumulate
+from operator import add, itemgetter, sub
 from typing import Final, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
@@ -68,15 +68,14 @@ def unlikeness(one: bytes, other: bytes) -> float:
 def _levels(sound: bytes) -> list[_Levels]:
     """Return levels in dB of the whole sound and of its low, middle and high bands, in speech."""
     samples = [LINEAR[byte] for byte in sound]
-    sums = [
-        list(accumulate(map(abs, band), initial=0))
-        for band in (
-            samples,
-            [a + b for a, b in pairwise(samples)],
-            [b - a for a, b in zip(samples, samples[2:], strict=False)],
-            [b - a for a, b in pairwise(samples)],
-        )
-    ]
+    following = samples[1:]
+    bands = (
+        samples,
+        map(add, samples, following),
+        map(sub, samples[2:], samples),
+        map(sub, following, samples),
+    )
+    sums = [list(accumulate(map(abs, band), initial=0)) for band in bands]
     window = WINDOW_MS * BYTES_PER_MS
     found = []
     for begin in range(0, len(samples) - window - 1, HOP_MS * BYTES_PER_MS):
