@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.api.desk import TOKEN as API_TOKEN
 from tests.api.desk import Desk, desk
 from tests.waiting import until
@@ -149,6 +150,7 @@ BAD = {
 }
 
 
+@pytest.mark.long
 async def test_a_mistake_changes_nothing(tmp_path: Path) -> None:
     greeting = "First greeting."
     async with served(tmp_path) as (files, d):

@@ -23,6 +23,8 @@ from tests.whole_server import TOKEN
 from offhook.observability.metrics.catalogue import SECTIONS
 from offhook.testing.scenarios.caller import CallReport
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Start:

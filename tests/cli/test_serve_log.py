@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from tests import migrated
 from tests.cli.served import CLEAN, COMMAND, OPERATOR, SECRETS, ended, operator_url, place
 from tests.waiting import GIVEN_UP_AFTER_S
@@ -26,6 +27,8 @@ from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.twilio.signature import sign
+
+pytestmark = pytest.mark.long
 
 SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN, "canary-key")
 

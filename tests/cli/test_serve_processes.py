@@ -23,7 +23,10 @@ from tests.whole_server import GREET, HANG_UP, fresh_sid
 
 from offhook.testing.scenarios.scenario import ScenarioStep
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows"),
+]
 
 STAYS = ScenarioStep(wait=600)
 TALKS = (GREET, ScenarioStep(wait=2), HANG_UP)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from tests.in_time import in_time
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, WholeServer, texts, whole_server
 
@@ -97,6 +98,7 @@ async def a_model_that_hangs_for_good() -> None:
         assert [verb.name for verb in report.verbs] == ["Connect", "Say", "Dial", "Hangup"]
 
 
+@pytest.mark.long
 async def test_a_silent_agent_is_asked_replaced_and_given_up() -> None:
     """Three calls at once, since each of them waits for most of its time."""
     async with asyncio.TaskGroup() as group:
