@@ -311,6 +311,56 @@ async def test_who_is_refused_before_the_body_can_read_why_and_gets_no_second_an
 # --- How many -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("at", ["head", "body"])
+async def test_a_request_byte_by_byte_is_read_at_a_pace(
+    monkeypatch: pytest.MonkeyPatch, certificate: str, at: str, tls: bool
+) -> None:
+    """Each read costs as much as an audio frame: many thousands a second would be in their way."""
+    reads = list[int]()
+    take = first_request.FirstRequestRouter.data_received
+
+    def counted(router: first_request.FirstRequestRouter, data: bytes) -> None:
+        reads.append(len(data))
+        take(router, data)
+
+    monkeypatch.setattr(first_request.FirstRequestRouter, "data_received", counted)
+    slow = b"X: " + b"y" * 300 + b"\r\n\r\n" if at == "head" else b"b" * 300
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+    before = head if at == "head" else head + b"Content-Length: 300\r\n\r\n"
+    async with serving(certificate=certificate if tls else None) as s:
+        context = sockets.unchecked() if tls else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.port, ssl=context)
+        began = asyncio.get_running_loop().time()
+        writer.write(before)
+        for byte in slow:
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0.001)
+        assert (await cut(reader)).startswith(OK)
+        took_s = asyncio.get_running_loop().time() - began
+        assert sum(reads) == len(before) + len(slow)
+        assert len(reads) <= 2 * first_request.READS_FREE + took_s / first_request.PACE_S + 2
+        writer.close()
+
+
+async def test_who_is_refused_while_its_request_gathers_reads_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_request, "PACE_S", 60.0)
+    monkeypatch.setattr(first_request, "BODY_S", 0.3)
+    async with serving() as s, raw(s.port) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 300\r\n\r\n")
+        for _ in range(3 * first_request.READS_FREE):
+            writer.write(b"b")
+            await asyncio.sleep(0.001)
+        assert (await cut(reader)).startswith(b"HTTP/1.1 408 ")
+    async with serving() as s, raw(s.port) as (_, writer):
+        for byte in HELLO[: 2 * first_request.READS_FREE]:
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0.001)
+        s.listener.cut()  # while it gathers: nothing is read on a connection that is gone
+
+
 async def test_who_has_sent_nothing_goes_first_then_half_requests_then_idle_ones(
     few_places: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

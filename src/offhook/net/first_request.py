@@ -39,6 +39,12 @@ BODY_S: Final = 5.0
 EARLY_MAX: Final = 64 * 1024
 """Bytes that may follow a request before it is answered: another one, or a stream's messages."""
 
+READS_FREE: Final = 8
+"""Reads of a head, or of a body, that follow each other at once. Twilio and proxies need one."""
+
+PACE_S: Final = 0.02
+"""Seconds between two further reads. What whoever sends a byte at a time sent meanwhile is one."""
+
 LINGER_S: Final = 1.0
 """Seconds that a client has to read its last answer while it still sends data, unread."""
 
@@ -72,6 +78,10 @@ class FirstRequestRouter(Connection):
         """Blank lines before a head, or what came after the last answer, in bytes."""
         self._missing = 0
         """Bytes of the body that are still to come, if the head gave its length."""
+        self._reads = 0
+        """Reads of this request."""
+        self._paused: asyncio.TimerHandle | None = None
+        """Timer after which the next part is read; None while parts are read as they come."""
         self._chunks: ChunkedBody | None = None
         self._chunked_head: Callable[[int], bytes] | None = None
         self._begun = False
@@ -99,6 +109,7 @@ class FirstRequestRouter(Connection):
         """Clean up: the connection is gone."""
         self._phase = "over"
         self._stop_waiting()
+        self._stop_pausing()
         self._listener.left(self)
         if not self._good:
             self._charge()
@@ -114,14 +125,33 @@ class FirstRequestRouter(Connection):
                 self.drop()
             return
         self._received += data
+        self._reads += 1
         if self._phase == "head":
             self._find_head()
+            self._pace()
         elif self._phase == "body":
             if self._body_is_whole():
                 self._in_turn("give")
+            self._pace()
         # A client may send its next request before this answer, but not without end.
         elif len(self._received) > EARLY_MAX + BODY_MAX:
             self.drop()
+
+    def _pace(self) -> None:
+        """Let what follows gather for a while, if a request in many parts is not whole."""
+        if self._reads > READS_FREE and self._phase in ("head", "body") and self._paused is None:
+            self._transport.pause_reading()
+            self._paused = asyncio.get_running_loop().call_later(PACE_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._paused is not None:
+            self._stop_pausing()
+            self._transport.resume_reading()
+
+    def _stop_pausing(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
 
     def pause_writing(self) -> None:
         """Have Uvicorn pause: the client reads too slowly."""
@@ -146,6 +176,7 @@ class FirstRequestRouter(Connection):
         """Cut the connection at once."""
         self._phase = "over"
         self._stop_waiting()
+        self._stop_pausing()
         self._listener.left(self)
         self._charge()
         if hasattr(self, "_transport"):
@@ -175,7 +206,7 @@ class FirstRequestRouter(Connection):
             return
         self._begun = False
         self._phase = "head"
-        self._looked_at = 0
+        self._looked_at = self._reads = 0
         self._listener.moved(self, ConnectionState.IDLE)
         self._wait(IDLE_S)
         if self._received:
@@ -187,6 +218,7 @@ class FirstRequestRouter(Connection):
             return
         unread = self._phase == "body" or bool(self._received)
         self._phase = "leaving"
+        self._read_on()
         self._received.clear()
         self._unread = 0
         self._stop_waiting()
@@ -233,7 +265,7 @@ class FirstRequestRouter(Connection):
         end = self._received.index(b"\r\n\r\n") + 4
         raw = bytes(self._received[:end])
         del self._received[:end]
-        self._unread = 0
+        self._unread = self._reads = 0
         try:
             head = read(raw)
         except BadRequestError as bad:
