@@ -241,7 +241,7 @@ WHERE: Final = {
     "link/streams.py": {"call_at": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP), "Thread": (1, OF_JOBS)},
-    "net/first_request.py": {"call_later": (2, LOOP)},
+    "net/first_request.py": {"call_later": (3, LOOP)},
     "net/handshakes.py": {"add_reader": (1, LOOP)},
     "net/listener.py": {
         "create_task": (1, OF_LISTENER),

@@ -333,9 +333,7 @@ async def test_a_request_byte_by_byte_is_read_at_a_pace(
         reader, writer = await asyncio.open_connection("127.0.0.1", s.port, ssl=context)
         began = asyncio.get_running_loop().time()
         writer.write(before)
-        for byte in slow:
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0.001)
+        await drip(writer, slow)
         assert (await cut(reader)).startswith(OK)
         took_s = asyncio.get_running_loop().time() - began
         assert sum(reads) == len(before) + len(slow)
@@ -350,14 +348,10 @@ async def test_who_is_refused_while_its_request_gathers_reads_why(
     monkeypatch.setattr(first_request, "BODY_S", 0.3)
     async with serving() as s, raw(s.port) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 300\r\n\r\n")
-        for _ in range(3 * first_request.READS_FREE):
-            writer.write(b"b")
-            await asyncio.sleep(0.001)
+        await drip(writer, b"b" * 3 * first_request.READS_FREE)
         assert (await cut(reader)).startswith(b"HTTP/1.1 408 ")
     async with serving() as s, raw(s.port) as (_, writer):
-        for byte in HELLO[: 2 * first_request.READS_FREE]:
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0.001)
+        await drip(writer, HELLO[: 2 * first_request.READS_FREE])
         s.listener.cut()  # while it gathers: nothing is read on a connection that is gone
 
 

@@ -128,16 +128,16 @@ class FirstRequestRouter(Connection):
         self._reads += 1
         if self._phase == "head":
             self._find_head()
-            self._pace()
+            self._slow_down()
         elif self._phase == "body":
             if self._body_is_whole():
                 self._in_turn("give")
-            self._pace()
+            self._slow_down()
         # A client may send its next request before this answer, but not without end.
         elif len(self._received) > EARLY_MAX + BODY_MAX:
             self.drop()
 
-    def _pace(self) -> None:
+    def _slow_down(self) -> None:
         """Let what follows gather for a while, if a request in many parts is not whole."""
         if self._reads > READS_FREE and self._phase in ("head", "body") and self._paused is None:
             self._transport.pause_reading()
