@@ -79,7 +79,7 @@ class FirstRequestRouter(Connection):
         self._missing = 0
         """Bytes of the body that are still to come, if the head gave its length."""
         self._reads = 0
-        """Reads of this request."""
+        """Reads of the present head, or body."""
         self._paused: asyncio.TimerHandle | None = None
         """Timer after which the next part is read; None while parts are read as they come."""
         self._chunks: ChunkedBody | None = None
