@@ -196,7 +196,7 @@ MESSAGE_MAX: Final = 1024
 class _FuzzedSocket(Socket):
     """A Socket without a loop."""
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         self._sent_code = code
 
 

@@ -25,7 +25,7 @@ class MemorySocket:
         """Send one binary message."""
         self._send(lambda peer: peer.receiver.on_binary(data))
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         """Close as RFC 6455 does: the peer echoes, then both ends are told."""
         if not self._open or self._sent_code is not None:
             return

@@ -66,7 +66,7 @@ class Counter:
         self.writes += 1
         self.bytes += len(data)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         pass
 
     def abort(self) -> None:

@@ -24,7 +24,7 @@ class PageSocket:
     def send_binary(self, data: bytes) -> None:
         raise AssertionError("pages get text alone")
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         self.closed.append((code, reason))
 
     def abort(self) -> None:

@@ -33,12 +33,25 @@ from offhook.call.commands import (
 from offhook.call.ending import Slug
 from offhook.call.handoff import BROKEN_S, LEFT_S
 from offhook.call.handoff_actions import SendDigits
-from offhook.call.inputs import CallerReturning, CallOver, LegLost, Requested, ToolBegan
+from offhook.call.inputs import (
+    CallerReturning,
+    CallOver,
+    LateTurn,
+    LegLost,
+    Requested,
+    ToolBegan,
+)
 from offhook.call.phases import Phase
 from offhook.call.phrases import Phrases
-from offhook.call.requests import AskDigits, HangUp, Leave
+from offhook.call.requests import AskDigits, HangUp, Leave, Tell
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import CallEnded, FunctionAnswered, FunctionDropped, StreamBroke
+from offhook.events.types import (
+    CallEnded,
+    CallerSaid,
+    FunctionAnswered,
+    FunctionDropped,
+    StreamBroke,
+)
 
 LOST = LegLost("caller", "cut off")
 PATIENT = CallSettings(silence_s=0)
@@ -137,6 +150,61 @@ def test_an_agent_that_was_cut_is_told_to_go_on() -> None:
 def test_a_caller_who_was_cut_off_is_asked_to_say_it_again() -> None:
     call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1))
     assert injected(commands(call, BARGE_IN, LOST, *BACK)) == [PHRASES.ask_again]
+
+
+def events(came: list[Command]) -> list[object]:
+    return [each.event for each in came if isinstance(each, Note)]
+
+
+def test_what_the_agent_had_heard_when_it_was_hung_up_is_recorded_and_answered() -> None:
+    call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1))
+    came = commands(call, BARGE_IN, LOST, LateTurn("Hello?"))
+    assert events(came)[-1] == CallerSaid("Hello?")
+    came = commands(call, *BACK)
+    assert injected(came) == ["Hello?"], "it is not asked to be said again"
+    assert history(came) == ["One."]
+
+
+def test_late_turns_are_answered_together_with_the_one_before() -> None:
+    call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1))
+    came = commands(call, caller("Hello?"), LOST, CallerReturning(), LateTurn("Are"))
+    came += commands(call, LateTurn("you there?"), START, WELCOME, APPLIED)
+    assert injected(came) == ["Hello? Are you there?"]
+    assert [each.text for each in events(came) if isinstance(each, CallerSaid)] == [
+        *("Hello?", "Are", "you there?")
+    ]
+
+
+def test_a_late_turn_after_a_function_that_was_answered_is_gone_on_with() -> None:
+    call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1))
+    commands(call, caller("Pay!"), function("1"), ToolBegan("1"), LOST, LateTurn("Now!"))
+    came = commands(call, *BACK)
+    assert history(came) == ["One.", "Pay!", "a function", "Now!"]
+    assert injected(came) == [PHRASES.go_on]
+
+
+def test_a_late_turn_beside_something_else_that_is_owed_is_in_the_conversation() -> None:
+    call = talking(Requested(1, Leave(SendDigits("1"), "One moment.")), LOST)
+    assert call.call.phase is Phase.AWAY
+    came = commands(call, LateTurn("Wait!"), *BACK)
+    assert history(came) == ["Wait!"]
+    assert injected(came) == [PHRASES.keys_sent]
+
+
+def test_a_late_turn_that_comes_after_the_next_stream_is_recorded() -> None:
+    call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1), LOST)
+    came = commands(call, *BACK, LateTurn("Hello?"))
+    assert events(came)[-1] == CallerSaid("Hello?")
+    assert injected(came) == []
+    came = commands(call, LOST, *BACK)
+    assert injected(came) == ["Hello?"]
+
+
+def test_what_the_agent_was_told_is_no_late_turn_of_the_caller() -> None:
+    call = talking(agent("One."), speech(400), AUDIO_DONE, mark("0:3200"), Wait(1))
+    commands(call, Requested(1, Tell("Be short.")), LOST)
+    assert commands(call, LateTurn("Be short. ")) == []
+    assert events(commands(call, LateTurn("Be short."))) == [CallerSaid("Be short.")]
 
 
 def test_functions_are_settled_and_the_next_agent_goes_on() -> None:

@@ -65,6 +65,7 @@ SAMPLES: Final[list[Input]] = [
     inputs.AgentLegUnreachable("no such host"),
     inputs.LegLost("agent"),
     inputs.LegLost("caller"),
+    inputs.LateTurn("Hello?"),
     inputs.SpareWelcomed("request-2"),
     inputs.SpareReady(),
     inputs.SpareLost("closed"),

@@ -68,6 +68,7 @@ from offhook.call.inputs import (
     HandoffBegun,
     HandoffDone,
     Input,
+    LateTurn,
     LegLost,
     LegRecovered,
     LegStalled,
@@ -503,6 +504,11 @@ class Conversation(RuleBasedStateMachine):
         if returns and self.call.phase is Phase.AWAY:
             self.receive(CallerReturning())
             self.receive(START)
+
+    @precondition(lambda self: not self.contract.dialled)
+    @rule(text=TEXTS)
+    def an_agent_that_was_hung_up_had_heard_something(self, text: str) -> None:
+        self.receive(LateTurn(text))
 
     @rule(leg=LEGS, recovers=st.booleans())
     def a_socket_stalls(self, leg: Leg, recovers: bool) -> None:

@@ -115,6 +115,24 @@ def test_a_turn_without_an_answer_is_answered_once() -> None:
     assert texts(process.events, CallerSaid) == [HOURS], "the record has it already"
 
 
+def test_a_turn_that_was_on_its_way_when_the_agent_was_hung_up_is_answered() -> None:
+    of, stream = on_the_line()
+    stream.abort()  # we know of it 20 ms later, and what the agent says takes 30 ms
+    of.clock.run(0.01)
+    of.now.agents[0].say("user", HOURS)
+    of.clock.run(0.015)
+    assert StreamBroke in [type(each) for each in of.now.events]
+    assert texts(of.now.events, CallerSaid) == []
+    of.clock.run(0.5)
+    process = of.now
+    assert texts(process.events, CallerSaid) == [HOURS]
+    process.stream(caller(STAYS), token_in(process.after(stream="0")))
+    of.clock.run(15)
+    assert injected(process) == [HOURS]
+    assert history(process) == [("assistant", GREETING)]
+    assert texts(process.events, CallerSaid) == [HOURS]
+
+
 def test_an_agent_that_was_cut_is_told_to_go_on_and_the_record_has_what_was_heard() -> None:
     long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
     script = Script(turns=[ScriptTurn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)

@@ -14,6 +14,7 @@ from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, U
 from offhook.testing.virtual_clock import VirtualClock
 
 FRAME = b"\x55" * 160
+TURN = messages.write(messages.ConversationText("user", "Wait!"))
 KEEP_ALIVE = messages.write(messages.KeepAlive())
 
 
@@ -33,6 +34,9 @@ class Owner:
         self, message: messages.ServerMessage | messages.UnknownAgentMessage
     ) -> None:
         self.told.append(message)
+
+    def on_late_turn(self, turn: messages.ConversationText) -> None:
+        self.told.append(("late", turn.content))
 
     def on_agent_garbage(self, what: str) -> None:
         self.told.append(("garbage", what))
@@ -248,6 +252,20 @@ def test_after_hanging_up_nothing_is_told(line: Line) -> None:
     assert line.dial.cancelled == 0
 
 
+def test_what_the_caller_said_before_deepgram_knew_is_told(line: Line) -> None:
+    line.leg.hang_up()
+    for role, words in (("user", "Wait!"), ("assistant", "One two."), ("user", "Hello?")):
+        line.leg.on_text(messages.write(messages.ConversationText(role, words)))
+    assert line.told == [("late", "Wait!"), ("late", "Hello?")]
+
+
+def test_a_flood_after_hanging_up_is_read_to_a_bound(line: Line) -> None:
+    line.leg.hang_up()
+    for _ in range(3 * leg.LATE_MAX):
+        line.leg.on_text(TURN)
+    assert len(line.told) == leg.LATE_MAX
+
+
 def test_hanging_up_twice_and_after_the_end_is_harmless(line: Line) -> None:
     line.leg.hang_up()
     line.leg.hang_up()
@@ -315,6 +333,7 @@ def test_a_leg_in_memory_from_welcome_to_hanging_up() -> None:
     agent.send_audio(FRAME)
     agent.hang_up()
     deepgram.socket.send_binary(b"a word too late")
+    deepgram.socket.send_text(TURN)
     clock.run(1)
     assert deepgram.told == [b'{"type":"Settings"}', FRAME, Closed(1000, "", None)]
-    assert len(owner.told) == 1
+    assert owner.told[1:] == [("late", "Wait!")]

@@ -96,6 +96,19 @@ async def test_each_end_is_told_of_the_end_with_its_reason(pair: bool) -> None:
         channel.send_text(b"late")
 
 
+@pytest.mark.parametrize("hears_out", [True, False])
+async def test_what_was_sent_before_the_other_end_knew_is_received_on_request(
+    hears_out: bool,
+) -> None:
+    async with linked() as (r, process):
+        near, far, channel = await joined(r, process)
+        near.channel.send_text(b"on its way")
+        channel.close(1000, "", hears_out=hears_out)
+        await near.end()
+        await far.end()
+        assert far.got == ([b"on its way"] if hears_out else [])
+
+
 @PAIR
 @pytest.mark.parametrize("end", ["far", "near"])
 async def test_the_end_is_told_to_a_side_that_writes_meanwhile(end: str, pair: bool) -> None:

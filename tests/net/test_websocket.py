@@ -289,6 +289,37 @@ async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.Mo
         far.socket.send_text(b"nobody is there")
 
 
+@pytest.mark.parametrize("hears_out", [True, False])
+async def test_what_a_peer_sent_before_it_answers_a_close_is_received_on_request(
+    hears_out: bool,
+) -> None:
+    near = Recorder()
+    async with serving(accepting(near)) as port, raw(port) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert near.socket is not None
+        near.socket.close(1000, "bye", hears_out=hears_out)
+        writer.write(frame(1, b"Wait!") + frame(1, b"Hel", fin=False) + frame(0, b"lo?"))
+        writer.write(frame(2, b"sound") + frame(8, struct.pack("!H", 1000)))
+        async with asyncio.timeout(240):
+            assert await near.closed == websocket.Closed(1000, "", 1000)
+    assert near.messages == (["Wait!", "Hello?", b"sound"] if hears_out else [])
+
+
+async def test_what_breaks_the_protocol_after_a_close_is_received_no_more() -> None:
+    near = Recorder()
+    async with serving(accepting(near)) as port, raw(port) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert near.socket is not None
+        near.socket.close(1000, "bye", hears_out=True)
+        writer.write(frame(1, b"Wait!") + frame(0, b"a stray end") + frame(1, b"Hello?"))
+        writer.write(frame(8, struct.pack("!H", 1000)))
+        async with asyncio.timeout(240):
+            await near.closed
+    assert near.messages == ["Wait!"]
+
+
 async def test_nobody_there_is_unreachable() -> None:
     async with serving(accepting(Recorder())) as port:
         pass

@@ -22,7 +22,7 @@ class RecordingChannel:
         self.done.append(data)
         self.on_send()
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         self.done.append(code)
 
     def abort(self) -> None:

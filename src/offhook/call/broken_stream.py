@@ -15,13 +15,14 @@ from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
 from offhook.call.handoff import Handoff
 from offhook.call.history import ConversationHistory
+from offhook.call.inputs import LateTurn
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
 from offhook.call.owed_text import OwedText
 from offhook.call.phases import Phase, Step
 from offhook.call.turns import Turns
-from offhook.events.types import StreamBroke
+from offhook.events.types import CallerSaid, StreamBroke
 
 BREAKS_MAX: Final = 3
 """Streams of one call that may break off within BREAKS_WINDOW_S; one more ends the call."""
@@ -65,6 +66,8 @@ class BrokenStream:
         self._asks_after = asks_after
         self._breaks: list[float] = []
         """Times of recent breaks, in seconds."""
+        self._owed: OwedText | None = None
+        """Text that the next agent is told first because of the last break."""
 
     def lose(self, why: str, now: float) -> None:
         """Expect a caller back whose stream broke off; end the call if none can come back.
@@ -82,14 +85,32 @@ class BrokenStream:
         self._state.note(StreamBroke(why))
         self._keys.end_secret(self._state.phrases.digits_cut_short, now)
         # Before the agent's leg is let go, as it tells what the agent was doing.
-        owed = self._take_stock(now)
+        self._owed = self._take_stock(now) or self._owed
         self._state.step(Step.STREAM_BROKE)
         self._limits.leave(now)
         self._health.forget_caller()
         self._link.leave_stream()
         self._keys.forget()
-        self._handoff.await_return(owed, why, now)
+        self._handoff.await_return(self._owed, why, now)
         self._state.do(AwaitCaller())
+
+    def take_late(self, turn: LateTurn) -> None:
+        """Record what the caller said to an agent that was hung up; the next one answers it.
+
+        It is not answered once the next stream is there, or if the agent is owed something else.
+        """
+        said = CallerSaid(turn.text, behavior=turn.behavior)
+        self._state.note(said)
+        owed = self._handoff.owed
+        is_ours = self._handoff.is_broken and not self._link.greets
+        is_ours &= owed is None or owed is self._owed
+        if is_ours and owed is not None and owed.is_turn:
+            self._history.said(CallerSaid(owed.text))
+        self._history.said(said)
+        if is_ours:
+            self._handoff.owed = self._owed = self._question() or OwedText(
+                self._state.phrases.go_on
+            )
 
     def _may_return(self, now: float) -> bool:
         self._breaks = [at for at in self._breaks if now < at + BREAKS_WINDOW_S]
@@ -109,11 +130,16 @@ class BrokenStream:
         owes = self._functions.end_open(now)
         if in_talk and (self._turns.has_spoken or self._history.so_far()):
             self._link.greets = False
-        if self._link.greets or self._handoff.owes_text:
+        if self._link.greets or self._handoff.owed is not None:
             return None
-        question = self._history.take_question()
-        if question:
-            return OwedText(question, is_turn=True)
+        question = self._question()
+        if question is not None:
+            return question
         if owes or was_cut or self._history.unanswered():
             return OwedText(phrases.go_on)
         return OwedText(phrases.ask_again) if was_speaking else None
+
+    def _question(self) -> OwedText | None:
+        """Take what the caller said last out of the conversation, if nobody answered it."""
+        question = self._history.take_question()
+        return OwedText(question, is_turn=True) if question else None

@@ -151,6 +151,11 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
         call.farewell.look(now)
 
 
+def _take_late_turn(call: "Call", turn: inputs.LateTurn, _: float) -> None:
+    if not call.pending.was_told(turn.text):
+        call.broken_stream.take_late(turn)
+
+
 def _hold_audio_done(call: "Call", done: deepgram.AgentAudioDone, _: float) -> None:
     call.link.hold_speech(done, 0)
 
@@ -411,6 +416,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_lose_spare, (inputs.SpareLost,), _LIVE),
     (_hold_text, (deepgram.ConversationText,), (_W,)),
     (_take_text, (deepgram.ConversationText,), (_S, _T, _B, _C, _A)),
+    (_take_late_turn, (inputs.LateTurn,), _LIVE),
     (_hold_audio_done, (deepgram.AgentAudioDone,), (_W,)),
     (_end_late_audio, (deepgram.AgentAudioDone,), (_B,)),
     (_finish_utterance, (deepgram.AgentAudioDone,), (_S, _T, _C, _A)),

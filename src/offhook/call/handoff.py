@@ -82,7 +82,7 @@ class Handoff:
         self._pending = pending
         self._action: HandoffAction | None = None
         self._is_call_over = False
-        self._owed: OwedText | None = None
+        self.owed: OwedText | None = None
         """Text that the next agent is told first; None for none."""
         self._unreturned: _Unreturned | None = None
         """None while no stream has broken off since the last one came."""
@@ -106,7 +106,7 @@ class Handoff:
         """Resume the call on a new stream."""
         self._state.note(CallerBack())
         after_keys = isinstance(self._action, handoff_actions.SendDigits)
-        self._limits.come_back(now, only_once=after_keys or self._is_broken)
+        self._limits.come_back(now, only_once=after_keys or self.is_broken)
         self._take_stream(now)
 
     def resume(self, died: inputs.ProcessDied, retold: Retold, now: float) -> None:
@@ -120,13 +120,13 @@ class Handoff:
         self._action = died.action
         if died.action is not None:
             if isinstance(died.action, handoff_actions.SendDigits):
-                self._owed = OwedText(self._state.phrases.keys_sent)
+                self.owed = OwedText(self._state.phrases.keys_sent)
             if died.has_begun:
                 self.begin(now)
             return
         self._unreturned = _Unreturned(Ending(Slug.SERVER_DIED), died.call.last_ms)
         if retold.push is not None:
-            self._owed = OwedText(retold.push, is_turn=True)
+            self.owed = OwedText(retold.push, is_turn=True)
         failed = died.call.untold
         if died.call.ringing:
             # The person is hung up on when they take the call (calls/transfers.py).
@@ -134,9 +134,9 @@ class Handoff:
             self._state.note(failed)
         if failed is not None:
             words = transfer_failed(self._state.phrases, failed.destination, failed.why)
-            self._owed = OwedText(words)
+            self.owed = OwedText(words)
         elif retold.goes_on:
-            self._owed = OwedText(self._state.phrases.go_on)
+            self.owed = OwedText(self._state.phrases.go_on)
 
     def expect_back(self, now: float) -> None:
         """Dial the agent for a caller whom Twilio sends back to a stream."""
@@ -151,7 +151,7 @@ class Handoff:
 
         The next agent is told what is `owed`, unless it is owed something already.
         """
-        self._owed = self._owed or owed
+        self.owed = self.owed or owed
         self._due = now + BROKEN_S
         self._unreturned = _Unreturned(
             Ending(Slug.CALLER_LEG_LOST, why),
@@ -160,12 +160,8 @@ class Handoff:
         )
 
     @property
-    def owes_text(self) -> bool:
-        """True while the next agent is to be told something."""
-        return self._owed is not None
-
-    @property
-    def _is_broken(self) -> bool:
+    def is_broken(self) -> bool:
+        """True from when a stream broke off until the next one has come."""
         unreturned = self._unreturned
         return unreturned is not None and unreturned.ending.how is Slug.CALLER_LEG_LOST
 
@@ -178,7 +174,7 @@ class Handoff:
 
     def tell(self, now: float) -> None:
         """Tell an agent that has resumed what happened during the handoff."""
-        owed, self._owed = self._owed, None
+        owed, self.owed = self.owed, None
         if owed is None:
             return
         if owed.is_turn:
@@ -200,7 +196,7 @@ class Handoff:
         self._action = action
         self._due = now + LEFT_S
         if isinstance(action, handoff_actions.SendDigits):
-            self._owed = OwedText(self._state.phrases.keys_sent)
+            self.owed = OwedText(self._state.phrases.keys_sent)
             self._state.note(CallerLeft("digits", ""))
         else:
             self._state.note(CallerLeft("transfer", action.name))
@@ -229,7 +225,7 @@ class Handoff:
         self._action = None
         self._state.note(TransferFailed(action.name, done.outcome))
         words = transfer_failed(self._state.phrases, action.name, done.outcome)
-        self._owed = OwedText(words)
+        self.owed = OwedText(words)
         self._due = now + STREAM_OWED_S
         self._link.dial_ahead(now)
 
@@ -253,7 +249,7 @@ class Handoff:
 
     def _end_unreturned(self, now: float) -> None:
         """End a call that was over before its caller has come back."""
-        if self._unreturned is None or self._is_broken:
+        if self._unreturned is None or self.is_broken:
             self._state.steps.end(Slug.CALLER_HUNG_UP, "", now)
         else:
             self._end(self._unreturned.ending, now)

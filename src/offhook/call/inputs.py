@@ -77,6 +77,14 @@ class LegLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LateTurn:
+    """Deepgram told of a turn of the caller before it knew that the agent's leg was hung up."""
+
+    text: str
+    behavior: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
 class SpareWelcomed:
     """Deepgram welcomed the spare leg; `request_id` is Deepgram's."""
 
@@ -221,6 +229,7 @@ Input: TypeAlias = (
     | AgentLegRefused
     | AgentLegUnreachable
     | LegLost
+    | LateTurn
     | SpareWelcomed
     | SpareReady
     | SpareLost

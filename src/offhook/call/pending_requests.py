@@ -50,6 +50,8 @@ class PendingRequests:
         self._history = history
         self._injections: list[PendingRequest] = []
         self._changes: list[PendingRequest] = []
+        self._left: list[str] = []
+        """Texts that the session before was told in the caller's stead, and had not confirmed."""
         self.changes: tuple[Change, ...] = ()
         """Changes that were made, with which a later session begins (§5.4)."""
 
@@ -120,6 +122,13 @@ class PendingRequests:
                 return True
         return False
 
+    def was_told(self, text: str) -> bool:
+        """Return whether a late turn is what the session before was told in the caller's stead."""
+        is_known = text.strip() in self._left
+        if is_known:
+            self._left.remove(text.strip())
+        return is_known
+
     def refuse(self, why: str, *, while_agent_speaks: bool) -> PendingRequest | None:
         """Find the injection that was refused; while the agent speaks, never a queued one."""
         for request in self._injections:
@@ -151,6 +160,10 @@ class PendingRequests:
     def forget(self, why: str) -> None:
         """Stop waiting for answers, as the session is gone."""
         lost = [*self._injections, *self._changes]
+        told = [request.message for request in self._injections]
+        self._left = [
+            each.content.strip() for each in told if isinstance(each, deepgram.InjectUserMessage)
+        ]
         self._injections.clear()
         self._changes.clear()
         for request in lost:

@@ -58,6 +58,11 @@ class LegInputs(CallDecisions):
         else:
             self.receive(message)
 
+    def on_late_turn(self, turn: deepgram.ConversationText) -> None:
+        """Pass on what the caller said to a leg that was hung up, unless the call is over."""
+        if not self._is_over:
+            self.receive(inputs.LateTurn(turn.content, turn.behavior))
+
     def on_caller_garbage(self, what: str) -> None:
         """Report that Twilio's socket broke its protocol."""
         self.receive(inputs.GarbageReceived("caller", what))

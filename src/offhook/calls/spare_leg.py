@@ -64,6 +64,9 @@ class SpareLeg:
             case _:
                 pass
 
+    def on_late_turn(self, turn: deepgram.ConversationText) -> None:
+        """Do nothing: the leg has heard nobody."""
+
     def on_agent_audio(self, audio: bytes) -> None:
         """Drop speech, which nobody has asked for."""
 

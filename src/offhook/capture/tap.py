@@ -201,8 +201,8 @@ class _Wire:
         self.channel.send_binary(data)
         self._tell(self._leg, "out", "binary", data)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        self.channel.close(code, reason)
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
+        self.channel.close(code, reason, hears_out=hears_out)
         self._tell(self._leg, "out", "close", f"{code} {reason}".strip().encode())
 
     def abort(self) -> None:

@@ -1,6 +1,7 @@
 """The agent's leg: one socket to Deepgram's Voice Agent, from dialling to hanging up."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
@@ -14,6 +15,8 @@ from offhook.net.websocket import (
     UpgradeRefusedError,
 )
 
+LATE_MAX: Final = 100
+"""Messages of a leg that was hung up among which a late turn of the caller is looked for."""
 OUTBOX_BYTES: Final = 2000 * BYTES_PER_MS
 """Bytes of caller audio that wait while Deepgram's socket is full: 2 s; the oldest goes first."""
 
@@ -46,6 +49,9 @@ class AgentLegOwner(Protocol):
     ) -> None:
         """Take any other message of Deepgram's."""
 
+    def on_late_turn(self, turn: messages.ConversationText) -> None:
+        """Take a turn of the caller that Deepgram had told before it knew of our hanging up."""
+
     def on_agent_garbage(self, what: str) -> None:
         """Take note of a message that breaks the protocol; `what` quotes nothing of it."""
 
@@ -76,6 +82,7 @@ class AgentLeg:
         """Receiver of what happens to the leg; another one may take the leg over."""
         self._channel: Channel | None = None
         self._hung_up = False
+        self._late = 0
         self._writable = True
         self._outbox: list[bytes] = []
         self._outbox_size = 0
@@ -104,12 +111,15 @@ class AgentLeg:
             self._channel.send_text(text)
 
     def hang_up(self) -> None:
-        """Close the socket, or call off the dial. Open time is billed (deepgram.md §1.3)."""
+        """Close the socket, or call off the dial. Open time is billed (deepgram.md §1.3).
+
+        What Deepgram has sent before it answers that is read for turns of the caller.
+        """
         self._hung_up = True
         if self._channel is None:
             self._dialling.cancel()
         else:
-            self._channel.close()
+            self._channel.close(hears_out=True)
 
     # --- from Deepgram ---
 
@@ -124,6 +134,7 @@ class AgentLeg:
     def on_text(self, text: bytes) -> None:
         """Pass a message on, unless it breaks the protocol."""
         if self._hung_up:
+            self._look_for_turn(text)
             return
         try:
             message = messages.read(text)
@@ -131,6 +142,16 @@ class AgentLeg:
             self.owner.on_agent_garbage(str(bad))
             return
         self.owner.on_agent_message(message)
+
+    def _look_for_turn(self, text: bytes) -> None:
+        """Pass on what a leg that was hung up has heard of the caller; nothing else counts."""
+        self._late += 1
+        if self._late > LATE_MAX:
+            return
+        with suppress(messages.MalformedAgentMessageError):
+            message = messages.read(text)
+            if isinstance(message, messages.ConversationText) and message.role == "user":
+                self.owner.on_late_turn(message)
 
     def on_binary(self, data: bytes) -> None:
         """Pass a piece of the agent's speech on."""

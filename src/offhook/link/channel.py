@@ -60,6 +60,7 @@ class LinkChannel:
         self._received: int | None = None
         self._reason = ""
         self._sent: int | None = None
+        self._hears_out = False
         self._give_up: asyncio.TimerHandle | None = None
         lines.on_line = self._on_line
         lines.on_lost = self._on_lost
@@ -83,17 +84,19 @@ class LinkChannel:
         """Raise ValueError: a stream has lines of text only."""
         raise ValueError("a stream over the local link has no binary messages")
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         """End the stream; the connection is cut if that takes more than CLOSE_WAIT_S seconds.
 
         The other end closes the connection once it has read that. Closed here, a write of the other
         end would fail, and it would lose what it has not read yet.
+        `hears_out`: what the other end has sent before it reads that is still received.
         """
         if not self._lines.is_open or self._sent is not None:
             return
         self._sent = code
+        self._hears_out = hears_out
         self._lines.send(ending_line(code, reason))
-        self._lines.read(True)  # whatever is still to come is ignored
+        self._lines.read(True)  # to the end, whether it is received or ignored
         self._give_up = asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._lines.abort)
 
     def abort(self) -> None:
@@ -110,7 +113,7 @@ class LinkChannel:
         if line.startswith(_CLOSE):
             self._on_ending(line)
             return
-        if self._sent is not None:
+        if self._sent is not None and not self._hears_out:
             return
         try:
             self.receiver.on_text(line)

@@ -117,8 +117,11 @@ class Channel(Protocol):
     def send_binary(self, data: bytes) -> None:
         """Send one binary message now. Does nothing once the channel is closing."""
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Begin to close, as RFC 6455 §7 says; the end is reported by `Receiver.on_close`."""
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
+        """Begin to close, as RFC 6455 §7 says; the end is reported by `Receiver.on_close`.
+
+        `hears_out`: what the peer has sent before it answers that is still received.
+        """
 
     def abort(self) -> None:
         """Cut the connection at once, without a close frame."""
@@ -172,6 +175,7 @@ class Socket(WSListener):
 
     __slots__ = (
         "_give_up",
+        "_hears_out",
         "_max_size",
         "_parts",
         "_parts_size",
@@ -192,6 +196,7 @@ class Socket(WSListener):
         self._parts_size = 0
         self._sent_code: int | None = None
         self._give_up: asyncio.TimerHandle | None = None
+        self._hears_out = False
         self.opened = False
         self.abandoned = False
 
@@ -220,10 +225,14 @@ class Socket(WSListener):
         elif not is_reading and below.is_reading():
             below.pause_reading()
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Begin to close; the connection is cut if that takes more than CLOSE_WAIT_S seconds."""
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
+        """Begin to close; the connection is cut if that takes more than CLOSE_WAIT_S seconds.
+
+        `hears_out`: what the peer has sent before it answers that is still received.
+        """
         if self._transport is None or self._sent_code is not None:
             return
+        self._hears_out = hears_out
         self._send_close(code, reason)
         loop = asyncio.get_running_loop()
         self._give_up = loop.call_later(CLOSE_WAIT_S, self.abort)
@@ -259,7 +268,7 @@ class Socket(WSListener):
         if frame.payload_size > self._max_size:
             # picows closes with 1009 at the header, and still delivers what follows it.
             return
-        if self._sent_code is not None and kind is not _CLOSE:
+        if self._sent_code is not None and kind is not _CLOSE and not self._hears_out:
             return  # we are closing: only the peer's close frame matters (RFC 6455 §5.5.1)
         if frame.fin and not self._parts:
             try:
@@ -374,6 +383,7 @@ class Socket(WSListener):
 
     def _fail(self, code: int, reason: str) -> None:
         self._parts.clear()
+        self._hears_out = False
         self.close(code, reason)
 
     def _send_close(self, code: int, reason: str) -> None:

@@ -156,7 +156,7 @@ class _Nowhere:
     def send_binary(self, data: bytes) -> None:
         """Discard the message."""
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         """Do nothing: no socket is open."""
 
     def abort(self) -> None:
