@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from offhook.clock import Clock
 from offhook.deepgram import messages
@@ -98,7 +98,7 @@ class FleetSession:
 
     def speak(self) -> None:
         """Send what is due of 20 ms."""
-        if self._ticks is None:
+        if self._ticks is None or self._is_closing():
             return
         if self._ticks % LINE_EVERY == 0:
             role = "user" if self._ticks % (2 * LINE_EVERY) else "assistant"
@@ -108,6 +108,19 @@ class FleetSession:
                 self.lines.append(Line(text, time.monotonic()))
         self._ticks += 1
         self._channel.send_binary(TONE)
+
+    def _is_closing(self) -> bool:
+        """Return whether what is sent from now on is dropped, though the end is not told yet.
+
+        A peer that answers no ping is sent a close frame, and cut off 100 ms later. A line of that
+        time would count as said, and was never sent.
+        """
+        transport = cast("websocket.Socket", self._channel)._transport
+        return (
+            transport is None
+            or transport.is_close_frame_sent
+            or transport.underlying_transport.is_closing()
+        )
 
     def close(self) -> None:
         self._channel.close()
