@@ -15,15 +15,16 @@ class MemorySocket:
         self._latency = latency
         self._open = True
         self._sent_code: int | None = None
+        self._hears_out = False
         self.peer: MemorySocket
 
     def send_text(self, text: bytes) -> None:
         """Send one text message."""
-        self._send(lambda peer: peer.receiver.on_text(text))
+        self._send(lambda peer: peer._receive(lambda: peer.receiver.on_text(text)))
 
     def send_binary(self, data: bytes) -> None:
         """Send one binary message."""
-        self._send(lambda peer: peer.receiver.on_binary(data))
+        self._send(lambda peer: peer._receive(lambda: peer.receiver.on_binary(data)))
 
     def close(self, code: int = 1000, reason: str = "", *, hears_out: bool = False) -> None:
         """Close as RFC 6455 does: the peer echoes, then both ends are told."""
@@ -31,6 +32,7 @@ class MemorySocket:
             return
         self._send(lambda peer: peer._on_close_frame(code, reason))
         self._sent_code = code
+        self._hears_out = hears_out
 
     def abort(self) -> None:
         """Cut the connection: neither end sees a close frame."""
@@ -38,6 +40,10 @@ class MemorySocket:
             return
         self._later(lambda: self.peer._gone(Closed(None, "", self.peer._sent_code)))
         self._gone(Closed(None, "", self._sent_code or 1001))
+
+    def _receive(self, take: Callable[[], None]) -> None:
+        if self._sent_code is None or self._hears_out:
+            take()
 
     def _on_close_frame(self, code: int, reason: str) -> None:
         if self._sent_code is None:

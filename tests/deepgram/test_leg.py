@@ -323,6 +323,17 @@ class Deepgram:
         self.told.append(closed)
 
 
+def test_a_leg_in_memory_whose_caller_another_one_hears_is_not_read_to_its_end() -> None:
+    clock, owner, deepgram, dial = VirtualClock(), Owner(), Deepgram(), Dialled()
+    agent = AgentLeg(owner, dial)
+    connect_in_memory(clock, agent, deepgram)
+    clock.run(1)
+    agent.hang_up(hears_out=False)
+    deepgram.socket.send_text(TURN)
+    clock.run(1)
+    assert owner.told == [messages.read(FROM_DEEPGRAM[0])]
+
+
 def test_a_leg_in_memory_from_welcome_to_hanging_up() -> None:
     clock, owner, deepgram, dial = VirtualClock(), Owner(), Deepgram(), Dialled()
     agent = AgentLeg(owner, dial)

@@ -86,10 +86,10 @@ class AgentLegs(LegInputs):
         with of_call(self.call_sid):
             self._agent = AgentLeg(self, self._dial, place)
 
-    def _hang_up_agent(self) -> None:
+    def _hang_up_agent(self, *, hears_out: bool = True) -> None:
         self._note_agent_gone()
         if self._agent is not None:
-            self._agent.hang_up()
+            self._agent.hang_up(hears_out=hears_out)
             self._agent = None
 
     def _note_agent_gone(self) -> None:
@@ -104,7 +104,7 @@ class AgentLegs(LegInputs):
     def _use_spare(self) -> None:
         spare, self._spare = self._spare, None
         if spare is not None:
-            self._hang_up_agent()
+            self._hang_up_agent(hears_out=False)  # the spare gets the same audio
             self._agent, self._agent_open_at = spare.hand_over(self)
 
     def _hang_up_spare(self) -> None:

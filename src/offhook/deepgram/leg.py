@@ -110,16 +110,16 @@ class AgentLeg:
         if self._channel is not None:
             self._channel.send_text(text)
 
-    def hang_up(self) -> None:
+    def hang_up(self, *, hears_out: bool = True) -> None:
         """Close the socket, or call off the dial. Open time is billed (deepgram.md §1.3).
 
-        What Deepgram has sent before it answers that is read for turns of the caller.
+        `hears_out`: what Deepgram has sent before it answers that is read for turns of the caller.
         """
         self._hung_up = True
         if self._channel is None:
             self._dialling.cancel()
         else:
-            self._channel.close(hears_out=True)
+            self._channel.close(hears_out=hears_out)
 
     # --- from Deepgram ---
 
