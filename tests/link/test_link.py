@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import socket
 import stat
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,9 +133,12 @@ async def linked(*, pair: bool = False) -> AsyncIterator[tuple[Rig, CallProcess]
 
 @asynccontextmanager
 async def peer(
-    on_client: Callable[[socket.socket], Awaitable[None]], path: Path
+    on_client: Callable[[socket.socket], Awaitable[None]],
 ) -> AsyncIterator[CallProcess]:
     """A call process that does as the test wants, for every connection."""
+    # The folder of a test has too long a name for a socket where that of all tests is deep.
+    folder = Path(tempfile.mkdtemp(prefix="link-"))
+    path = folder / "control"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -157,6 +162,7 @@ async def peer(
             serving.cancel()
             for each in (listener, *clients):
                 each.close()
+            shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -365,11 +371,11 @@ async def test_requests_that_wait_for_one_attempt_to_connect_fail_with_it(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_hanging_process_is_given_up(tmp_path: Path) -> None:
+async def test_a_hanging_process_is_given_up() -> None:
     async def hang(client: socket.socket) -> None:
         await forever()
 
-    async with peer(hang, tmp_path / "control") as process:
+    async with peer(hang) as process:
         with pytest.raises(TryLaterError, match="E-LINK-01"):
             await process.perform("CA1", "say", {}, "Ann")
         with pytest.raises(UncertainError, match="E-OUT-14"):
@@ -408,11 +414,11 @@ async def test_a_request_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     "garbage", [b"\xff\x00garbage\n", b"[" * 100_000 + b"\n", b"{}\n", b"x" * (LINE_MAX + 2)]
 )
-async def test_garbage_of_a_process_is_an_error_and_no_hang(garbage: bytes, tmp_path: Path) -> None:
+async def test_garbage_of_a_process_is_an_error_and_no_hang(garbage: bytes) -> None:
     async def answer(client: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(client, garbage)
 
-    async with peer(answer, tmp_path / "control") as process:
+    async with peer(answer) as process:
         with pytest.raises(TryLaterError, match="E-LINK-01"):
             await process.perform("CA1", "say", {}, "Ann")
 

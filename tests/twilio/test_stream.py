@@ -346,7 +346,7 @@ def test_a_stream_in_memory_from_the_first_frame_to_the_close() -> None:
     caller.close()
     twilio.send_text(media.write(media.Stop(MZ)))
     clock.run(1)
-    assert owner.told[1:] == [media.Stop(MZ), ("lost", "close code 1000", False, False)]
+    assert owner.told[1:] == [("lost", "close code 1000", False, False)]
     assert peer.told[2:] == [Closed(1000, "", None)]
     caller.play([(FRAME, None)])
     caller.clear()

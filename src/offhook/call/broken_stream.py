@@ -102,15 +102,15 @@ class BrokenStream:
         said = CallerSaid(turn.text, behavior=turn.behavior)
         self._state.note(said)
         owed = self._handoff.owed
-        is_ours = self._handoff.is_broken and not self._link.greets
-        is_ours &= owed is None or owed is self._owed
-        if is_ours and owed is not None and owed.is_turn:
-            self._history.said(CallerSaid(owed.text))
+        owes_other = owed is not None and owed is not self._owed
+        if owes_other or self._link.greets or not self._handoff.is_broken:
+            self._history.said(said)
+            return
+        if owed is not None and owed.is_turn:
+            self._history.said(CallerSaid(owed.text))  # Both are one question.
         self._history.said(said)
-        if is_ours:
-            self._handoff.owed = self._owed = self._question() or OwedText(
-                self._state.phrases.go_on
-            )
+        self._owed = self._question() or OwedText(self._state.phrases.go_on)
+        self._handoff.owed = self._owed
 
     def _may_return(self, now: float) -> bool:
         self._breaks = [at for at in self._breaks if now < at + BREAKS_WINDOW_S]
