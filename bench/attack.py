@@ -53,6 +53,7 @@ import msgspec
 import psutil
 import trustme
 from bench.trial_server import DATABASES, TOKEN, TrialServer, certificate, database_of
+from bench.until_stopped import until_stopped
 from rich.console import Console
 from rich.table import Table
 
@@ -650,14 +651,6 @@ async def stopped(server: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         server.kill()
         await server.wait()
-
-
-async def until_stopped(work: Coroutine[Any, Any, list[str]]) -> list[str]:
-    """Have SIGTERM end it as Ctrl-C does, its processes with it."""
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    return [] if running.cancelled() else running.result()
 
 
 def exit_after(name: str, work: Callable[[Path], Coroutine[Any, Any, list[str]]]) -> NoReturn:

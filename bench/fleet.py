@@ -38,6 +38,7 @@ from bench.measured_table import (
     command,
     this_run,
 )
+from bench.until_stopped import until_stopped
 from tests.fleet.harness import Fleet, fleet
 from tests.fleet.node import FleetNode
 from tests.fleet.places import Loopback, Namespaces, Place, in_own_namespace, namespaces
@@ -417,9 +418,11 @@ def try_all(given: argparse.Namespace) -> None:
             rows = [row for row in ROWS if row.name in (given.row or row.name)]
             form = "short" if given.short else "long"
             form += ", loopback" if given.loopback else ""
-            lines = run(tried(rows, trial, this_run(form)))
+            lines = run(until_stopped(tried(rows, trial, this_run(form))))
         finally:
             postgres.stop()
+    if not lines:
+        sys.exit("stopped: nothing is judged")
     TABLE.show(lines)
     if given.write:
         TABLE.write(lines)
