@@ -3,7 +3,9 @@
 import struct
 import threading
 import zlib
+from collections import Counter
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Engine
@@ -21,7 +23,7 @@ from offhook.journal.keeper import EventJournal
 from offhook.journal.live import LiveFollower
 from offhook.journal.live_files import held_calls
 from offhook.records import follower as follower_module
-from offhook.records import tables
+from offhook.records import database, tables
 from offhook.records.follower import RecordFollower
 
 LIMIT = 10**9
@@ -77,11 +79,16 @@ def test_the_calls_of_a_dead_process_end_while_another_goes_on(
 LIVE_SID = "CA" + "1" * 32
 
 
-def died_under_a_call(root: Path) -> None:
+def died_under_a_call(root: Path, *more: events.Event) -> None:
     with EventJournal(root, LIMIT) as journal:
-        journal.keep(LIVE_SID, b"{}")
-        journal(CallEvent(LIVE_SID, 0, began()))
-        journal(CallEvent(LIVE_SID, 10, events.CallerSaid("Hello.")))
+        tell_of_a_call(journal, *more)
+
+
+def tell_of_a_call(journal: EventJournal, *more: events.Event) -> None:
+    journal.keep(LIVE_SID, b"{}")
+    journal(CallEvent(LIVE_SID, 0, began()))
+    for event in (*more, events.CallerSaid("Hello.")):
+        journal(CallEvent(LIVE_SID, 10, event))
 
 
 def test_a_call_that_another_process_takes_over_is_its_own_from_then_on(
@@ -118,6 +125,68 @@ def test_a_call_that_nobody_takes_over_ends_after_a_while(
     (row,) = rows(engine, tables.calls)
     assert (row["slug"], row["duration_ms"]) == ("server_died", 10)
     assert held_calls(root) == set()
+
+
+def has_gone_on(root: Path) -> None:
+    """What another process does with the call from its start to the call's end."""
+    with EventJournal(root, LIMIT) as next_:
+        assert [each.call_sid for each in next_.take_over()] == [LIVE_SID]
+        next_(CallEvent(LIVE_SID, 900, events.CallTakenOver(880)))
+        next_(CallEvent(LIVE_SID, 901, SPOKEN))
+        next_(CallEvent(LIVE_SID, 1000, ended()))
+
+
+SPOKEN: Final = events.AgentSaid("One", "One two.", 300, True, 20)
+
+
+def one_ending_and_one_utterance(engine: Engine) -> None:
+    (row,) = rows(engine, tables.calls)
+    assert row["slug"] == "caller_hung_up"
+    kinds = Counter(row["kind"] for row in rows(engine, tables.events))
+    assert kinds["AgentSaid"] == kinds["CallTakenOver"] == 1
+
+
+def test_a_call_that_is_taken_over_and_over_before_it_is_looked_for_is_not_ended_here(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when an upgrade, or a database that is locked, holds a follower that has just started."""
+    root = tmp_path / "journal"
+    died_under_a_call(root, events.AgentAnnounced(1, "One two."))
+    upgrade = database.upgrade
+
+    def takes_its_time(*given: Any) -> None:
+        upgrade(*given)
+        if held_calls(root):
+            has_gone_on(root)
+
+    monkeypatch.setattr(database, "upgrade", takes_its_time)
+    with follower_of(engine, root):
+        wait_until(lambda: process_folders(root) == [])
+    one_ending_and_one_utterance(engine)
+
+
+def test_a_call_that_begins_after_the_files_were_looked_at_is_not_ended_when_its_process_dies(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "journal"
+    short = EventJournal(root, LIMIT)
+    look, looks = RecordFollower._held, 0
+
+    def looked(self: RecordFollower) -> set[str]:
+        nonlocal looks
+        looks += 1
+        held = look(self)
+        if looks == 3:
+            with short:
+                tell_of_a_call(short, events.AgentAnnounced(1, "One two."))
+        elif looks == 6:
+            has_gone_on(root)
+        return held
+
+    monkeypatch.setattr(RecordFollower, "_held", looked)
+    with follower_of(engine, root):
+        wait_until(lambda: looks > 6 and process_folders(root) == [])
+    one_ending_and_one_utterance(engine)
 
 
 def test_what_a_later_process_tells_of_a_call_waits_for_its_beginning(

@@ -106,11 +106,16 @@ class JournalReader:
         return (self._rest[0][0] if self._rest else self._next) - 1
 
     @property
-    def is_over(self) -> bool:
-        """True once the process is dead and `read` has found nothing more since."""
+    def is_dead(self) -> bool:
+        """True once the process is dead; there may be lines of it that were not read."""
         if not self._is_dead and not self._lock.is_taken:
             self._is_dead, self._at_end = True, False
-        return self._is_dead and self._at_end and not self._rest
+        return self._is_dead
+
+    @property
+    def is_over(self) -> bool:
+        """True once the process is dead and `read` has found nothing more since."""
+        return self.is_dead and self._at_end and not self._rest
 
     def _next_batch(self) -> JournalBatch | None:
         """Read one batch; None when there is no other yet."""

@@ -268,15 +268,19 @@ class RecordFollower:
             self._ready = True
         if self._has_legacy:
             self._has_legacy = self._take_legacy()
+        # Looked at before journals are looked for, and their last lines read: a call of a process
+        # that was dead by now, and that has no file, has its end in one of them.
+        held = self._held()
+        self._find_processes()
         for process in self._processes.values():
             if not process.is_ready:
                 self._start(process)
-        # Looked at before the last lines are read: a call without a file then has its end there.
-        held = self._held()
         has_more = self._write_in_order()
         for process in list(self._processes.values()):
             self._wipe(process)
-            if process.is_over and process.process_id not in self._unwiped and not has_more:
+            was_dead = process.process_id in self._dead_since
+            is_written = process.is_over and process.process_id not in self._unwiped
+            if was_dead and is_written and not has_more:
                 self._delete_finished(process, held)
         if not has_more:
             self.settled.set()
@@ -356,7 +360,8 @@ class RecordFollower:
         A file that nobody takes is removed in the end: no call process has started since.
         """
         now = time.monotonic()
-        for process_id in [each.process_id for each in self._processes.values() if each.is_over]:
+        dead = [each.process_id for each in self._processes.values() if each.reader.is_dead]
+        for process_id in dead:
             if now - self._dead_since.setdefault(process_id, now) > UNTAKEN_S:
                 with self._containing(process_id):
                     remove_untaken(self._root, process_id)
