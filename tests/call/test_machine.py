@@ -491,6 +491,8 @@ class Conversation(RuleBasedStateMachine):
             self.receive(SpareWelcomed("request-2"))
         self.receive(LegLost("agent", "why", code=1011))
         self.time_passes(0.0)
+        if self.contract.over:
+            return  # without its agent a call that was to end is over, and the session closes both
         assert not self.contract.has_spare
         if settles and self.contract.dialled:
             if not welcomed:

@@ -22,8 +22,8 @@ from offhook.journal.folders import make_machine_id, process_folders
 from offhook.journal.keeper import EventJournal
 from offhook.journal.live import LiveFollower
 from offhook.journal.live_files import held_calls
-from offhook.records import follower as follower_module
 from offhook.records import database, tables
+from offhook.records import follower as follower_module
 from offhook.records.follower import RecordFollower
 
 LIMIT = 10**9

@@ -18,17 +18,17 @@ def sounds(report: LegReport[CallParty]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("person", "status", "seconds", "bridged"),
+    ("person", "status", "least_s", "bridged"),
     [
-        (SimulatedPerson(talks_s=4.0), "completed", "4", "true"),
-        (SimulatedPerson("busy"), "busy", "0", "false"),
-        (SimulatedPerson("declines"), "busy", "0", "false"),
-        (SimulatedPerson("no-answer"), "no-answer", "0", "false"),
-        (SimulatedPerson("failed"), "failed", "0", "false"),
+        (SimulatedPerson(talks_s=4.0), "completed", 4, "true"),
+        (SimulatedPerson("busy"), "busy", 0, "false"),
+        (SimulatedPerson("declines"), "busy", 0, "false"),
+        (SimulatedPerson("no-answer"), "no-answer", 0, "false"),
+        (SimulatedPerson("failed"), "failed", 0, "false"),
     ],
 )
 async def test_what_becomes_of_a_dialled_person_is_told(
-    person: SimulatedPerson, status: str, seconds: str, bridged: str
+    person: SimulatedPerson, status: str, least_s: int, bridged: str
 ) -> None:
     async with rig({BOB: person}) as it:
         it.server.page(
@@ -41,7 +41,9 @@ async def test_what_becomes_of_a_dialled_person_is_told(
     (told,) = it.server.at("/dialled")
     (rung,) = it.ledger.rung_at(BOB)
     assert told.form["DialCallStatus"] == rung.status == status
-    assert told.form["DialCallDuration"] == seconds
+    # The clock runs fast: on a busy machine they talk for longer.
+    lasted_s = int(told.form["DialCallDuration"])
+    assert lasted_s >= least_s if least_s else lasted_s == 0
     assert told.form["DialBridged"] == bridged
     assert told.form["DialCallSid"] == rung.call_sid
     assert (rung.from_, rung.by, rung.parent_call_sid) == (DESK, "dial", report.call_sid)

@@ -444,6 +444,7 @@ async def test_whatever_a_server_answers_is_in_the_report(
 ) -> None:
     """The server is not ours: nothing that it says may end the rehearsal."""
     server.pages["/voice"] = lambda request: answer
-    report = await call(server.url, time_limit_s=3)
+    # The clock runs fast: on a busy machine an answer may take some of its minutes.
+    report = await call(server.url, time_limit_s=3 if code is None else 3600)
     assert report.ending is not None
     assert code in [None, *(note.code for note in report.notes)]
