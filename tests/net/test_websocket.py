@@ -289,16 +289,23 @@ async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.Mo
         far.socket.send_text(b"nobody is there")
 
 
-@pytest.mark.parametrize("hears_out", [True, False])
-async def test_what_a_peer_sent_before_it_answers_a_close_is_received_on_request(
-    hears_out: bool,
-) -> None:
-    near = Recorder()
+@asynccontextmanager
+async def closing(near: Recorder, *, hears_out: bool) -> AsyncIterator[asyncio.StreamWriter]:
+    """A connection whose near end has sent its close frame: what the peer may still write."""
     async with serving(accepting(near)) as port, raw(port) as (reader, writer):
         writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
         assert near.socket is not None
         near.socket.close(1000, "bye", hears_out=hears_out)
+        yield writer
+
+
+@pytest.mark.parametrize("hears_out", [True, False])
+async def test_what_a_peer_sent_before_it_answers_a_close_is_received_on_request(
+    hears_out: bool,
+) -> None:
+    near = Recorder()
+    async with closing(near, hears_out=hears_out) as writer:
         writer.write(frame(1, b"Wait!") + frame(1, b"Hel", fin=False) + frame(0, b"lo?"))
         writer.write(frame(2, b"sound") + frame(8, struct.pack("!H", 1000)))
         async with asyncio.timeout(240):
@@ -308,11 +315,7 @@ async def test_what_a_peer_sent_before_it_answers_a_close_is_received_on_request
 
 async def test_what_breaks_the_protocol_after_a_close_is_received_no_more() -> None:
     near = Recorder()
-    async with serving(accepting(near)) as port, raw(port) as (reader, writer):
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
-        assert near.socket is not None
-        near.socket.close(1000, "bye", hears_out=True)
+    async with closing(near, hears_out=True) as writer:
         writer.write(frame(1, b"Wait!") + frame(0, b"a stray end") + frame(1, b"Hello?"))
         writer.write(frame(8, struct.pack("!H", 1000)))
         async with asyncio.timeout(240):
