@@ -10,8 +10,9 @@ from offhook.api.problems import ApiError
 from offhook.api.reading import THREADS, WAITING_MAX, Readers
 
 
-def alive() -> int:
-    return sum(thread.name == "API" and thread.is_alive() for thread in threading.enumerate())
+def alive() -> set[threading.Thread]:
+    """The threads of all readers, also of those of tests before, which may be about to end."""
+    return {thread for thread in threading.enumerate() if thread.name == "API"}
 
 
 async def test_it_returns_and_raises_what_the_function_does() -> None:
@@ -38,7 +39,7 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
     )
     assert all(isinstance(a, ApiError) and a.status == 503 for a in answers)
     assert {a.problem.code for a in answers if isinstance(a, ApiError)} == {"E-API-09"}
-    assert alive() - before == THREADS
+    assert len(alive() - before) == THREADS
     hanging.set()
     # What nobody waits for any more is not begun.
     async with asyncio.timeout(240):
@@ -53,10 +54,9 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
 
 
 async def test_the_threads_end() -> None:
-    await until(lambda: not alive())  # those of the tests before may be about to end
     before = alive()
     readers = Readers()
     await readers.run(lambda: None)
-    assert alive() == before + 1
+    assert len(alive() - before) == 1
     readers.close()
     await until(lambda: alive() <= before)
