@@ -1,9 +1,19 @@
-"""What redaction costs for each text, with everything on. Run: python bench/redaction.py"""
+"""What redaction costs for each text, with everything on. Run: python bench/redaction.py
 
+At the end the costliest text that one pattern allows: how long it takes, and how late the event
+loop is meanwhile, when the loop redacts itself and when the thread does, as in a server.
+"""
+
+import asyncio
+import random
+import sys
 import timeit
 
 from offhook.config import RedactionSettings
-from offhook.redaction.redactor import Redactor
+from offhook.events.types import CallerSaid, CallEvent
+from offhook.redaction.redactor import TEXT_MAX, Redactor
+from offhook.redaction.thread import RedactionThread
+from offhook.serving.server import SWITCH_S
 
 TEXTS = {
     "a short answer": "Yes, please.",
@@ -16,6 +26,9 @@ TEXTS = {
 }
 JSON = '{"name": "Ada", "people": 4, "at": "2026-03-06T19:30:00", "phone": "+12025550142"}'
 ROUNDS = 50
+COSTLY = RedactionSettings.model_validate({"patterns": ["a[ab]{350}x"]})
+COSTLY_TEXT = "".join(random.Random(1).choices("ab", k=TEXT_MAX))
+LOOK_S = 0.001
 
 redactor = Redactor(
     RedactionSettings.model_validate(
@@ -27,3 +40,33 @@ for name, function, text in [*work, ("a function's arguments", redactor.json, JS
     times = timeit.repeat(lambda: function(text), number=ROUNDS, repeat=50)  # noqa: B023
     best = min(times) / ROUNDS
     print(f"{best * 1e6:7.1f} µs  {len(text):4} characters  {name}")
+
+
+async def late_ms(*, by_thread: bool) -> tuple[float, float]:
+    """Return how late the loop is at worst while a text is redacted, and after how long it is."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    redaction = RedactionThread(COSTLY, lambda _: told.set(), loop.time, loop)
+    if by_thread:
+        redaction.__enter__()
+    began = due = loop.time()
+    worst = 0.0
+    loop.call_soon(redaction, CallEvent("CA1", 0, CallerSaid(COSTLY_TEXT, None)))
+    while not told.is_set():
+        due = loop.time() + LOOK_S
+        await asyncio.sleep(LOOK_S)
+        worst = max(worst, loop.time() - due)
+    took = loop.time() - began
+    if by_thread:
+        redaction.__exit__()
+    return worst * 1e3, took * 1e3
+
+
+sys.setswitchinterval(SWITCH_S)
+for by_thread in (False, True):
+    found = sorted(asyncio.run(late_ms(by_thread=by_thread)) for _ in range(20))
+    late, took = found[len(found) // 2]
+    who = "the thread" if by_thread else "the loop itself"
+    print(
+        f"{late:7.1f} ms late is the event loop (at worst {found[-1][0]:.1f}), {took:.0f} ms: {who}"
+    )

@@ -254,6 +254,7 @@ WHERE: Final = {
     "records/delivery.py": {
         "Thread": (1, "tests/records/test_delivery.py::test_a_fault_of_our_own_ends_no_thread")
     },
+    "redaction/thread.py": {"call_soon_threadsafe": (1, LOOP)},
     "serving/control_pipe.py": {"add_reader": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
     "serving/in_process.py": {"create_task": (1, "its waiter gets what it raises")},

@@ -92,6 +92,11 @@ class RedactionSettings(Part):
     audio: bool = False
     """True if what is taken out of an utterance is silenced in the recording too."""
 
+    @property
+    def takes_any(self) -> bool:
+        """True if anything is taken out."""
+        return self != RedactionSettings(audio=self.audio)
+
 
 class RecordsFileSettings(Part):
     """The content of `records:` in offhook.yaml."""

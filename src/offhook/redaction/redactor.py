@@ -1,10 +1,7 @@
 """Redaction of a call's texts before any subscriber keeps them or passes them on.
 
-`Redactor` works on single texts. `Redaction` is a subscriber between a call and all other
-subscribers, and keeps the end of what was said before. patterns.py finds data by its shape.
-
-All of this runs on the event loop, for every text of every call: what users' patterns may take of
-it has a bound, and bench/redaction.py measures the rest.
+`Redactor` works on single texts, `Redaction` on the events of calls: thread.py has it between calls
+and subscribers. patterns.py finds data by its shape.
 """
 
 import json
@@ -38,7 +35,6 @@ from offhook.events.types import (
     MessageTaken,
     OperatorActed,
     OperatorHandedBack,
-    Subscriber,
     UtteranceRedacted,
 )
 from offhook.redaction.patterns import (
@@ -225,23 +221,25 @@ def _heard(text: str, intended: str, spans: list[Span]) -> str | None:
 
 
 class Redaction:
-    """A subscriber that passes every event on to another one, without personal data."""
+    """Redaction of the events of calls, which keeps the end of what was said before in each."""
 
-    def __init__(self, wanted: RedactionSettings, publish: Subscriber) -> None:
+    def __init__(self, wanted: RedactionSettings) -> None:
         self._redactor = Redactor(wanted)
         self._wanted = wanted
-        self._publish = publish
         self._speakers: dict[tuple[str, Leg], Speaker] = {}
         """Speakers by CallSid and leg, of live calls alone."""
 
-    def __call__(self, call_event: CallEvent) -> None:
-        """Publish an event without personal data."""
+    def redacted(self, call_event: CallEvent) -> Sequence[CallEvent]:
+        """Return an event without personal data, and those that tell what must be silenced.
+
+        Events of one call must come in their order.
+        """
         event, silent = self._redacted(call_event)
-        self._publish(call_event if event is call_event.event else replace(call_event, event=event))
-        if self._wanted.audio:
-            for leg, (start_ms, end_ms) in silent:
-                told = UtteranceRedacted(leg, start_ms, end_ms)
-                self._publish(replace(call_event, event=told))
+        clean = call_event if event is call_event.event else replace(call_event, event=event)
+        if not self._wanted.audio:
+            return (clean,)
+        told = (UtteranceRedacted(leg, start_ms, end_ms) for leg, (start_ms, end_ms) in silent)
+        return (clean, *(replace(call_event, event=each) for each in told))
 
     def _redacted(self, call_event: CallEvent) -> tuple[Event, list[tuple[Leg, Stretch]]]:
         redactor, event = self._redactor, call_event.event
@@ -357,10 +355,3 @@ class Redaction:
 def masked(number: str) -> str:
     """Return a number with all but its first three and last two characters masked."""
     return number[:3] + "*" * (len(number) - 5) + number[-2:] if len(number) > 6 else number
-
-
-def redacting(wanted: RedactionSettings, publish: Subscriber) -> Subscriber:
-    """Return a subscriber that redacts for `publish`; `publish` itself if nothing is redacted."""
-    if wanted == RedactionSettings(audio=wanted.audio):
-        return publish
-    return Redaction(wanted, publish)

@@ -35,7 +35,7 @@ from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
 from offhook.policy.inbound_policy import BROWSER_RATE, InboundPolicy
 from offhook.recordings.recorder import Recordings
-from offhook.redaction.redactor import redacting
+from offhook.redaction.thread import RedactionThread
 from offhook.serving.reloading import AgentReloader
 from offhook.tools.file_watch import FileWatch
 from offhook.tools.processes import ToolProcesses
@@ -86,6 +86,7 @@ class ServerParts:
     policy: DialPolicy
     watchdog: Watchdog
     processes: ToolProcesses
+    redaction: RedactionThread | None
     reloader: AgentReloader
     directory: AgentDirectory
     file_watch: FileWatch
@@ -131,7 +132,10 @@ def compose_server(
     inbound = inbound_policy(config, clock, ledger)
 
     subscribed = Publisher([*needs.subscribers], clock.now)
-    redacted = redacting(config.records.redact, subscribed)
+    redaction, wanted = None, config.records.redact
+    if wanted.takes_any:
+        redaction = RedactionThread(wanted, subscribed, clock.now, asyncio.get_running_loop())
+    redacted = subscribed if redaction is None else redaction
     publish = Publisher([redacted, inbound, *needs.watchers], clock.now)
 
     count = needs.dial_count
@@ -225,7 +229,9 @@ def compose_server(
         held=on_held,
     )
 
-    publishers = (subscribed, publish)
+    publishers: list[Publisher | RedactionThread] = [subscribed, publish]
+    if redaction is not None:
+        publishers.append(redaction)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
     directory = AgentDirectory(calls.agents, FunctionTrials(runner, clock), reloader.threads)
     return ServerParts(
@@ -236,6 +242,7 @@ def compose_server(
         policy,
         watchdog,
         runner.processes,
+        redaction,
         reloader,
         directory,
         FileWatch(calls.agents.python_files, reloader.threads),
@@ -325,7 +332,7 @@ def _measure(
     calls: CallHandling,
     pending_streams: PendingStreams,
     runner: Runner,
-    publishers: Sequence[Publisher],
+    publishers: Sequence[Publisher | RedactionThread],
     *,
     failing: Callable[[], dict[str, str]],
     faults: Callable[[], int],

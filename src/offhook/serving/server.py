@@ -191,6 +191,8 @@ class Server:
                 with tasks.contained("take over calls"):
                     self._take_over()
             self._threads.append(parts.watchdog.thread)
+            if parts.redaction is not None:
+                self._threads.append(parts.redaction.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
                 if placing is not None
@@ -202,7 +204,7 @@ class Server:
                 joined.open(link, tasks)
                 await self._claim_at_start(tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
-            with parts.watchdog, parts.processes:
+            with parts.redaction or contextlib.nullcontext(), parts.watchdog, parts.processes:
                 # Without the socket nothing can be answered anew; streams go on.
                 serving = tasks.keep("HTTP", answer, until=self._without_socket)
                 telling = tasks.start("tell that it has started", self._tell_started(on_started))

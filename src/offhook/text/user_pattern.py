@@ -1,8 +1,8 @@
 """Regular expressions of users, run by RE2: their time grows linearly with the text.
 
 Python's own engine backtracks. A pattern such as (a+)+$ takes it hours on a text that a caller can
-say, and the event loop, on which all calls are, would stand still. RE2 has no lookaround and no
-backreferences, which is why its time is linear.
+say, and it holds the interpreter meanwhile: all calls would stand still, whatever thread it is in.
+RE2 lets other threads run. It has no lookaround and no backreferences, so that its time is linear.
 """
 
 import math
