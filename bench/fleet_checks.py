@@ -36,6 +36,10 @@ HOME_S: Final = 15.0
 REFUSED_S: Final = 3.0
 """Seconds within which a command to a node that is not reached is refused."""
 
+ON_ITS_WAY_S: Final = 0.5
+"""Seconds before a caller's hanging up in which what the agent tells of may come too late: the call
+is over, and its leg is hung up."""
+
 SILENT_S: Final = 0.5
 """Silence that a caller notices."""
 
@@ -168,6 +172,8 @@ async def recorded(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2 * GONE_S):
             await until_it(is_so)
+    for line in sorted(missing)[:5]:
+        print(f"  MISSING {line}")
     outcome.check(not missing, f"{len(missing)} of {len(wanted)} lines are not recorded")
     outcome.check(not live, f"{len(live)} calls have no end in the record")
     twice = await fleet.rows(
@@ -190,14 +196,16 @@ async def recorded(
 def said(calls: Sequence[FleetCall], before: float, moving_s: float = 0.0) -> set[str]:
     """Return what the callers of these calls had said before a moment.
 
-    What they said in the last `moving_s` of a session that the next one follows is left out.
+    What they said in the last `moving_s` of a session that the next one follows is left out, and in
+    the last ON_ITS_WAY_S of one whose caller has hung up.
     """
     found: set[str] = set()
     for call in calls:
         for session in call.sessions:
             until = before
-            if session is not call.sessions[-1] and session.closed_at is not None:
-                until = min(until, session.closed_at - moving_s)
+            if session.closed_at is not None:
+                is_last = session is call.sessions[-1]
+                until = min(until, session.closed_at - (ON_ITS_WAY_S if is_last else moving_s))
             found |= {line.text for line in session.lines if line.sent_at < until}
     return found
 

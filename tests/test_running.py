@@ -93,7 +93,7 @@ def test_a_process_that_is_left_is_ended_and_a_test_that_hangs_is_named(
 ) -> None:
     with suite(LEAVES_A_PROCESS + HANGS, "-n", "1") as run:
         output, _ = run.communicate()
-    assert run.returncode == 1
+    assert run.returncode == 1, output
     assert "the test left 1 processes running" in output
     assert "2 failed, 1 passed, 2 errors" in output
     assert "test_it.py::test_hangs took more than its limit of 1 s" in output
@@ -107,7 +107,7 @@ def test_a_test_that_hangs_is_named_where_one_process_does_all(
 ) -> None:
     with suite(HANGS) as run:
         output, _ = run.communicate()
-    assert run.returncode == 1
+    assert run.returncode == 1, output
     assert "test_it.py::test_hangs took more than its limit of 1 s" in output
     assert "in waits_for_ever" in output
 

@@ -1,13 +1,16 @@
 """offhook demo --once, as a stranger runs it."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from scripts.pictures.terminal import SESSIONS, shape
+from tests.in_time import in_time
 
 from offhook.recordings.wav import read_stereo
 from offhook.testing.simulator.speech import installed
@@ -52,10 +55,18 @@ def sides(folder: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.long
-def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: Path) -> None:
+async def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: Path) -> None:
     if installed.missing() is not None:
         pytest.skip("no wheels of the local engines for this platform: the script is tested below")
-    ended = demo(tmp_path)
+
+    async def check() -> None:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        hears_and_speaks(folder, await asyncio.to_thread(demo, folder))
+
+    await in_time(check)
+
+
+def hears_and_speaks(folder: Path, ended: subprocess.CompletedProcess[str]) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     said = re.findall(r"  agent +(.+)", ended.stdout)
@@ -73,7 +84,7 @@ def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: P
     assert "the caller hung up" in ended.stdout
     recorded = (SESSIONS / "demo.txt").read_text("utf-8")
     assert shape(ended.stdout) == shape(recorded), "python -m scripts.draw_pictures --record demo"
-    sides(tmp_path)
+    sides(folder)
 
 
 @pytest.mark.long
