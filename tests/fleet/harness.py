@@ -48,6 +48,7 @@ _RANDOM = random.SystemRandom()
 NUMBER: Final = "+12025550100"
 KEY: Final = "a-key-of-the-fleet-that-is-long-enough"
 WALL: Final = Path(__file__).parent / "wall"
+CLOSED_PORT: Final = NODE_PORT + 1
 FRAMES: Final = 20
 """Frames after which a caller is in conversation."""
 
@@ -216,6 +217,8 @@ def written(
     server: Mapping[str, Any],
     agent: str,
     is_alone: bool,
+    redacts: bool,
+    is_found: bool,
 ) -> None:
     """Write a node's configuration."""
     config = {
@@ -231,13 +234,13 @@ def written(
         },
         "deepgram": {"url": agent_url, "max_sessions": max_sessions},
         "twilio": {"account_sid": ACCOUNT, "api_url": api_url},
-        "records": {"database": database},
+        "records": {"database": database, "redact": {"emails": redacts}},
         "lines": {"default": "agent.yaml"},
         "outbound": {"caller_id": NUMBER},
         "fleet": {
             "node": name,
             "listen": f"{back}:{NODE_PORT}",
-            "address": f"http://{back}:{NODE_PORT}",
+            "address": f"http://{back}:{NODE_PORT if is_found else CLOSED_PORT}",
             "routed": routed,
             "nodes": count,
         },
@@ -274,6 +277,8 @@ async def fleet(
     agent_file: str = "",
     people: Mapping[str, SimulatedPerson] = {},
     is_alone: bool = False,
+    redacts: bool = False,
+    lost: str = "",
 ) -> AsyncIterator[Fleet]:
     """Run a fleet in a folder, over a database that is reached by a Unix socket.
 
@@ -281,6 +286,8 @@ async def fleet(
     chooses. `max_sessions` is the nodes' budget, `limit` that of the agent. `server` overrides keys
     of `server:`. `wall` are the seconds by which the wall clocks of nodes are ahead. `agent_file`
     is added to the agent's file; `people` can be called. `is_alone`: there is no `fleet:`.
+    `redacts`: every event passes through the thread that redacts. `lost` is a node that the others
+    do not reach.
     """
     place = place or Loopback()
     clock = LoopClock(asyncio.get_running_loop())
@@ -324,6 +331,8 @@ async def fleet(
                 server=server,
                 agent=agent_file,
                 is_alone=is_alone,
+                redacts=redacts,
+                is_found=name != lost,
             )
             environ = {
                 "DEEPGRAM_API_KEY": "any",

@@ -65,7 +65,8 @@ def webhooks_and_streams(fleet: Fleet, webhooks: str, streams: str) -> None:
 async def test_a_call_is_had_by_the_node_of_its_stream_and_outlives_it(
     tmp_path: Path, database: URL
 ) -> None:
-    async with fleet(tmp_path, database, nodes=("a", "b"), balancer=None, routed=False) as them:
+    wanted: Any = {"balancer": None, "routed": False, "redacts": True}
+    async with fleet(tmp_path, database, nodes=("a", "b"), **wanted) as them:
         # The stream comes to another node than the webhook.
         webhooks_and_streams(them, "a", "b")
         call = await them.call()
@@ -94,3 +95,18 @@ async def test_a_call_is_had_by_the_node_of_its_stream_and_outlives_it(
         assert recorded["CallTakenOver"] == 2
         await until_shown(them.node("b"), {})
         assert not [one for one in them.front.wrong() if one.failures or one.status is not None]
+
+
+@pytest.mark.long
+async def test_a_call_goes_on_whose_new_node_dies_before_it_could_tell_the_old_one(
+    tmp_path: Path, database: URL
+) -> None:
+    wanted: Any = {"balancer": None, "routed": False, "lost": "a"}
+    async with fleet(tmp_path, database, nodes=("a", "b"), **wanted) as them:
+        webhooks_and_streams(them, "a", "b")
+        call = await them.call()
+        everything_to(them, "a")
+        them.node("b").kill()
+        await call.back(2)
+        assert await them.owner(call) is them.node("a")
+        await call.hang_up()

@@ -269,6 +269,32 @@ async def test_a_next_token_counts_once_it_is_stored(fleet: Fleet) -> None:
     assert await a.stream(second) == "a used token", "a repeated answer makes it no new one"
 
 
+async def test_a_process_that_was_not_told_finds_out_that_its_call_is_gone(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = await a.begun()
+    await a.places.confirm(CALL)
+    assert a.fenced == []
+    assert isinstance(await b.stream(token), TakenCall)
+    await a.places.confirm(CALL)
+    assert a.fenced == [CALL]
+    a.directory.connection.problem = "cut"
+    await b.places.confirm(CALL)
+    await a.places.confirm(CALL)
+    assert b.fenced == []
+
+
+async def test_what_is_being_redacted_is_stored_with_the_token(fleet: Fleet) -> None:
+    a, b = await places(fleet, "a", "b")
+    token = await a.begun()
+    line = b'["CallBegan","%s",5,6,{}]' % CALL.encode()
+    a.places.settle = lambda: a.node.lines(CALL, line, 7)
+    entry: Any = SimpleNamespace(call_sid=CALL)
+    await a.places.store(entry)
+    taken = await b.stream(token)
+    assert isinstance(taken, TakenCall)
+    assert b.inherited == [(a.directory.process_id, 7, line)]
+
+
 async def test_while_the_database_is_away_a_draining_process_gives_its_call_to_its_nodes_next_one(
     fleet: Fleet,
 ) -> None:

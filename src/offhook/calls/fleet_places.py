@@ -140,6 +140,8 @@ class FleetPlaces:
         """Permission of this process to act on its calls."""
         self.spares: Final = SpareSessions(fleet.directory.add_leg, self._return_leg)
         """Places of second sessions in the budget that the nodes share."""
+        self.settle: Callable[[], None] = _settle_nothing
+        """Has subscribers told of the events that are still being redacted."""
 
     def listen(
         self,
@@ -211,6 +213,7 @@ class FleetPlaces:
     async def store(self, entry: CallEntry) -> None:
         """Store what the next stream's claimer must know, before Twilio gets its token."""
         nonce = self._untold.pop(entry.call_sid, None)
+        self.settle()
         with contextlib.suppress(DirectoryAwayError):
             if nonce is not None:
                 await self._directory.renew(entry.call_sid, nonce)
@@ -242,6 +245,14 @@ class FleetPlaces:
         _ = self._tasks.start("return a session", work, call_sid=call_sid, ends_call=False)
 
     # --- calls that others have ----------------------------------------------------------------
+
+    async def confirm(self, call_sid: str) -> None:
+        """Find out whether another process has a call that is here: then `fenced` is called.
+
+        The one that took it tells at once, but may be too new to be known, or not get through.
+        """
+        with contextlib.suppress(DirectoryAwayError):
+            await self._directory.read_epochs((call_sid,))
 
     async def resolve(self, webhook: ForwardedWebhook) -> WebhookAnswer | TakenCall | None:
         """Have a call's owner answer a request; take the call if the owner is gone."""
@@ -454,3 +465,7 @@ def _nonce(token: str | None) -> str | None:
 def first_token(fleet: FleetPlaces | None, call_sid: str) -> str:
     """Return the token of a call's first stream; of a call to be placed, without a CallSid."""
     return secrets.token_urlsafe(24) if fleet is None else fleet.first_token(call_sid)
+
+
+def _settle_nothing() -> None:
+    """Do nothing: nothing is redacted."""

@@ -20,8 +20,9 @@ class RedactionThread(ThreadOwner):
     """A subscriber that passes every event on without personal data, in the order of their coming.
 
     While it is entered a thread redacts, and the event loop passes on what is done. Before and
-    after that, and if the thread has died, the event loop does both at once. So it does with the
-    last event of a call that another process goes on with, which gets its lines right after that.
+    after that, and if the thread has died, the event loop does both at once. So it does where a
+    call's lines are given to another process: with the last event of the call in this one, and when
+    `settle` is called.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class RedactionThread(ThreadOwner):
         self._waiting.append(call_event)
         is_last = isinstance(call_event.event, CallReleased)
         if is_last or not self._is_entered or self.thread.state == "dead":
-            self._settle()
+            self.settle()
             return
         self.thread.wake()
         if len(self._waiting) > WAITING_MAX:
@@ -65,9 +66,9 @@ class RedactionThread(ThreadOwner):
 
     def _after_stop(self, *, in_time: bool) -> None:
         self._is_entered = False
-        self._settle()
+        self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Redact and pass on whatever waits. On the event loop."""
         while self._redact_next():
             pass

@@ -135,6 +135,8 @@ def compose_server(
     redaction, wanted = None, config.records.redact
     if wanted.takes_any:
         redaction = RedactionThread(wanted, subscribed, clock.now, asyncio.get_running_loop())
+        if places is not None:
+            places.settle = redaction.settle
     redacted = subscribed if redaction is None else redaction
     publish = Publisher([redacted, inbound, *needs.watchers], clock.now)
 

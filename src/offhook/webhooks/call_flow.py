@@ -156,9 +156,14 @@ class CallFlow:
             self._fleet is None
             or webhook.name not in ("voice", "after")
             or PERSON in webhook.form
-            or self._registry.find(call_sid) is not None
             or self._registry.pending_lookup(call_sid) is not None
         ):
+            return None
+        entry = self._registry.find(call_sid)
+        if entry is not None and webhook.name == "after" and not entry.is_after_due:
+            # Its stream was not opened here: perhaps it was elsewhere, and the call is there.
+            await self._fleet.confirm(call_sid)
+        if self._registry.find(call_sid) is not None:
             return None
         found = await self._fleet.resolve(webhook)
         if isinstance(found, TakenCall):
