@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL
 from tests.api.test_live_snapshot import until_rows
 from tests.fleet.harness import Fleet, FleetCall, fleet
 from tests.fleet.node import FleetNode
+from tests.waiting import until
 from tests.whole_server import TOKEN
 
 ONCE = {"CallBegan": 1, "CallStarted": 1, "CallEnded": 1}
@@ -104,9 +105,11 @@ async def test_a_call_goes_on_whose_new_node_dies_before_it_could_tell_the_old_o
     wanted: Any = {"balancer": None, "routed": False, "lost": "a"}
     async with fleet(tmp_path, database, nodes=("a", "b"), **wanted) as them:
         webhooks_and_streams(them, "a", "b")
-        call = await them.call()
+        call = await them.call(talks=False)
+        await until(lambda: bool(call.sessions))
+        # Before the old one has written a line of the call, and learnt from that.
         everything_to(them, "a")
         them.node("b").kill()
-        await call.back(2)
+        await call.back(1)
         assert await them.owner(call) is them.node("a")
         await call.hang_up()
