@@ -22,7 +22,7 @@ class Fleet:
         self.flow: Any = SimpleNamespace(
             _fleet=self,
             _interrupted=None,
-            _registry=SimpleNamespace(find=self._live.get, pending_lookup={}.get),
+            _registry=SimpleNamespace(live=self._live, find=self._live.get, pending_lookup={}.get),
         )
 
     async def confirm(self, call_sid: str) -> None:

@@ -91,6 +91,11 @@ class BackgroundThread:
         return self._stopping.is_set()
 
     @property
+    def is_running(self) -> bool:
+        """True from the start until the thread is told to stop, or dies."""
+        return self._thread.is_alive() and not self._stopping.is_set()
+
+    @property
     def state(self) -> State:
         """State of the thread.
 

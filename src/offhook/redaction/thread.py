@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final
 
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.config import RedactionSettings
@@ -19,10 +19,9 @@ WAITING_MAX: Final = 10_000
 class RedactionThread(ThreadOwner):
     """A subscriber that passes every event on without personal data, in the order of their coming.
 
-    While it is entered a thread redacts, and the event loop passes on what is done. Before and
-    after that, and if the thread has died, the event loop does both at once. So it does where a
-    call's lines are given to another process: with the last event of the call in this one, and when
-    `settle` is called.
+    While it is entered a thread redacts, and the event loop passes on what is done. When the thread
+    does not run the event loop does both at once. So it does where a call's lines are given to
+    another process: with the last event of the call in this one, and when `settle` is called.
     """
 
     def __init__(
@@ -40,7 +39,6 @@ class RedactionThread(ThreadOwner):
         self._redacted: deque[CallEvent] = deque()
         self._lock = threading.Lock()
         """Held while one event is redacted: two at once would change their order."""
-        self._is_entered = False
         self.thread = BackgroundThread("redaction", self._work)
 
     @property
@@ -52,7 +50,7 @@ class RedactionThread(ThreadOwner):
         """Pass an event on without personal data, some ms from now."""
         self._waiting.append(call_event)
         is_last = isinstance(call_event.event, CallReleased)
-        if is_last or not self._is_entered or self.thread.state == "dead":
+        if is_last or not self.thread.is_running:
             self.settle()
             return
         self.thread.wake()
@@ -60,12 +58,7 @@ class RedactionThread(ThreadOwner):
             self._redact_next()
             self._pass_on()
 
-    def __enter__(self) -> Self:
-        self._is_entered = True
-        return super().__enter__()
-
     def _after_stop(self, *, in_time: bool) -> None:
-        self._is_entered = False
         self.settle()
 
     def settle(self) -> None:

@@ -159,8 +159,8 @@ class CallFlow:
             or self._registry.pending_lookup(call_sid) is not None
         ):
             return None
-        entry = self._registry.find(call_sid)
-        if entry is not None and webhook.name == "after" and not entry.is_after_due:
+        live = self._registry.live.get(call_sid)
+        if live is not None and webhook.name == "after" and not live.is_after_due:
             # Its stream was not opened here: perhaps it was elsewhere, and the call is there.
             await self._fleet.confirm(call_sid)
         if self._registry.find(call_sid) is not None:
