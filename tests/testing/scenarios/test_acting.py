@@ -9,6 +9,7 @@ from tests.failures import TOO_BUSY
 from tests.testing.scenarios.front_desk import told
 from typer.testing import CliRunner
 
+from offhook.audio import FRAME_BYTES
 from offhook.cli import app
 from offhook.clock import LoopClock
 from offhook.errors import UserError
@@ -32,6 +33,20 @@ async def run(paths: Iterable[Path], attempts: int = runner.ATTEMPTS) -> list[Sc
         return await runner.run(cases, clock, jobs=20, attempts=attempts)
 
 
+def times_heard(clip: str, heard: bytes) -> int:
+    """Return how often a whole clip is heard. A late machine leaves gaps between its frames."""
+    sound = clips.load(clip)
+    frames = [sound[at : at + FRAME_BYTES] for at in range(0, len(sound), FRAME_BYTES)]
+    place, times = 0, 0
+    while True:
+        for frame in frames:
+            found = heard.find(frame, place)
+            if found < 0:
+                return times
+            place = found + len(frame)
+        times += 1
+
+
 @pytest.mark.long
 @pytest.mark.limit(900)  # what fails while this machine is late runs again, alone
 async def test_every_scenario_passes_and_the_whole_goodbye_is_in_the_recording(
@@ -43,8 +58,8 @@ async def test_every_scenario_passes_and_the_whole_goodbye_is_in_the_recording(
     report = story.calls["caller"].report
     report.write_wav(tmp_path / "call.wav")
     _, heard = wav.read_stereo(tmp_path / "call.wav")
-    assert heard.count(clips.load("agent-goodbye")) == 1
-    assert clips.load("agent-table-booked") in heard
+    assert times_heard("agent-goodbye", heard) == 1
+    assert times_heard("agent-table-booked", heard) == 1
     (left,) = [result for result in results if "voicemail" in result.loaded.file]
     voicemail = left.calls["caller"].report
     assert [verb.text for verb in voicemail.verbs if verb.name == "Say"] == [
