@@ -4,6 +4,7 @@ Secrets have variables of their own, and may be in files that `NAME_FILE` names.
 offhook.yaml has a variable of the same steps: OFFHOOK_SERVER__PUBLIC_URL.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -138,9 +139,7 @@ def _value(env: Mapping[str, str], name: str, loc: Loc) -> Any:
 
     Raises ValueError when it must be JSON and is not. A key that is not known has its text.
     """
-    from offhook.config.schema import app_schema  # slow, and few variables are set
-
-    schema = app_schema()
+    schema = _schema()
     kinds = _kinds(schema, schema["$defs"], loc)
     if kinds.isdisjoint(("array", "object")):
         return env[name]
@@ -150,6 +149,14 @@ def _value(env: Mapping[str, str], name: str, loc: Loc) -> Any:
         if "string" in kinds:
             return env[name]
         raise
+
+
+@functools.cache  # it takes longer than all the rest, and each variable asks for it
+def _schema() -> Mapping[str, Any]:
+    """Return the schema of offhook.yaml."""
+    from offhook.config.schema import app_schema  # few servers have a variable that needs it
+
+    return app_schema()
 
 
 def _kinds(schema: Mapping[str, Any], definitions: Mapping[str, Any], loc: Loc) -> set[str]:
