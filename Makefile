@@ -70,7 +70,7 @@ run: $(if $(wildcard .venv/ready),setup,.venv/run)
 	$(BIN)/offhook demo
 
 test: lint ears
-	@echo "types and tests: 11 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
+	@echo "types and tests: 11 to 12 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
 	scripts/run-tests --beside $(BIN)/mypy $(if $(STRICT),--strict)
 
 busy-test: setup
