@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 from tests.api.test_live_snapshot import until_rows
 from tests.fleet.harness import Fleet, FleetCall, fleet
 from tests.fleet.node import FleetNode
-from tests.waiting import until, until_it
+from tests.waiting import until, until_found
 from tests.whole_server import TOKEN
 
 ONCE = {"CallBegan": 1, "CallStarted": 1, "CallEnded": 1}
@@ -110,10 +110,6 @@ async def test_a_call_goes_on_whose_new_node_dies_before_it_could_tell_the_old_o
         # Before the old one has written a line of the call, and learnt from that.
         everything_to(them, "a")
         them.node("b").kill()
-
-        async def is_had_by_the_old_one() -> bool:
-            return await them.owner(call) is them.node("a")
-
-        await until_it(is_had_by_the_old_one)
+        await until_found(functools.partial(them.owner, call), lambda node: node is them.node("a"))
         await call.heard()
         await call.hang_up()
